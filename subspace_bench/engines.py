@@ -1,0 +1,175 @@
+"""How runs are carried out: in worker processes, `jobs` at a time, cheap ones first.
+
+Every run sets its own threads and random streams, so which worker carries it out, beside what
+and in which order, changes no bit of its record.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from subspace_bench.errors import UserError
+from subspace_bench.runs import Run, Store
+
+if TYPE_CHECKING:
+    from subspace_bench.data import Dataset
+
+CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a worker tells: kind is "progress", "done", "failed" or "stopped"."""
+
+    kind: str
+    run: Run
+    updates: int = 0
+    accuracy: float | None = None
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass
+class Worker:
+    process: SpawnProcess
+    pipe: Connection
+    run: Run | None = None
+
+
+def carry_out(
+    runs: list[Run],
+    store: Store,
+    data_root: Path | None,
+    jobs: int,
+    tell: Callable[[Message], None],
+) -> list[Message]:
+    """Trains the runs in their order, keeps their records in `store`, and returns the failures.
+
+    Arguments:
+        runs: those to train; none of them needs to lack a record.
+        jobs: how many at a time.
+        tell: gets every message of every worker, in this process.
+
+    Raises:
+        KeyboardInterrupt: after all workers have written their checkpoints.
+    """
+    waiting = list(runs)
+    failures: list[Message] = []
+    stop = CONTEXT.Event()
+    workers = [start_worker(store.folder, data_root, stop) for _ in range(min(jobs, len(runs)))]
+    try:
+        while True:
+            for i, worker in enumerate(workers):
+                if worker.run is None and waiting:
+                    if not worker.process.is_alive():
+                        workers[i] = worker = start_worker(store.folder, data_root, stop)
+                    worker.run = waiting.pop(0)
+                    worker.pipe.send(worker.run)
+            busy = [w for w in workers if w.run is not None]
+            if not busy:
+                return failures
+            ready = wait([w.pipe for w in busy])
+            for worker in busy:
+                if worker.pipe in ready:
+                    message = receive(worker)
+                    if message.kind in ("done", "failed"):
+                        worker.run = None
+                    if message.kind == "failed":
+                        failures.append(message)
+                    tell(message)
+    finally:
+        stop.set()
+        for worker in workers:
+            while worker.run is not None:  # until its checkpoint is written
+                if receive(worker).kind != "progress":
+                    worker.run = None
+            worker.pipe.close()
+        for worker in workers:
+            worker.process.join()
+
+
+def receive(worker: Worker) -> Message:
+    """The worker's next message; that it died, where it has none."""
+    assert worker.run is not None
+    try:
+        message: Message = worker.pipe.recv()
+        return message
+    except (EOFError, OSError):
+        worker.process.join()
+        code = worker.process.exitcode
+        hint = ", killed: out of memory?" if code == -signal.SIGKILL else ""
+        return Message("failed", worker.run, reason=f"its process ended with code {code}{hint}")
+
+
+def start_worker(folder: Path, data_root: Path | None, stop: Event) -> Worker:
+    ours, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=work, args=(theirs, folder, data_root, stop), daemon=True)
+    process.start()
+    theirs.close()
+    return Worker(process, ours)
+
+
+def work(pipe: Connection, folder: Path, data_root: Path | None, stop: Event) -> None:
+    """A worker's life: take a run, train it, keep its record, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and sets `stop`
+    try:
+        while True:
+            run: Run = pipe.recv()
+            pipe.send(carry_out_one(run, Store(folder), data_root, pipe, stop))
+    except (EOFError, OSError):  # the parent is done, or gone
+        return
+
+
+def carry_out_one(
+    run: Run, store: Store, data_root: Path | None, pipe: Connection, stop: Event
+) -> Message:
+    """Trains one run and keeps its record."""
+    from subspace_bench import provenance  # heavy: imported where they are needed
+    from subspace_bench.train import Interrupted, Progress, train
+
+    def tell(p: Progress) -> None:
+        pipe.send(Message("progress", run, p.updates, p.accuracy, p.seconds))
+
+    checkpoint = store.path(run).with_suffix(".checkpoint")
+    try:
+        provenance.reset_peak_memory()
+        dataset = load(run.dataset, data_root)
+        record = train(run, dataset, checkpoint, tell, stop.is_set)
+        store.put(record)
+        checkpoint.unlink(missing_ok=True)
+    except Interrupted:
+        return Message("stopped", run)
+    except UserError as failure:
+        return Message("failed", run, reason=str(failure))
+    except MemoryError:
+        return Message("failed", run, reason="out of memory: use fewer --jobs or a smaller d")
+    except OSError as failure:  # a broken pipe ends the worker; anything else is a failure
+        if isinstance(failure, BrokenPipeError):
+            raise
+        return Message("failed", run, reason=describe(failure))
+    except Exception as failure:
+        return Message("failed", run, reason=describe(failure))
+    return Message("done", run, run.protocol.steps, record.result["accuracy"])
+
+
+@functools.cache
+def load(name: str, root: Path | None) -> Dataset:
+    """The dataset, read once a worker."""
+    from subspace_bench import data
+
+    return data.load(name, root)
+
+
+def describe(failure: Exception) -> str:
+    """An unexpected failure in one line."""
+    first: Any = (str(failure).splitlines() or [""])[0]
+    return f"{type(failure).__name__}: {first}"

@@ -1,0 +1,13 @@
+"""The tables of the suite, by name and in the order of the post. Adding one is adding a module."""
+
+from __future__ import annotations
+
+from subspace_bench.experiments import claims, mnist_lite, subspace, tutorials, ultra_small
+from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
+
+EXPERIMENTS: dict[str, Experiment] = {
+    module.EXPERIMENT.name: module.EXPERIMENT
+    for module in (tutorials, mnist_lite, subspace, ultra_small, claims)
+}
+
+__all__ = ["EXPERIMENTS", "Evidence", "Experiment", "Page", "Plan"]

@@ -1,0 +1,57 @@
+"""The trainings that tables ask for, each as a run with seed 0: who trains what, and for how long.
+
+Protocols are data (`published/protocols.toml`); this puts models, dimensions and lengths to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from subspace_bench import published
+from subspace_bench.runs import Protocol, Run
+
+SMALL = (3, 10, 30, 100, 300, 1_000)  # d of the post's ultra-small figures
+TUTORIALS = ("1", "2", "3", "4", "4b", "5", "6", "7", "8", "9")
+
+
+def epochs(count: int) -> int:
+    """Updates of `count` of the post's "epochs": its loop runs i = 0 … int(60000 · count / 256)."""
+    return 60_000 * count // 256 + 1
+
+
+def protocol(name: str, **changes: Any) -> Protocol:
+    """A training protocol from the data file."""
+    content = {k: v for k, v in published.load("protocols")[name].items() if k in FIELDS}
+    content["betas"] = tuple(content.get("betas", (0.9, 0.999)))
+    return Protocol(**{**content, **changes})
+
+
+FIELDS = set(Protocol.__dataclass_fields__)
+
+
+def post(model: str, dim: int | None, length: int, init: str | None = None) -> Run:
+    """The post's net `conv` or `fc`, in a subspace through the origin that contains θ_init.
+
+    Arguments:
+        dim: d, or None for θ itself.
+        length: in the post's epochs.
+        init: another initialisation than the post's.
+    """
+    chosen = published.load("protocols")["post"]["init"][model]
+    run = Run(model, init or chosen, protocol("post", steps=epochs(length)))
+    return run if dim is None else replace(run, dim=dim, projector="orthonormal", origin="zero")
+
+
+def lite(model: str, length: int = 10) -> Run:
+    """A net of the MNIST-lite table, trained directly for `length` of the post's epochs."""
+    scheme = published.load("protocols")["mnist-lite"]["init"]
+    return Run(model, scheme, protocol("mnist-lite", steps=epochs(length)))
+
+
+def tutorial(row: str) -> Run:
+    """A tutorial of the post's first table, under its own protocol."""
+    name = f"tutorial-{row}"
+    content = published.load("protocols")[name]
+    each = content["steps_per_epoch"]
+    return Run(name, content["init"], protocol(name, score_first=each, score_every=each))

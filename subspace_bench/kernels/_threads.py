@@ -1,0 +1,52 @@
+"""Run a kernel's parts on torch's own threads.
+
+A second pool would fight torch's: its idle threads spin for milliseconds, on the cores that ours would need.
+"""
+
+import ctypes
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+_TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def in_threads(kernel: Callable[..., None], *args: object, parts: int) -> None:
+    """kernel(*args, first, last) over `parts` parts, split evenly over torch.get_num_threads() threads.
+
+    The split is fixed; kernels must release the GIL, and write only what belongs to their parts.
+    """
+    threads = max(1, min(torch.get_num_threads(), parts))
+    cuts = [t * parts // threads for t in range(threads + 1)]
+    if threads == 1:
+        kernel(*args, 0, parts)
+        return
+    spans = iter(list(zip(cuts, cuts[1:], strict=False)))
+    failures = []
+
+    def task(_: object) -> None:
+        # next() holds the GIL, so that each span is taken once, by however many threads the pool sends.
+        for span in spans:
+            try:
+                kernel(*args, *span)
+            except BaseException as failure:
+                failures.append(failure)
+
+    _pool()(task, threads)
+    if failures:
+        raise failures[0]
+
+
+@lru_cache(maxsize=None)
+def _pool() -> Callable[[Callable[[object], None], int], None]:
+    """A function that calls a task on each of a number of threads, and waits."""
+    for library in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")):
+        parallel = ctypes.CDLL(str(library)).GOMP_parallel
+        parallel.argtypes = [_TASK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        parallel.restype = None
+        return lambda task, threads: parallel(_TASK(task), None, threads, 0)
+    executor = ThreadPoolExecutor()
+    return lambda task, threads: list(executor.map(task, range(threads)))

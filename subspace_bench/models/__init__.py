@@ -1,0 +1,52 @@
+"""The nets of the post by name: `build("conv")`, `parameter_count(net)`, `initialise(net, …)`.
+
+All take (N, 1, 28, 28) float32 images and return (N, 10) logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from subspace_bench.errors import UserError
+from subspace_bench.models import mnist_lite, post
+from subspace_bench.models.initial import initialise
+from subspace_bench.models.layers import ConvPoolRelu
+from subspace_bench.models.tutorials import HYPOTHESES, TUTORIALS, hypothetical_count
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "conv": post.conv,
+    "fc": post.fc,
+    "mlp-16": mnist_lite.mlp_16,
+    "mlp-32": mnist_lite.mlp_32,
+    "cnn-3369": mnist_lite.cnn_3369,
+    "cnn-10754": mnist_lite.cnn_10754,
+    **TUTORIALS,
+}
+
+
+def build(name: str) -> nn.Module:
+    """A new module of MODELS, on the CPU, in training mode, with PyTorch's default parameters.
+
+    Raises UserError for a name that is not in MODELS.
+    """
+    if name not in MODELS:
+        raise UserError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")
+    return MODELS[name]()
+
+
+def parameter_count(module: nn.Module) -> int:
+    """The number of native parameters D; a parameter that two layers share counts once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+__all__ = [
+    "HYPOTHESES",
+    "MODELS",
+    "ConvPoolRelu",
+    "build",
+    "hypothetical_count",
+    "initialise",
+    "parameter_count",
+]

@@ -1,0 +1,172 @@
+"""Initial parameters as data: a scheme is a string such as "he" or "normal:0.005".
+
+Every number comes from the NumPy generator that is passed in, in the order of the parameters, so
+θ₀ is a pure function of (model, scheme, seed) and the same on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+SCHEMES = (
+    "default",
+    "he",
+    "he-normal",
+    "glorot",
+    "xavier",
+    "zeros",
+    "normal:σ",
+    "normal:σ1,σ2,…",
+    "truncated:σ",
+)
+
+# (shape, fan_in, fan_out) → values, for a weight tensor; a bias passes its layer's fans.
+_Draw = Callable[[tuple[int, ...], int, int], np.ndarray]
+
+
+def fans(weight: torch.Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out) of a dense (out, in) or convolution (out, in, k, k) weight.
+
+    Both count the receptive field: fan_in = in·k·k, fan_out = out·k·k.
+    Raises ValueError for a tensor with fewer than two dimensions.
+    """
+    if weight.ndim < 2:
+        raise ValueError(f"a weight of shape {tuple(weight.shape)} has no fan-in")
+    field = math.prod(weight.shape[2:])
+    return weight.shape[1] * field, weight.shape[0] * field
+
+
+def initialise(module: nn.Module, scheme: str, rng: np.random.Generator) -> None:
+    """Fills all parameters of `module` in place, rounded to float32.
+
+    Arguments:
+        module: dense and convolution layers only; a parameter that two layers share is filled once.
+        scheme: one of
+
+            - "default": PyTorch's own since before 0.2: U(±1/√fan_in), weights and biases;
+            - "he": U(±√(6/fan_in)), biases 0 (He et al. 2015, uniform);
+            - "he-normal": N(0, 2/fan_in), not truncated, biases 0;
+            - "glorot": U(±√(6/(fan_in + fan_out))), biases 0 (Keras, Lasagne);
+            - "xavier": U(±√(3/fan_in)), biases 0 (Caffe's filler of that name);
+            - "zeros": weights and biases 0;
+            - "normal:0.005": every weight N(0, 0.005²), biases 0;
+            - "normal:0.001,0.001,0.01": one σ per weight tensor in order, biases 0;
+            - "truncated:0.1": N(0, 0.1²) drawn again beyond 2σ, as TensorFlow's
+              `truncated_normal`, biases constant 0.1, as in its tutorial.
+        rng: the only source of randomness; layers draw in order, weight before bias.
+
+    Raises ValueError for a scheme that is not one of these, a number of σ that is not the number of
+    weight tensors, or a module with parameters that have no fan-in.
+    """
+    layers = _layers(module)
+    weight_draws, bias_draw = _parse(scheme, len(layers), rng)
+    with torch.no_grad():
+        for (weight, biases), draw in zip(layers, weight_draws, strict=True):
+            fan_in, fan_out = fans(weight)
+            _fill(weight, draw(tuple(weight.shape), fan_in, fan_out))
+            for bias in biases:
+                _fill(bias, bias_draw(tuple(bias.shape), fan_in, fan_out))
+
+
+def _layers(module: nn.Module) -> list[tuple[nn.Parameter, list[nn.Parameter]]]:
+    """(weight, its biases) of every layer, in the order of `module.parameters()`."""
+    layers = []
+    seen: set[nn.Parameter] = set()
+    for name, part in module.named_modules():
+        own = [p for p in part.parameters(recurse=False) if p not in seen]
+        seen.update(own)
+        if not own:
+            continue
+        weights = [p for p in own if p.ndim >= 2]
+        if len(weights) != 1:
+            where = name or type(part).__name__
+            raise ValueError(
+                f"only layers with one weight tensor and its bias can be initialised; "
+                f"{where} has parameters of shapes {[tuple(p.shape) for p in own]}"
+            )
+        layers.append((weights[0], [p for p in own if p.ndim < 2]))
+    return layers
+
+
+def _parse(scheme: str, count: int, rng: np.random.Generator) -> tuple[list[_Draw], _Draw]:
+    """One draw per weight tensor, and the draw for biases."""
+
+    def uniform(bound: Callable[[int, int], float]) -> _Draw:
+        def draw(shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+            half_width = bound(fan_in, fan_out)
+            return rng.uniform(-half_width, half_width, shape)
+
+        return draw
+
+    def normal(sigma: float) -> _Draw:
+        return lambda shape, fan_in, fan_out: rng.normal(0.0, sigma, shape)
+
+    def constant(value: float) -> _Draw:
+        return lambda shape, fan_in, fan_out: np.full(shape, value)
+
+    zero = constant(0.0)
+    default = uniform(lambda fan_in, fan_out: 1 / math.sqrt(fan_in))
+    plain: dict[str, tuple[_Draw, _Draw]] = {
+        "default": (default, default),
+        "he": (uniform(lambda fan_in, fan_out: math.sqrt(6 / fan_in)), zero),
+        "he-normal": (
+            lambda shape, fan_in, fan_out: rng.normal(0.0, math.sqrt(2 / fan_in), shape),
+            zero,
+        ),
+        "glorot": (uniform(lambda fan_in, fan_out: math.sqrt(6 / (fan_in + fan_out))), zero),
+        "xavier": (uniform(lambda fan_in, fan_out: math.sqrt(3 / fan_in)), zero),
+        "zeros": (zero, zero),
+    }
+    if scheme in plain:
+        weight_draw, bias_draw = plain[scheme]
+        return [weight_draw] * count, bias_draw
+
+    kind, _, numbers = scheme.partition(":")
+    if kind == "normal":
+        sigmas = _sigmas(scheme, numbers)
+        if len(sigmas) == 1:
+            sigmas *= count
+        if len(sigmas) != count:
+            raise ValueError(
+                f"initialisation {scheme!r} names {len(sigmas)} σ, the model has {count} weights"
+            )
+        return [normal(sigma) for sigma in sigmas], zero
+    if kind == "truncated":
+        sigmas = _sigmas(scheme, numbers)
+        if len(sigmas) == 1:
+            sigma = sigmas[0]
+            draw: _Draw = lambda shape, fan_in, fan_out: sigma * _truncated(rng, shape)  # noqa: E731
+            return [draw] * count, constant(0.1)
+    raise ValueError(f"unknown initialisation {scheme!r}; known: {', '.join(SCHEMES)}")
+
+
+def _sigmas(scheme: str, numbers: str) -> list[float]:
+    try:
+        sigmas = [float(text) for text in numbers.split(",")]
+    except ValueError:
+        sigmas = []
+    if not sigmas or not all(math.isfinite(sigma) and sigma >= 0 for sigma in sigmas):
+        raise ValueError(
+            f"initialisation {scheme!r} needs non-negative numbers after the colon, "
+            "as in 'normal:0.005'"
+        )
+    return sigmas
+
+
+def _truncated(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal numbers, each drawn again until it lies within ±2."""
+    values = rng.standard_normal(math.prod(shape))
+    outside = np.flatnonzero(np.abs(values) > 2)
+    while outside.size:
+        values[outside] = rng.standard_normal(outside.size)
+        outside = outside[np.abs(values[outside]) > 2]
+    return values.reshape(shape)
+
+
+def _fill(parameter: nn.Parameter, values: np.ndarray) -> None:
+    parameter.copy_(torch.from_numpy(values.astype(np.float32)))

@@ -1,0 +1,33 @@
+"""Dense Gaussian projector: P_ij ~ N(0, 1/D), so each column has unit norm in expectation.
+
+Li et al. 2018 (arXiv 1804.08838), section 2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subspace_bench.projectors.base import Dense, empty_columns
+from subspace_bench.streams import generator
+
+
+def normal_columns(native: int, dim: int, seed: int) -> Tensor:
+    """N(0, 1) of shape (d, D); column j depends on (D, seed, j) alone, so small P are prefixes."""
+    columns = empty_columns(native, dim)
+    rows: np.ndarray = columns.numpy()
+    for j in range(dim):
+        generator(seed, "projector", j).standard_normal(dtype=np.float32, out=rows[j])
+    return columns
+
+
+class Gaussian(Dense):
+    """P_ij ~ N(0, 1/D), stored in float32.
+
+    Equivalent in NumPy: `rng.standard_normal((D, d)) / sqrt(D)`.
+    """
+
+    def __init__(self, native: int, dim: int, seed: int) -> None:
+        super().__init__(native, dim, seed, torch.empty(0))
+        self.columns = normal_columns(native, dim, seed).mul_(native**-0.5)

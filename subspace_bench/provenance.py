@@ -1,0 +1,95 @@
+"""Where a record comes from: time, memory, versions, hardware, revision. No comparison reads it."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from subspace_bench import __version__
+from subspace_bench.data import Dataset
+from subspace_bench.runs import Run
+
+
+def collect(run: Run, dataset: Dataset, set_up: float, training: float) -> dict[str, Any]:
+    """Facts about this run on this machine; seconds, megabytes (10⁶ bytes)."""
+    facts: dict[str, Any] = {
+        "seconds_set_up": round(set_up, 2),
+        "seconds_training": round(training, 2),
+        "peak_memory_mb": round(peak_memory() / 1e6),
+        **machine(run.device),
+        **revision(),
+        "data_sha256": dataset.digest,
+    }
+    if run.device == "cuda":
+        facts["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6)
+    return facts
+
+
+def reset_peak_memory() -> None:
+    """Starts the peak anew, where the system can (Linux); a worker carries out many runs."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak_memory() -> int:
+    """Bytes this process held at most, since `reset_peak_memory` where that works."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """Hardware and versions that bits and timings depend on."""
+    facts: dict[str, Any] = {
+        "cpu": cpu_name(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "numpy", "numba")},
+        "subspace-bench": __version__,
+    }
+    if device == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
+
+
+@functools.cache
+def cpu_name() -> str:
+    """The processor's model name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def revision() -> dict[str, Any]:
+    """The source's git revision, and whether tracked files differ from it; nulls outside git."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        head = git("rev-parse", "HEAD")
+        return {"revision": head, "dirty": bool(git("status", "--porcelain", "--", str(here)))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"revision": None, "dirty": None}

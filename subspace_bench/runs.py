@@ -1,0 +1,252 @@
+"""Runs, records, and the store that keeps records.
+
+A run is everything that determines one training; the hash of its content names its record. A
+record is what came out: `result`, the same bits for the same run, and `provenance`, which no
+comparison reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from subspace_bench.errors import UserError
+
+SCHEMA = 1  # of the record file
+NUMERICS = 1  # raise by hand when a change moves results: older records become stale
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a run trains: data preparation, sampling, optimizer, length, and when it is scored.
+
+    Attributes:
+        steps: number of updates.
+        score_first, score_every: the test accuracy is taken after updates score_first,
+            score_first + score_every, … and after the last one.
+        sampling: "independent" (each batch a fresh draw of distinct images), "epochs" (a
+            permutation, partial last batch kept) or "epochs-drop" (partial batch dropped).
+        scale: "unit" x/255, "standard" (x/255 − 0.1307)/0.3081, or "256" x/256.
+        train: "all", "after-5000" or "first-50000" of the 60,000 training images.
+        optimizer: "adam" or "sgd".
+        bias_lr: factor on the learning rate of biases.
+        schedule: "constant", or "inv": lr · (1 + gamma · t)^(−power) at update t.
+    """
+
+    steps: int
+    batch: int
+    lr: float
+    score_first: int = 1
+    score_every: int = 100
+    sampling: str = "independent"
+    scale: str = "unit"
+    train: str = "all"
+    optimizer: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    bias_lr: float = 1.0
+    schedule: str = "constant"
+    gamma: float = 0.0
+    power: float = 0.0
+
+    def scored(self, updates: int) -> bool:
+        """Whether the protocol takes the test accuracy after this many updates."""
+        return updates >= self.score_first and (updates - self.score_first) % self.score_every == 0
+
+    @property
+    def last_score(self) -> int:
+        """Updates before the last scheduled score, the one that is reported."""
+        return self.steps - (self.steps - self.score_first) % self.score_every
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that determines one training.
+
+    Attributes:
+        dim: d, or None where θ is trained directly (the baseline).
+        projector: its name; None for a baseline.
+        origin: "zero" (θ = Pω, P's first column along θ_init) or "init" (θ = θ_init + Pω).
+        init: scheme of `models.initial`.
+    """
+
+    model: str
+    init: str
+    protocol: Protocol
+    dim: int | None = None
+    projector: str | None = None
+    origin: str = "init"
+    seed: int = 0
+    dataset: str = "mnist"
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int = 1
+    numerics: int = field(default=NUMERICS)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the run's content."""
+        return digest(asdict(self))
+
+    @property
+    def name(self) -> str:
+        """The record's file name without its ending."""
+        size = "D" if self.dim is None else str(self.dim)
+        return f"{self.model}-d{size}-s{self.seed}-{self.hash[:12]}"
+
+    @property
+    def label(self) -> str:
+        """For people: model, dimension, seed."""
+        size = "D" if self.dim is None else f"{self.dim:,}"
+        return f"{self.model} d={size} seed {self.seed}"
+
+    def with_steps(self, steps: int) -> Run:
+        """The same run, cut to `steps` updates."""
+        return replace(self, protocol=replace(self.protocol, steps=steps))
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> Run:
+        protocol = dict(content["protocol"])
+        protocol["betas"] = tuple(protocol["betas"])
+        return Run(**{**content, "protocol": Protocol(**protocol)})
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run came to.
+
+    Attributes:
+        result: `curve`, rows of [updates, test accuracy %, loss of that step's batch];
+            `accuracy` at the last scheduled score and `accuracy_end` after the last update, %;
+            `native_dimension`, `free_parameters`, hashes of the trained numbers; or, where
+            training diverged, `diverged`, the update at which the loss was not finite.
+        provenance: seconds, memory, versions, hardware, revision, data hash.
+    """
+
+    run: Run
+    result: dict[str, Any]
+    provenance: dict[str, Any]
+
+    def accuracy_at(self, updates: int) -> float | None:
+        """Test accuracy in % after this many updates, where it was scored."""
+        return next((row[1] for row in self.result["curve"] if row[0] == updates), None)
+
+    @property
+    def accuracy(self) -> float:
+        """The reported test accuracy in %: that of the last scheduled score."""
+        return float(self.result["accuracy"])
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of the canonical JSON of plain data."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file so that no reader, and no power cut, ever sees half of it.
+
+    Raises:
+        UserError: where the place cannot be written or is full.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as failure:
+        raise UserError(
+            f"cannot write {path}: {failure.strerror or failure}; "
+            "free or choose another place with --out"
+        ) from failure
+    finally:
+        try:
+            part.unlink(missing_ok=True)
+        except OSError:
+            pass
+
+
+class Store:
+    """A folder of records, one JSON file each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, run: Run) -> Path:
+        return self.folder / f"{run.name}.json"
+
+    def get(self, run: Run) -> Record | None:
+        """The run's record, or None.
+
+        Raises:
+            UserError: where the file is damaged, edited by hand, or of another schema.
+        """
+        path = self.path(run)
+        return read_record(path) if path.exists() else None
+
+    def put(self, record: Record) -> None:
+        """Keeps a record, atomically."""
+        content = {
+            "schema": SCHEMA,
+            "run": asdict(record.run),
+            "result": record.result,
+            "result_sha256": digest(record.result),
+            "provenance": record.provenance,
+        }
+        write_atomically(self.path(record.run), pretty(content))
+
+    def records(self) -> Iterator[Record]:
+        """All records, in the order of their names."""
+        for path in sorted(self.folder.glob("*.json")):
+            yield read_record(path)
+
+
+def pretty(content: dict[str, Any]) -> str:
+    """JSON with one line a field and one line a row of the curve: readable, and diffable in git."""
+    curve = content["result"].get("curve", [])
+    marker = "@curve@"
+    shown = {**content, "result": {**content["result"], "curve": marker}}
+    rows = ",\n".join("      " + json.dumps(row) for row in curve)
+    text = json.dumps(shown, indent=2, ensure_ascii=False)
+    return text.replace(f'"{marker}"', f"[\n{rows}\n    ]") + "\n"
+
+
+def read_record(path: Path) -> Record:
+    """Reads and verifies one record file.
+
+    Raises:
+        UserError: names the file and what is wrong with it.
+    """
+    remedy = "move it away, and the run is trained again"
+    try:
+        content = json.loads(path.read_text())
+        schema = content["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as failure:
+        raise UserError(f"{path} is not a record of ours ({failure}): {remedy}") from failure
+    if schema != SCHEMA:
+        raise UserError(f"{path} has record schema {schema}, this version reads {SCHEMA}: {remedy}")
+    try:
+        known = {f.name for f in fields(Run)}
+        if set(content["run"]) != known:
+            raise ValueError("its run has other fields")
+        run = Run.from_dict(content["run"])
+        result, provenance = content["result"], content["provenance"]
+        intact = digest(result) == content["result_sha256"]
+    except (KeyError, TypeError, ValueError) as failure:
+        raise UserError(f"{path} is not a record of ours ({failure}): {remedy}") from failure
+    if not intact or run.name != path.stem:
+        raise UserError(f"{path} was changed after it was written: restore it, or {remedy}")
+    return Record(run, result, provenance)

@@ -1,0 +1,182 @@
+"""Subspace: θ = θ₀ + Pω around any `torch.nn.Module`, with ω as its only parameter.
+
+Li et al. 2018 (arXiv 1804.08838), equation 2.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from subspace_bench import projectors
+from subspace_bench.errors import UserError
+from subspace_bench.projectors import Projector
+
+
+class Flat:
+    """A module's trainable parameters as one vector θ (D,), and their gradient as one vector (D,).
+
+    The parameters become views into `theta`: whoever writes θ writes the module, with no copy and
+    no cutting into pieces at every step. Tied weights are counted once, frozen ones left out.
+
+    Raises:
+        UserError: where the module has no trainable parameters, or they differ in dtype or device.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.parameters = trainable(module)
+        self.theta = flatten(self.parameters)
+        self.gradient = torch.zeros_like(self.theta)
+        start = 0
+        for p in self.parameters:
+            stop = start + p.numel()
+            p.data = self.theta[start:stop].view_as(p)
+            p.grad = self.gradient[start:stop].view_as(p)
+            start = stop
+
+
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are trained, tied ones once, in the module's own order."""
+    found = [p for p in module.parameters() if p.requires_grad]
+    if not found:
+        raise UserError(
+            f"{type(module).__name__} has no trainable parameters: nothing spans a subspace"
+        )
+    kinds = {(p.dtype, p.device) for p in found}
+    if len(kinds) > 1:
+        raise UserError(
+            f"{type(module).__name__} mixes dtypes or devices: "
+            "bring its trainable parameters to one of each first"
+        )
+    return found
+
+
+def flatten(tensors: list[nn.Parameter]) -> Tensor:
+    """One vector (D,) of the tensors' elements in order; a copy."""
+    return torch.cat([t.detach().reshape(-1) for t in tensors])
+
+
+def fingerprint(theta: Tensor) -> str:
+    """SHA-256 of a tensor's bytes."""
+    return hashlib.sha256(
+        theta.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+    ).hexdigest()
+
+
+class Subspace(nn.Module):
+    """Trains a module in a random d-dimensional subspace of its D trainable parameters.
+
+    The module given is taken over: its parameters become the origin θ₀ and are frozen, ω (d,)
+    starts at zero and is all that an optimizer over `parameters()` moves. Tied weights stay tied;
+    frozen parameters and buffers, such as BatchNorm's statistics, work as in the module itself.
+
+    Arguments:
+        module: any module; its parameters of `requires_grad` span R^D.
+        dim: d, 1 ≤ d ≤ D.
+        projector: a name in `subspace_bench.projectors.PROJECTORS`, or a `Projector` of (D, d).
+        seed: of the projector, when it is made here.
+        keep_origin: whether `state_dict` holds θ₀. Without it, for an origin that you can make
+            again from a seed, it holds θ₀'s fingerprint, and loading onto another origin fails.
+
+    Raises:
+        UserError: for a module without trainable parameters, d outside 1 … D, an unknown name.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        dim: int,
+        projector: str | Projector = "gaussian",
+        seed: int = 0,
+        keep_origin: bool = True,
+    ) -> None:
+        super().__init__()
+        found = trainable(module)
+        native = sum(p.numel() for p in found)
+        if isinstance(projector, str):
+            projector = projectors.make(projector, native, dim, seed)
+        elif (projector.native, projector.dim) != (native, dim):
+            raise UserError(
+                f"the projector given maps R^{projector.dim} to R^{projector.native}, "
+                f"but the module and dim ask for R^{dim} to R^{native}"
+            )
+        index = {id(p): i for i, p in enumerate(found)}
+        named = module.named_parameters(remove_duplicate=False)
+        self._index = {name: index[id(p)] for name, p in named if id(p) in index}
+        self._origins = found
+        self._keep_origin = keep_origin
+        self.omega = nn.Parameter(found[0].new_zeros(dim))
+        self.module = module
+        self.projector = projector.to(found[0].device, found[0].dtype)
+        for p in found:
+            p.requires_grad_(False)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module returns at θ = θ₀ + Pω."""
+        pieces = self._pieces()
+        tensors = {name: pieces[i] for name, i in self._index.items()}
+        return functional_call(self.module, tensors, args, kwargs)
+
+    def theta(self) -> Tensor:
+        """θ = θ₀ + Pω, (D,), differentiable in ω."""
+        return torch.cat([piece.reshape(-1) for piece in self._pieces()])
+
+    def merge(self) -> nn.Module:
+        """A plain copy of the module with its parameters at θ, trainable again."""
+        merged = copy.deepcopy(self.module)
+        tensors = dict(merged.named_parameters(remove_duplicate=False))
+        pieces = self._pieces()
+        for name, i in self._index.items():
+            tensors[name].data = pieces[i].detach().clone()
+            tensors[name].requires_grad_(True)
+        return merged
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What makes P again, and θ₀'s fingerprint."""
+        return {
+            "projector": type(self.projector).__name__,
+            "native": self.projector.native,
+            "dim": self.projector.dim,
+            "seed": self.projector.seed,
+            "origin": fingerprint(flatten(self._origins)),
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Checks that this Subspace has the P (and θ₀, where it is not stored) of the one saved."""
+        mine = self.get_extra_state()
+        if self._keep_origin:  # then it has just been loaded
+            mine["origin"] = state["origin"]
+        for key, value in mine.items():
+            if state[key] != value:
+                raise UserError(
+                    f"the saved ω belongs to another {key}: saved {state[key]}, here {value}; "
+                    "build the Subspace as it was when it was saved"
+                )
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """ω, the projector's seed and sizes, buffers, frozen parameters, θ₀ or its fingerprint."""
+        state = super().state_dict(*args, **kwargs)
+        if not self._keep_origin:
+            for name in self._index:
+                state.pop(f"{kwargs.get('prefix', '')}module.{name}")
+        return state
+
+    def load_state_dict(self, state: Any, strict: bool = True, assign: bool = False) -> Any:
+        """As `nn.Module.load_state_dict`; a UserError for another projector, seed or origin."""
+        if not self._keep_origin:
+            own = super().state_dict()
+            kept = {f"module.{name}": own[f"module.{name}"] for name in self._index}
+            state = {**state, **kept}
+        return super().load_state_dict(state, strict, assign)
+
+    def _pieces(self) -> list[Tensor]:
+        """θ cut into the shapes of the module's parameters."""
+        delta = self.projector(self.omega)
+        parts = torch.split(delta, [p.numel() for p in self._origins])
+        return [p + part.view_as(p) for p, part in zip(self._origins, parts, strict=True)]

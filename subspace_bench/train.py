@@ -1,0 +1,145 @@
+"""One run → one record: sample, forward, backward, project, step, evaluate.
+
+θ = θ₀ + Pω. The gradient at θ is g, at ω it is Pᵀg; the optimizer moves ω (or θ, for a baseline).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from subspace_bench import models, provenance
+from subspace_bench.batches import Batches, scaled
+from subspace_bench.checkpoints import Checkpoint, Trained
+from subspace_bench.data import Dataset
+from subspace_bench.models.initial import initialise
+from subspace_bench.optimizers import Optimizer, make_optimizer
+from subspace_bench.runs import Record, Run
+from subspace_bench.streams import generator, seed_torch
+from subspace_bench.subspace import Flat, fingerprint
+
+EVALUATION_CHUNK = 500  # images: their activations stay in cache
+CHECKPOINT_SECONDS = 60.0
+FINGERPRINT_STEP = 200  # where a short retraining can be held against the record
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; its checkpoint is kept."""
+
+
+@dataclass
+class Progress:
+    """What a run tells while it trains."""
+
+    run: Run
+    updates: int
+    accuracy: float | None
+    seconds: float
+
+
+def train(
+    run: Run,
+    dataset: Dataset,
+    checkpoint: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Record:
+    """Trains one run and returns its record.
+
+    Arguments:
+        checkpoint: a file from which an interrupted run goes on, and to which this one writes at
+            least every two minutes; None keeps none.
+        on_progress: called after every score.
+        should_stop: asked at every step; when it says yes, the checkpoint is written.
+
+    Raises:
+        Interrupted: after `should_stop` said yes.
+        UserError: for an unknown model or projector, or a dimension that the model has not.
+    """
+    began = time.monotonic()
+    torch.set_num_threads(run.threads)
+    net = prepare(run)
+    optimizer = make_optimizer(run, net)
+    batches = Batches(run, dataset)
+    test = dataset.test_images.to(run.device), dataset.test_labels.to(run.device)
+    set_up = time.monotonic() - began
+
+    saved = Checkpoint(checkpoint, run)
+    state = saved.load(optimizer, net.module) or Trained()
+    began = written = time.monotonic() - state.seconds
+    while state.updates < run.protocol.steps:
+        x, y = batches(state.updates)
+        seed_torch(run.seed, "dropout", state.updates)
+        loss = step(net, optimizer, x, y)
+        state.updates += 1
+
+        now = time.monotonic()
+        if state.updates == FINGERPRINT_STEP:
+            state.extra["sha256_at_200"] = fingerprint(optimizer.trained)
+        if run.protocol.scored(state.updates) or state.updates == run.protocol.steps:
+            value = loss.item()
+            if value != value or value in (float("inf"), float("-inf")):
+                state.extra["diverged"] = state.updates
+                break
+            accuracy = evaluate(net.module, *test, run.protocol.scale)
+            state.curve.append([state.updates, accuracy, value])
+            on_progress(Progress(run, state.updates, accuracy, now - began))
+        state.seconds = time.monotonic() - began
+        if should_stop():
+            saved.write(state, optimizer, net.module)
+            raise Interrupted
+        if now - written > CHECKPOINT_SECONDS:
+            saved.write(state, optimizer, net.module)
+            written = now
+    facts = provenance.collect(run, dataset, set_up, state.seconds)
+    return Record(run, result(run, net, optimizer, state), facts)
+
+
+def prepare(run: Run) -> Flat:
+    """The run's model at θ_init, on its device, as one vector."""
+    module = models.build(run.model)
+    initialise(module, run.init, generator(run.seed, "init"))
+    return Flat(module.to(run.device, getattr(torch, run.dtype)))
+
+
+def step(net: Flat, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
+    """One update on a batch; returns its mean cross-entropy before the update."""
+    net.module.train()
+    net.gradient.zero_()
+    loss = F.cross_entropy(net.module(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, images: Tensor, labels: Tensor, scale: str) -> float:
+    """Accuracy in % over all images (N, 28, 28) uint8, dropout off."""
+    module.eval()
+    dtype = next(module.parameters()).dtype
+    correct = 0
+    for x, y in zip(images.split(EVALUATION_CHUNK), labels.split(EVALUATION_CHUNK), strict=True):
+        correct += int((module(scaled(x, scale, dtype)).argmax(1) == y).sum())
+    return round(100 * correct / len(labels), 4)
+
+
+def result(run: Run, net: Flat, optimizer: Optimizer, state: Trained) -> dict[str, Any]:
+    """The part of the record that is the same, bit for bit, for the same run."""
+    native = net.theta.numel()
+    scores = {int(updates): accuracy for updates, accuracy, _ in state.curve if updates}
+    return {
+        "accuracy": scores.get(run.protocol.last_score),
+        "accuracy_end": scores.get(run.protocol.steps),
+        "native_dimension": native,
+        "free_parameters": native if run.dim is None else run.dim,
+        "sha256": fingerprint(optimizer.trained),
+        **state.extra,
+        "curve": state.curve,
+    }

@@ -1,0 +1,22 @@
+"""Small real digits for training tests, and quiet threads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from subspace_bench import data
+
+
+@pytest.fixture(scope="session")
+def digits() -> data.Dataset:
+    """The embedded 5,000 digits."""
+    return data.load("mnist-5k")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,142 @@
+"""Subspace around modules of all kinds: gradients, tying, buffers, saving, merging."""
+
+import pytest
+import torch
+from torch import nn
+
+from subspace_bench.errors import UserError
+from subspace_bench.projectors import make
+from subspace_bench.subspace import Flat, Subspace
+
+X = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+
+
+def small(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(4, 4, bias=False)
+        self.decoder = nn.Linear(4, 4, bias=False)
+        self.decoder.weight = self.encoder.weight
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x))
+
+
+def trained(net: Subspace, steps: int = 5) -> Subspace:
+    optimizer = torch.optim.Adam(net.parameters(), 0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        net(X).square().mean().backward()
+        optimizer.step()
+    return net
+
+
+def test_starts_at_the_module_and_moves_only_omega() -> None:
+    reference = small().eval()(X)
+    net = Subspace(small(), dim=6).eval()
+    torch.testing.assert_close(net(X), reference)
+    before = [p.clone() for p in net.module.parameters()]
+    trained(net.train())
+    assert all(torch.equal(a, b) for a, b in zip(before, net.module.parameters(), strict=True))
+    assert net.omega.abs().min() > 0
+    assert [n for n, p in net.named_parameters() if p.requires_grad] == ["omega"]
+
+
+def test_theta_is_origin_plus_p_omega_and_its_gradient_the_adjoint() -> None:
+    net = trained(Subspace(small(), dim=6, seed=5))
+    projector = make("gaussian", net.projector.native, 6, seed=5)
+    origin = torch.cat([p.reshape(-1) for p in small().parameters()])
+    torch.testing.assert_close(net.theta(), origin + projector(net.omega))
+    weights = torch.randn(net.projector.native)
+    net.omega.grad = None
+    (net.theta() @ weights).backward()
+    torch.testing.assert_close(net.omega.grad, projector.transpose(weights))
+
+
+def test_tied_weights_count_once_and_stay_tied() -> None:
+    net = trained(Subspace(Tied(), dim=3))
+    assert net.projector.native == 16
+    merged = net.merge()
+    assert merged.encoder.weight is merged.decoder.weight
+    torch.testing.assert_close(merged(X), net(X))
+
+
+def test_frozen_parameters_stay_out() -> None:
+    module = small()
+    module[0].weight.requires_grad_(False)
+    kept = module[0].weight.clone()
+    net = trained(Subspace(module, dim=3))
+    assert net.projector.native == sum(p.numel() for p in small().parameters()) - 32
+    assert torch.equal(net.module[0].weight, kept)
+    merged = net.merge()
+    assert not merged[0].weight.requires_grad
+    assert merged[3].weight.requires_grad
+
+
+def test_batchnorm_statistics_move_and_survive_saving() -> None:
+    net = trained(Subspace(small(), dim=6))
+    assert net.module[1].num_batches_tracked == 5
+    other = Subspace(small(seed=9), dim=6)
+    other.load_state_dict(net.state_dict())
+    torch.testing.assert_close(other.eval()(X), net.eval()(X))
+
+
+def test_an_origin_not_stored_is_checked_by_its_fingerprint() -> None:
+    net = trained(Subspace(small(), dim=6, keep_origin=False))
+    state = net.state_dict()
+    assert "module.0.weight" not in state
+    assert "module.1.running_mean" in state
+    again = Subspace(small(), dim=6, keep_origin=False)
+    again.load_state_dict(state)
+    torch.testing.assert_close(again.eval()(X), net.eval()(X))
+    with pytest.raises(UserError, match="another origin"):
+        Subspace(small(seed=1), dim=6, keep_origin=False).load_state_dict(state)
+
+
+def test_another_seed_or_projector_cannot_be_loaded() -> None:
+    state = Subspace(small(), dim=6, seed=1).state_dict()
+    with pytest.raises(UserError, match="another seed"):
+        Subspace(small(), dim=6, seed=2).load_state_dict(state)
+    with pytest.raises(UserError, match="another projector"):
+        Subspace(small(), dim=6, projector="orthonormal", seed=1).load_state_dict(state)
+
+
+def test_state_survives_a_file(tmp_path) -> None:
+    net = trained(Subspace(small(), dim=6))
+    torch.save(net.state_dict(), tmp_path / "subspace.pt")
+    again = Subspace(small(seed=3), dim=6)
+    again.load_state_dict(torch.load(tmp_path / "subspace.pt", weights_only=True))
+    torch.testing.assert_close(again.eval()(X), net.eval()(X))
+
+
+def test_merge_gives_a_plain_module_that_trains() -> None:
+    net = trained(Subspace(small(), dim=6)).eval()
+    merged = net.merge()
+    assert type(merged) is nn.Sequential
+    torch.testing.assert_close(merged(X), net(X))
+    merged(X).sum().backward()
+    assert all(p.grad is not None for p in merged.parameters())
+
+
+def test_modules_that_span_nothing_and_wrong_projectors_are_refused() -> None:
+    with pytest.raises(UserError, match="no trainable parameters"):
+        Subspace(nn.ReLU(), dim=1)
+    with pytest.raises(UserError, match="dimensions"):
+        Subspace(nn.Linear(2, 2), dim=7)
+    with pytest.raises(UserError, match="projector given"):
+        Subspace(nn.Linear(2, 2), dim=3, projector=make("gaussian", 5, 3, seed=0))
+
+
+def test_flat_parameters_are_views_of_theta() -> None:
+    module = small()
+    flat = Flat(module)
+    flat.theta.zero_()
+    assert all(not p.any() for p in module.parameters())
+    module(X).sum().backward()
+    assert torch.equal(flat.gradient, torch.cat([p.grad.reshape(-1) for p in flat.parameters]))
+    assert flat.gradient.any()

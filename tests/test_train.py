@@ -1,0 +1,135 @@
+"""The training loop: against plain PyTorch, and against itself."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from subspace_bench import models
+from subspace_bench.batches import Batches
+from subspace_bench.models.initial import initialise
+from subspace_bench.optimizers import make_optimizer, schedule, subspace_of
+from subspace_bench.runs import Protocol, Run
+from subspace_bench.streams import generator, seed_torch
+from subspace_bench.subspace import Subspace
+from subspace_bench.train import evaluate, prepare, train
+
+SHORT = Protocol(steps=12, batch=64, lr=3e-3, betas=(0.9, 0.99), score_every=5)
+DIRECT = Run("conv", "default", SHORT, dataset="mnist-5k")
+POST = replace(DIRECT, init="normal:0.005", dim=40, projector="orthonormal", origin="zero")
+LI = replace(DIRECT, init="he", dim=40, projector="gaussian", origin="init")
+
+
+@pytest.mark.parametrize("run", [DIRECT, POST, LI], ids=["direct", "post", "li"])
+def test_the_same_run_gives_the_same_bits_whatever_ran_before(run, digits) -> None:
+    first = train(run, digits)
+    torch.rand(3)
+    train(replace(run, seed=5), digits)
+    assert train(run, digits).result == first.result
+
+
+def test_it_is_what_a_plain_pytorch_loop_computes(digits) -> None:
+    """`Subspace`, autograd through P and torch's Adam reach the same ω and accuracy."""
+    record = train(LI, digits)
+    module = models.build("conv")
+    initialise(module, "he", generator(0, "init"))
+    net = Subspace(module, 40, "gaussian", seed=0)
+    optimizer = torch.optim.Adam([net.omega], 3e-3, betas=(0.9, 0.99))
+    batches = Batches(LI, digits)
+    for i in range(12):
+        x, y = batches(i)
+        seed_torch(0, "dropout", i)
+        loss = F.cross_entropy(net.train()(x), y)
+        if i in (0, 5, 10):
+            assert record.result["curve"][i // 5][2] == pytest.approx(loss.item(), rel=1e-4)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    accuracy = evaluate(net.merge(), digits.test_images, digits.test_labels, "unit")
+    assert record.result["accuracy_end"] == pytest.approx(accuracy, abs=0.3)
+
+
+def test_both_origins_start_at_theta_init() -> None:
+    for run in (POST, LI):
+        net = prepare(run)
+        projector, origin, omega = subspace_of(run, net)
+        torch.testing.assert_close(origin + projector(omega), net.theta, rtol=1e-4, atol=1e-7)
+    assert not origin.equal(torch.zeros_like(origin))
+
+
+def test_theta_stays_in_the_subspace(digits) -> None:
+    net = prepare(POST)
+    optimizer = make_optimizer(POST, net)
+    projector, origin, _ = subspace_of(POST, prepare(POST))
+    batches = Batches(POST, digits)
+    for i in range(3):
+        x, y = batches(i)
+        F.cross_entropy(net.module(x), y).backward()
+        optimizer.step()
+    torch.testing.assert_close(net.theta, origin + projector(optimizer.trained))
+
+
+def test_streams_are_separate(digits) -> None:
+    """Another projector leaves initialisation and batches alone: the first loss is the same."""
+    first = train(replace(LI, dim=40), digits).result["curve"][0][2]
+    assert train(replace(LI, dim=41, projector="orthonormal"), digits).result["curve"][0][
+        2
+    ] == pytest.approx(first, rel=1e-5)
+    assert train(replace(LI, seed=1), digits).result["curve"][0][2] != pytest.approx(first)
+
+
+def test_scores_come_where_the_post_takes_them_and_at_the_end(digits) -> None:
+    result = train(DIRECT, digits).result
+    assert [row[0] for row in result["curve"]] == [1, 6, 11, 12]
+    assert result["accuracy"] == result["curve"][2][1]
+    assert result["accuracy_end"] == result["curve"][3][1]
+    assert result["native_dimension"] == result["free_parameters"] == 21_840
+    post = Protocol(steps=23_438, batch=256, lr=3e-3)
+    assert post.last_score == 23_401
+
+
+def test_a_prefix_is_the_shorter_run(digits) -> None:
+    long = train(POST, digits).result["curve"]
+    assert train(POST.with_steps(6), digits).result["curve"] == long[:2]
+
+
+def test_divergence_is_recorded_not_raised(digits) -> None:
+    wild = replace(DIRECT, protocol=replace(SHORT, optimizer="sgd", lr=1e6))
+    result = train(wild, digits).result
+    assert result["diverged"] <= 12
+    assert result["accuracy"] is None
+
+
+def test_it_learns(digits) -> None:
+    run = DIRECT.with_steps(150)
+    assert train(run, digits).result["accuracy_end"] > 75
+
+
+def test_sgd_with_double_bias_rate_matches_torch(digits) -> None:
+    caffe = Protocol(
+        steps=4, batch=32, lr=0.01, optimizer="sgd", momentum=0.9, weight_decay=5e-4,
+        bias_lr=2.0, schedule="inv", gamma=1e-4, power=0.75,
+    )  # fmt: skip
+    run = Run("tutorial-6", "xavier", caffe, dataset="mnist-5k")
+    net, plain = prepare(run), prepare(run).module
+    optimizer = make_optimizer(run, net)
+    weights = [p for p in plain.parameters() if p.ndim > 1]
+    biases = [p for p in plain.parameters() if p.ndim == 1]
+    sgd = torch.optim.SGD(
+        [{"params": weights}, {"params": biases}], 0.01, momentum=0.9, weight_decay=5e-4
+    )
+    batches = Batches(run, digits)
+    for i in range(4):
+        x, y = batches(i)
+        net.gradient.zero_()
+        F.cross_entropy(net.module(x), y).backward()
+        optimizer.step()
+        rate = 0.01 * (1 + 1e-4 * i) ** -0.75
+        assert schedule(caffe, i) * 0.01 == pytest.approx(rate)
+        sgd.param_groups[0]["lr"], sgd.param_groups[1]["lr"] = rate, 2 * rate
+        sgd.zero_grad()
+        F.cross_entropy(plain(x), y).backward()
+        sgd.step()
+    expected = torch.cat([p.detach().reshape(-1) for p in plain.parameters()])
+    torch.testing.assert_close(net.theta, expected, rtol=1e-4, atol=1e-6)
