@@ -1,12 +1,13 @@
 """Run a kernel's parts on torch's own threads.
 
-A second pool would fight torch's: its idle threads spin for milliseconds, on the cores that ours would need.
+A second pool would fight torch's, whose idle threads spin for milliseconds on the cores that the
+second would need.
 """
 
 import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ _TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 def in_threads(kernel: Callable[..., None], *args: object, parts: int) -> None:
-    """kernel(*args, first, last) over `parts` parts, split evenly over torch.get_num_threads() threads.
+    """kernel(*args, first, last) over `parts` parts, in torch.get_num_threads() equal shares.
 
     The split is fixed; kernels must release the GIL, and write only what belongs to their parts.
     """
@@ -24,11 +25,11 @@ def in_threads(kernel: Callable[..., None], *args: object, parts: int) -> None:
     if threads == 1:
         kernel(*args, 0, parts)
         return
-    spans = iter(list(zip(cuts, cuts[1:], strict=False)))
+    spans = iter(list(zip(cuts[:-1], cuts[1:], strict=True)))
     failures = []
 
     def task(_: object) -> None:
-        # next() holds the GIL, so that each span is taken once, by however many threads the pool sends.
+        # next() holds the GIL: each span is taken once, by however many threads come.
         for span in spans:
             try:
                 kernel(*args, *span)
@@ -40,7 +41,7 @@ def in_threads(kernel: Callable[..., None], *args: object, parts: int) -> None:
         raise failures[0]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pool() -> Callable[[Callable[[object], None], int], None]:
     """A function that calls a task on each of a number of threads, and waits."""
     for library in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")):

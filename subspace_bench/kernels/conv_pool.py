@@ -1,10 +1,11 @@
 """conv2d (valid, stride 1) → Dropout2d mask → max_pool2d(2) → relu, fused, on the CPU.
 
-y[n,c,r,q] = s[n,c] · relu(max_{p∈{0,1}²} b[c] + Σ_{i,u,v} w[c,i,u,v] · x[n, i, 2r+p₀+u, 2q+p₁+v]),   s ≥ 0.
-Max-pool hands each gradient to one of four positions, relu and dropout drop more: backward touches the survivors only.
+y[n,c,r,q] = s[n,c] · relu(max_{p∈{0,1}²} (b[c] + Σ_{i,u,v} w[c,i,u,v] · x[n,i,2r+p₀+u,2q+p₁+v])).
+The pool hands each gradient to one of four positions, relu and dropout drop more of them: backward
+touches the survivors only.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,8 +14,10 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import conv_pool_simd
 from ._threads import in_threads
-from .simd import FINGERPRINT, LANES, conv_window, list_survivors, sum_rows, transpose16
+from .conv_pool_simd import conv_window, list_survivors, sum_rows
+from .simd import LANES, aligned, fingerprint, transpose16
 
 _JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
 _PARTS = 16  # partial sums of a weight gradient; fixed, so that results don't depend on the threads
@@ -25,7 +28,8 @@ def reference(
 ) -> Tensor:
     """The same in plain PyTorch, on any device and dtype.
 
-    **Arguments:** `x` (N, Cin, H, W); `weight` (Cout, Cin, k, k); `bias` (Cout,); `scale` (N, Cout), non-negative.
+    **Arguments:** `x` (N, Cin, H, W); `weight` (Cout, Cin, k, k); `bias` (Cout,); `scale`
+    (N, Cout), not negative: the mask of Dropout2d, or None.
 
     **Returns:** (N, Cout, (H−k+1)//2, (W−k+1)//2).
     """
@@ -97,7 +101,6 @@ class _ConvPoolRelu(torch.autograd.Function):
         n, cin, h, w = x.shape
         cout, _, k, _ = weight.shape
         with_dx = ctx.needs_input_grad[0]
-        scaled = scale is not None
         dx = torch.empty(x.shape if with_dx else 0)
         width = min(LANES, 1 << (k * cin - 1).bit_length())
         vectors = -(-k * cin // width)
@@ -106,7 +109,7 @@ class _ConvPoolRelu(torch.autograd.Function):
         parts = -(-n // images)
         dw_parts = torch.zeros(parts, cout, k, row)
         db_parts = torch.zeros(parts, cout, dtype=torch.float64)
-        kernel = _backward_kernel(k, vectors, width, scaled, with_dx)
+        kernel = _backward_kernel(k, vectors, width, scale is not None, with_dx)
         arrays = _flat(x, weight, scale, arg, grad, dx, dw_parts, db_parts)
         in_threads(kernel, *arrays, n, cin, h, w, cout, images, parts=parts)
         dw = dw_parts.sum(0)[:, :, : k * cin].view(cout, k, k, cin).permute(0, 3, 1, 2)
@@ -121,35 +124,27 @@ def _flat(*tensors: Tensor | None) -> list[np.ndarray]:
 
 
 def _group(channels: int) -> int:
-    """Output channels computed at once: 4·group sums live in registers; least padding, then most."""
+    """Output channels computed at once, 4·group sums in registers: least padding, then most."""
     return min((6, 5, 4, 3), key=lambda g: -(-channels // g) * g)
 
 
-@njit(**_JIT)
-def _aligned(size):
-    """Uninitialised float32 scratch that starts on a cache line."""
-    buffer = np.empty(size + LANES, np.float32)
-    start = (-(buffer.ctypes.data // 4)) % LANES
-    return buffer[start : start + size]
-
-
-@lru_cache(maxsize=None)
+@cache
 def _forward_kernel(K: int, G: int, RELU: bool, SCALED: bool, ARG: bool):
-    fingerprint = FINGERPRINT
+    mark = fingerprint(conv_pool_simd.__file__)
 
     @njit(**_JIT)
     def forward(x, weight, bias, scale, y, arg, n, cin, h, w, cout, first, last):
         """Blocks of 16 images, one image a lane: the pooling then needs no shuffles."""
-        fingerprint  # in the closure, so that numba's cache sees a change of simd.py
+        mark  # noqa: B018 (see fingerprint)
         rows, columns = (h - K + 1) // 2, (w - K + 1) // 2
         pixels, windows = cin * h * w, rows * columns
         groups = (cout + G - 1) // G
         taps = cin * K * K
-        xs = _aligned(pixels * LANES)
-        ys = _aligned(groups * G * windows * LANES)
+        xs = aligned(pixels * LANES)
+        ys = aligned(groups * G * windows * LANES)
         args = np.empty(groups * G * windows * LANES if ARG else 0, np.uint8)
-        ws, bs = _aligned(groups * G * taps), _aligned(groups * G)
-        factors = _aligned(groups * G * LANES)
+        ws, bs = aligned(groups * G * taps), aligned(groups * G)
+        factors = aligned(groups * G * LANES)
         for c in range(groups * G):
             bs[c] = bias[c] if c < cout else 0
             at = (c // G) * taps * G + c % G
@@ -186,23 +181,23 @@ def _forward_kernel(K: int, G: int, RELU: bool, SCALED: bool, ARG: bool):
     return forward
 
 
-@lru_cache(maxsize=None)
+@cache
 def _backward_kernel(K: int, V: int, WIDTH: int, SCALED: bool, DX: bool):
     # Rows of a patch, and entries of a list, whose sums fit into the registers at once.
     S = max(s for s in range(1, K + 1) if K % s == 0 and (s == 1 or s * V <= 24))
     U = max(1, min(4, 20 // (S * V)))
-
-    fingerprint = FINGERPRINT
+    mark = fingerprint(conv_pool_simd.__file__)
 
     @njit(**_JIT)
     def backward(x, weight, scale, arg, grad, dx, dw, db, n, cin, h, w, cout, images, first, last):
-        """Survivor by survivor: with channels last, each row of a patch is contiguous (K·cin floats)."""
-        fingerprint
+        """Survivor by survivor; with channels last, a row of a patch lies in K·cin floats."""
+        mark  # noqa: B018
         rows, columns = (h - K + 1) // 2, (w - K + 1) // 2
         windows, pixels = rows * columns, h * w
         row = V * WIDTH
         size = K * row
-        image = _aligned(pixels * cin + row)
+        padded = pixels * cin + row + LANES  # vectors may reach beyond the last pixel
+        image = aligned(padded)
         image[:] = 0
         origin = np.zeros(windows + LANES, np.uint32)
         for window in range(windows):
@@ -211,7 +206,7 @@ def _backward_kernel(K: int, V: int, WIDTH: int, SCALED: bool, DX: bool):
         alive = np.empty(windows + LANES, np.uint32)
         slopes = np.empty(windows + LANES, np.float32)
         if DX:
-            dimage = _aligned(pixels * cin + row)
+            dimage = aligned(padded)
             ws = _rows_of_weight(weight, cout, cin, K, row)
             count = np.zeros(pixels, np.int64)
             channels = np.empty(pixels * cout, np.uint32)
@@ -230,8 +225,9 @@ def _backward_kernel(K: int, V: int, WIDTH: int, SCALED: bool, DX: bool):
                     db[part * cout + c] += total
                     for u in range(0, K, S):
                         sum_rows(
-                            dw, (part * cout + c) * size + u * row, row, image, u * w * cin, w * cin,
-                            cin, alive, slopes, 0, found, S, V, WIDTH, U,
+                            dw, (part * cout + c) * size + u * row, row,
+                            image, u * w * cin, w * cin, cin,
+                            alive, slopes, 0, found, S, V, WIDTH, U,
                         )  # fmt: skip
                     if DX:
                         for j in range(found):
@@ -247,8 +243,10 @@ def _backward_kernel(K: int, V: int, WIDTH: int, SCALED: bool, DX: bool):
                             at = pixel * cout
                             for u in range(0, K, S):
                                 sum_rows(
-                                    dimage, (pixel + u * w) * cin, w * cin, ws, u * row, row, size,
-                                    channels, channel_slopes, at, at + count[pixel], S, V, WIDTH, 1,
+                                    dimage, (pixel + u * w) * cin, w * cin,
+                                    ws, u * row, row, size,
+                                    channels, channel_slopes, at, at + count[pixel],
+                                    S, V, WIDTH, 1,
                                 )  # fmt: skip
                             count[pixel] = 0
                     _channels_first(dimage, dx, i * cin * pixels, cin, pixels)
@@ -259,7 +257,7 @@ def _backward_kernel(K: int, V: int, WIDTH: int, SCALED: bool, DX: bool):
 @njit(**_JIT)
 def _rows_of_weight(weight, cout, cin, k, row):
     """(cout, cin, k, k) → (cout, k, row) with (column, channel) in a row, then zeros."""
-    ws = _aligned(cout * k * row)
+    ws = aligned(cout * k * row)
     ws[:] = 0
     for c in range(cout):
         for i in range(cin):
@@ -279,15 +277,9 @@ def _channels_last(source, at, target, cin, pixels):
             q = min(q, pixels - LANES)
             for c in range(0, cin, LANES):
                 transpose16(
-                    source,
-                    at + c * pixels + q,
-                    pixels,
-                    min(cin - c, LANES),
-                    target,
-                    q * cin + c,
-                    cin,
-                    LANES,
-                )
+                    source, at + c * pixels + q, pixels, min(cin - c, LANES),
+                    target, q * cin + c, cin, LANES,
+                )  # fmt: skip
     else:
         for q in range(pixels):
             for c in range(cin):
@@ -301,12 +293,6 @@ def _channels_first(source, target, at, cin, pixels):
         q = min(q, pixels - LANES)
         for c in range(0, cin, LANES):
             transpose16(
-                source,
-                q * cin + c,
-                cin,
-                LANES,
-                target,
-                at + c * pixels + q,
-                pixels,
-                min(cin - c, LANES),
-            )
+                source, q * cin + c, cin, LANES,
+                target, at + c * pixels + q, pixels, min(cin - c, LANES),
+            )  # fmt: skip
