@@ -28,7 +28,7 @@ CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread 
 
 @dataclass(frozen=True)
 class Message:
-    """What a worker tells: kind is "progress", "done", "failed" or "stopped"."""
+    """What a worker tells: kind is "started", "progress", "done", "failed" or "stopped"."""
 
     kind: str
     run: Run
@@ -74,6 +74,7 @@ def carry_out(
                         workers[i] = worker = start_worker(store.folder, data_root, stop)
                     worker.run = waiting.pop(0)
                     worker.pipe.send(worker.run)
+                    tell(Message("started", worker.run))
             busy = [w for w in workers if w.run is not None]
             if not busy:
                 return failures

@@ -32,7 +32,7 @@ def threads():
 
 
 def problem(shape, scaled=False, integers=False, seed=0):
-    """x, weight, bias, scale and a gradient of y; with small integers, sums are exact: ties are ties."""
+    """x, weight, bias, scale, a gradient of y. Small integers make sums exact: ties are ties."""
     n, cin, h, w, cout, k = shape
     generator = torch.Generator().manual_seed(seed)
 
@@ -67,7 +67,8 @@ def test_equals_reference(shape, scaled, dx):
     for ours, theirs in zip(run(conv_pool_relu, *args, dx=dx), exact, strict=True):
         assert (ours is None) == (theirs is None)
         if ours is not None:
-            assert ours.is_contiguous() and distance(ours, theirs) < 2e-6
+            assert ours.is_contiguous()
+            assert distance(ours, theirs) < 2e-6
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -85,8 +86,11 @@ def test_ties_go_to_the_first(shape, relu):
 def test_dead_channels():
     x, weight, bias, scale, grad = problem(SHAPES[1], scaled=True)
     bias[:3], scale[:, 3:6] = -1e3, 0
-    y, dx, dw, db = run(conv_pool_relu, x, weight, bias, scale, grad)
-    assert not y[:, :6].any() and not dw[:6].any() and not db[:6].any() and dw[6:].any()
+    y, _dx, dw, db = run(conv_pool_relu, x, weight, bias, scale, grad)
+    assert not y[:, :6].any()
+    assert not dw[:6].any()
+    assert not db[:6].any()
+    assert dw[6:].any()
     bias[:] = -1e3
     assert not any(t.any() for t in run(conv_pool_relu, x, weight, bias, scale, grad))
 
@@ -123,7 +127,8 @@ def test_without_gradients():
     leaves = [t.clone().requires_grad_() for t in (x, weight, bias)]
     with torch.no_grad():
         y = conv_pool_relu(*leaves, scale)
-    assert not y.requires_grad and torch.equal(y, conv_pool_relu(*leaves, scale))
+    assert not y.requires_grad
+    assert torch.equal(y, conv_pool_relu(*leaves, scale))
 
 
 def test_strided_inputs():

@@ -62,7 +62,8 @@ def test_equals_torch_adam(function):
     with torch.no_grad():
         theta = origin + omega @ columns
     result = train(function, *problem(130, 2005))
-    assert distance(result[0], omega.detach()) < 1e-5 and distance(result[3], theta) < 1e-5
+    assert distance(result[0], omega.detach()) < 1e-5
+    assert distance(result[3], theta) < 1e-5
 
 
 @pytest.mark.parametrize("size", [(13, 1000), (130, 2005), (1030, 5003)], ids=str)
@@ -71,7 +72,8 @@ def test_same_bits_each_time_and_on_any_threads(size):
     torch.set_num_threads(2)
     two = train(step, *problem(*size))
     for a, b, c in zip(first, again, two, strict=True):
-        assert torch.equal(a, b) and torch.equal(a, c)
+        assert torch.equal(a, b)
+        assert torch.equal(a, c)
 
 
 def test_other_tensors_take_the_reference():

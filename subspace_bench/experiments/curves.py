@@ -33,7 +33,9 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], evidence: Evidence) -> None
     """
     shades = colormaps["viridis"](np.linspace(0.0, 0.88, max(len(curves), 2)))
     for curve, colour in zip(curves, shades, strict=False):
-        records = evidence.own(curve.run) or ([] if evidence.quick else evidence.reference(curve.run))
+        records = evidence.own(curve.run) or (
+            [] if evidence.quick else evidence.reference(curve.run)
+        )
         if records:
             steps, values = stacked(records)
             # The post's step i is scored after update i + 1.

@@ -13,7 +13,9 @@ TITLE = "MNIST-lite: small nets trained directly, 10 epochs"
 
 
 def runs(plan: Plan) -> list[Run]:
-    return plan.all_seeds([trainings.lite(r["model"]) for r in published.load("post")["mnist-lite"]["rows"]])
+    return plan.all_seeds(
+        [trainings.lite(r["model"]) for r in published.load("post")["mnist-lite"]["rows"]]
+    )
 
 
 def page(evidence: Evidence) -> Page:

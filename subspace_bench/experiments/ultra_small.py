@@ -7,7 +7,6 @@ code, run as it stands, leaves the plateau later than the published curves do.
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -49,12 +48,17 @@ def page(evidence: Evidence) -> Page:
         for dim in DIMS:
             run = trainings.post(model, dim, EPOCHS, init)
             value, printed = published_value(model, dim, evidence.scored_at(run), evidence.quick)
-            labels = {"net": model, "θ_init": run.init.removeprefix("normal:"),
-                      "d": dim or NATIVE[model]}
+            labels = {
+                "net": model,
+                "θ_init": run.init.removeprefix("normal:"),
+                "d": dim or NATIVE[model],
+            }
             table.add(labels, run, value, printed)
     fit = fit_table(evidence)
-    figures = {"ultra-small": lambda: draw(evidence, None),
-               "ultra-small-wider-start": lambda: draw(evidence, WIDER)}
+    figures = {
+        "ultra-small": lambda: draw(evidence, None),
+        "ultra-small-wider-start": lambda: draw(evidence, WIDER),
+    }
     notes = [*table.chance(), *fit]
     summary = table.summary()
     return Page(TITLE, OPENING, table.frame(), table.data(), notes, summary, figures)
@@ -103,8 +107,9 @@ def fit_table(evidence: Evidence) -> list[str]:
             continue
         gaps = [distance(evidence, trainings.post("conv", dim, EPOCHS, i), curve)
                 for i in (None, WIDER)]  # fmt: skip
-        lines.append({"d": f"{dim or NATIVE['conv']:,}", "0.005, as published": gaps[0],
-                      "0.01": gaps[1]})
+        lines.append(
+            {"d": f"{dim or NATIVE['conv']:,}", "0.005, as published": gaps[0], "0.01": gaps[1]}
+        )
     gaps_frame = pd.DataFrame(lines)
     if gaps_frame.iloc[:, 1:].isna().any().any():
         return ["Which initial scale fits the published curves: not all runs are there yet."]
@@ -147,5 +152,4 @@ OPENING = [
     "is the standard deviation of the initial weights: the published code has 0.005 for the conv "
     "net; 0.01 is ours, to find out which start the published curves come from.",
 ]
-_ = partial
 EXPERIMENT = Experiment("ultra-small", TITLE, runs, page)

@@ -5,6 +5,7 @@ second would need.
 """
 
 import ctypes
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -25,7 +26,7 @@ def in_threads(kernel: Callable[..., None], *args: object, parts: int) -> None:
     if threads == 1:
         kernel(*args, 0, parts)
         return
-    spans = iter(list(zip(cuts[:-1], cuts[1:], strict=True)))
+    spans = iter(list(itertools.pairwise(cuts)))
     failures = []
 
     def task(_: object) -> None:

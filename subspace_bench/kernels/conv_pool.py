@@ -63,7 +63,7 @@ def _supported(x: Tensor, weight: Tensor, scale: Tensor | None, tensors: list[Te
         return False
     if x.dim() != 4 or (scale is not None and scale.requires_grad):
         return False
-    n, cin, h, w = x.shape
+    n, _, h, w = x.shape
     cout, _, k, square = weight.shape
     rows, columns = (h - k + 1) // 2, (w - k + 1) // 2
     # Tiles of 16 values must fit into one channel of the input and one image of the output.

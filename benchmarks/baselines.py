@@ -1,0 +1,132 @@
+"""The two usual ways to train a net in a subspace, which the package's own step is held against.
+
+Each function takes a run and its data and returns `step()`, which makes one update and returns the
+loss. All start from the same θ_init, P and ω_init, so all train the same thing: θ = θ₀ + Pω, or θ
+itself where the run has no dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.data import DataLoader, TensorDataset
+
+from subspace_bench import models
+from subspace_bench.batches import Batches
+from subspace_bench.data import Dataset
+from subspace_bench.models import ConvPoolRelu
+from subspace_bench.optimizers import make_optimizer, subspace_of
+from subspace_bench.runs import Run
+from subspace_bench.streams import seed_torch
+from subspace_bench.subspace import Flat
+from subspace_bench.train import prepare
+from subspace_bench.train import step as one_step
+
+Step = Callable[[], Tensor]
+
+
+def posts_way(run: Run, dataset: Dataset) -> Step:
+    """A DataLoader shuffled anew for every batch, θ cut into parameters, autograd through Pω."""
+    pixels = dataset.train_images.float().div(255).unsqueeze(1)
+    mnist = TensorDataset(pixels, dataset.train_labels)
+    net = torch_layers(run.model)
+    P, origin, omega = start(run)
+    if P is not None:
+        P = P.contiguous()
+    omega.requires_grad_()
+    optimizer = torch.optim.Adam([omega], lr=run.protocol.lr, betas=run.protocol.betas)
+
+    def step() -> Tensor:
+        x, y = next(iter(DataLoader(mnist, batch_size=run.protocol.batch, shuffle=True)))
+        theta = omega if P is None else origin + P @ omega
+        weights, i = {}, 0
+        for name, parameter in net.named_parameters():
+            n = parameter.numel()
+            weights[name] = theta[i : i + n].view(parameter.shape)
+            i += n
+        loss = F.cross_entropy(functional_call(net, weights, (x,)), y)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def resident_eager(run: Run, dataset: Dataset) -> Step:
+    """Data in memory, one flat θ that torch's layers view, P read in two passes, torch's Adam."""
+    net = Flat(torch_layers(run.model))
+    P, origin, omega = start(run)
+    net.theta.copy_(omega if P is None else origin + P @ omega)
+    trained = nn.Parameter(net.theta if P is None else omega)
+    optimizer = torch.optim.Adam([trained], lr=run.protocol.lr, betas=run.protocol.betas)
+    images, labels = dataset.train_images, dataset.train_labels
+    random = np.random.default_rng(run.seed)
+
+    def step() -> Tensor:
+        draw = random.choice(len(labels), run.protocol.batch, replace=False, shuffle=False)
+        chosen = torch.from_numpy(draw)
+        x = images[chosen].unsqueeze(1).float().div_(255)
+        net.gradient.zero_()
+        loss = F.cross_entropy(net.module(x), labels[chosen])
+        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            trained.grad = net.gradient if P is None else net.gradient @ P
+            optimizer.step()
+            if P is not None:
+                net.theta.copy_(origin + P @ trained)
+        return loss.detach()
+
+    return step
+
+
+def fast(run: Run, dataset: Dataset) -> Step:
+    """The package's own step."""
+    net = prepare(run)
+    optimizer = make_optimizer(run, net)
+    batches = Batches(run, dataset)
+    updates = iter(range(10**9))
+
+    def step() -> Tensor:
+        i = next(updates)
+        x, y = batches(i)
+        seed_torch(run.seed, "dropout", i)
+        return one_step(net, optimizer, x, y)
+
+    return step
+
+
+WAYS: dict[str, Callable[[Run, Dataset], Step]] = {
+    "post's way": posts_way,
+    "resident eager": resident_eager,
+    "fast": fast,
+}
+
+
+def start(run: Run) -> tuple[Tensor | None, Tensor, Tensor]:
+    """(P as (D, d), θ₀, ω₀) as the package makes them; (None, θ_init, θ_init) of a baseline."""
+    net = prepare(run)
+    if run.dim is None:
+        return None, net.theta, net.theta.clone()
+    projector, origin, omega = subspace_of(run, net)
+    return projector.get_buffer("columns").T, origin, omega
+
+
+def torch_layers(model: str) -> nn.Module:
+    """The model in torch's own layers, parameters in the same order."""
+    net = models.build(model).train()
+    for name, part in list(net.named_children()):
+        if isinstance(part, ConvPoolRelu):
+            cout, cin, kernel, _ = part.weight.shape
+            layers = [
+                nn.Conv2d(cin, cout, kernel, padding=part.padding),
+                nn.Dropout2d(part.dropout2d),
+                nn.MaxPool2d(2),
+            ]
+            setattr(net, name, nn.Sequential(*layers, *([nn.ReLU()] if part.relu else [])))
+    return net

@@ -1,0 +1,83 @@
+"""`nox -s reproduce`, `nox -s tests`, `nox -s lint`, `nox -s bench`; arguments after `--` pass on.
+
+All sessions share one environment, `.nox/env` (or `env` under `--envdir`): with torch it takes
+about 6 GB. It is installed from constraints.txt once, and again only when that or pyproject.toml
+changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+HERE = Path(__file__).parent
+EXTRAS = "test,lint,bench"
+nox.options.sessions = ["tests", "lint"]
+
+
+def environment(session: nox.Session) -> str:
+    """The Python of the shared environment, installed where it is not yet as it should be."""
+    home = session.cache_dir.parent.resolve() / "env"
+    python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    pins, project = HERE / "constraints.txt", HERE / "pyproject.toml"
+    content = pins.read_bytes() + project.read_bytes() + str(HERE).encode()
+    wanted, stamp = hashlib.sha256(content).hexdigest(), home / "installed"
+    if not python.exists():
+        session.run(sys.executable, "-m", "virtualenv", "--quiet", str(home))
+    if not stamp.exists() or stamp.read_text() != wanted:
+        install = ["install", "--constraint", str(pins), "--editable", f"{HERE}[{EXTRAS}]"]
+        session.run(str(python), "-m", "pip", *install)
+        stamp.write_text(wanted)
+    return str(python)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce(session: nox.Session) -> None:
+    """Train what the tables need, and write them to results/."""
+    session.run(
+        environment(session),
+        *("-m", "subspace_bench", "reproduce", *session.posargs),
+        interrupt_timeout=300.0,  # seconds after Ctrl-C: checkpoints are written first
+    )
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run the test suite on all cores."""
+    session.run(environment(session), "-m", "pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    python = environment(session)
+    session.run(python, "-m", "ruff", "check", ".")
+    session.run(python, "-m", "ruff", "format", "--check", ".")
+    session.run(python, "-m", "mypy", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def bench(session: nox.Session) -> None:
+    """Time a training step with asv, and make sure that something was timed."""
+    python = environment(session)
+    head = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(head, cwd=HERE, capture_output=True, text=True, check=True)
+    known = ("-E", "existing", "--set-commit-hash", commit.stdout.strip())
+    session.run(python, "-m", "asv", "machine", "--yes")
+    session.run(python, "-m", "asv", "run", *known, *session.posargs)
+    if not timed(commit.stdout.strip()):
+        session.error("asv stored no result: see its output above, or add --show-stderr")
+
+
+def timed(commit: str) -> int:
+    """How many numbers asv has stored for this commit."""
+    count = 0
+    for path in (HERE / ".asv" / "results").glob(f"*/{commit[:8]}*.json"):
+        for values in json.loads(path.read_text())["results"].values():
+            count += sum(value is not None for value in values[0] or [])
+    return count

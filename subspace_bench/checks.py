@@ -1,0 +1,100 @@
+"""Bad input, found before anything is trained: each check raises a UserError of one line."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from subspace_bench.errors import UserError
+from subspace_bench.runs import Run, write_atomically
+from subspace_bench.terminal import size
+
+
+def known(kind: str, given: Iterable[str], choices: Iterable[str]) -> None:
+    """Every given name is one of the choices."""
+    choices = list(choices)
+    for name in given:
+        if name not in choices:
+            raise UserError(f"unknown {kind} {name!r}: choose among {', '.join(choices)}")
+
+
+def at_least(least: float, **numbers: float | None) -> None:
+    """Every number given is a number not below `least`; the keyword names its option."""
+    for name, number in numbers.items():
+        if number is not None and (math.isnan(number) or number < least):
+            raise UserError(f"--{name} is {number}: it must be {least} or more")
+
+
+def device(name: str) -> str:
+    """The device that "auto", "cpu" or "cuda" means here."""
+    known("device", [name], ("auto", "cpu", "cuda"))
+    if name == "cpu":
+        return name
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
+        raise UserError("there is no CUDA device that this PyTorch can use: take --device cpu")
+    return "cpu"
+
+
+def place(folder: Path, needed: float = 0.0) -> None:
+    """The folder, or where it would be made, can be written and has `needed` bytes free."""
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write {folder}: choose another place with --out")
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UserError(
+            f"{folder} has {size(free)} free and {size(needed)} are needed: "
+            "free some, or choose another place with --out"
+        )
+
+
+def writable(folder: Path) -> None:
+    """A file can really be written in the folder, which is made."""
+    probe = folder / ".probe"
+    write_atomically(probe, "")
+    probe.unlink(missing_ok=True)
+
+
+def trainable(run: Run) -> None:
+    """The run's model, projector, dimension, origin and initialisation exist and fit each other."""
+    from subspace_bench import models, projectors
+    from subspace_bench.streams import generator
+
+    net = models.build(run.model)
+    try:
+        models.initialise(net, run.init, generator(run.seed, "init"))
+    except ValueError as failure:
+        raise UserError(f"--init {run.init}: {failure}") from failure
+    if run.dim is None:
+        return
+    known("projector", [run.projector or ""], projectors.PROJECTORS)
+    native = models.parameter_count(net)
+    if not 1 <= run.dim <= native:
+        raise UserError(
+            f"{run.model} has {native:,} parameters: "
+            f"--dim is from 1 to {native}, or left out to train them all, not {run.dim}"
+        )
+    if run.origin == "zero" and run.projector != "orthonormal":
+        raise UserError(
+            f"origin zero needs a projector whose first column can be chosen, which "
+            f"{run.projector!r} is not: take --origin init, or --projector orthonormal"
+        )
+
+
+def describe_os_error(failure: OSError) -> str:
+    """A failure of the system, such as a full disk, in one line that says what to do."""
+    what = failure.strerror or str(failure)
+    where = f"{failure.filename}: " if failure.filename else ""
+    if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}{what}: free some space, or choose another place with --out"
+    return f"{where}{what}"

@@ -1,0 +1,292 @@
+"""The command line: options in, one function of the package called, exit codes out.
+
+Torch and pandas are imported inside the commands, so that every --help answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from subspace_bench import __version__, checks
+from subspace_bench.errors import UserError
+from subspace_bench.runs import Store
+from subspace_bench.terminal import console, show
+
+if TYPE_CHECKING:
+    from subspace_bench.engines import Message
+
+BAD_INPUT, FAILED_RUNS, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    help="Training networks in random subspaces, θ = θ₀ + Pω: every table and figure of the 2017 "
+    "post, trained again.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Tables = Annotated[list[str] | None, typer.Argument(help="Tables; all of them if none is named.")]
+Out = Annotated[Path, typer.Option(help="Where tables, figures and runs/ (your records) go.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the data; else SUBSPACE_BENCH_DATA, a cache, a download."),
+]
+Profile = Annotated[
+    str,
+    typer.Option(help="quick (3 minutes), post (all that the post trained) or full (tutorials)."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 runs failed, 2 bad input, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends as Ctrl-C does
+    try:
+        code = app(arguments, prog_name="subspace-bench", standalone_mode=False)
+    except UserError as failure:
+        code = complain(str(failure))
+    except TyperException as failure:
+        code = complain(failure.format_message()) if failure.format_message() else BAD_INPUT
+    except BrokenPipeError:  # the reader of our output has gone: nothing to say, nobody to hear it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as failure:
+        code = complain(checks.describe_os_error(failure))
+    except Abort:
+        code = INTERRUPTED
+    sys.exit(code or 0)
+
+
+def complain(message: str) -> int:
+    """One line on stderr."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def version(wanted: bool) -> None:
+    if wanted:
+        print(f"subspace-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Show it and exit.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def reproduce(
+    tables: Tables = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each training: seeds 0, 1, …")] = 1,
+    profile: Profile = "post",
+    device: Device = "auto",
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time; else one a core, if memory is there.")
+    ] = None,
+    data: Data = None,
+    out: Out = Path("results"),
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show runs, time, memory and disk; train nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train again what has a record, which is deleted.")
+    ] = False,
+) -> int:
+    """Train what the tables need, and write tables and figures.
+
+    Interrupted, the same command goes on where it was.
+    """
+    checks.at_least(1, seeds=seeds, jobs=jobs)
+    checks.place(out)
+    from subspace_bench import reproduce as flow
+    from subspace_bench.experiments import Plan
+
+    names = table_names(tables, profile)
+    screen, own = console(), Store(out / "runs")
+    wanted = Plan(profile, seeds, device=checks.device(device))
+    if plan:
+        screen.print(flow.where_data_are(wanted, data))
+    else:
+        checks.writable(own.folder)
+        wanted = flow.dataset_of(wanted, data, screen)
+    work = flow.gather(names, wanted, own, force)
+    jobs = flow.fitting_jobs(work, jobs or cores())
+    if plan:
+        show(screen, f"Runs of {', '.join(names)}, profile {profile}", flow.listing(work))
+    screen.print(flow.summary(work, jobs))
+    if plan:
+        return 0
+    checks.place(out, needed=sum(cost.disk for cost in work.expected))
+    if force:
+        flow.forget(work.waiting, own)
+    try:
+        failures = flow.train_and_show(work, own, data, out, jobs, screen)
+    except KeyboardInterrupt:
+        kept = sum(own.path(run).exists() for run in work.costs)
+        return interrupted(own, f"{kept} of {len(work.costs)} records")
+    return said(failures)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Option(help="A name that `list` shows.")] = "conv",
+    dim: Annotated[
+        int | None, typer.Option(help="Subspace dimension d; left out, θ itself is trained.")
+    ] = None,
+    projector: Annotated[str, typer.Option(help="orthonormal (the post's) or another.")] = (
+        "orthonormal"
+    ),
+    origin: Annotated[
+        str | None,
+        typer.Option(help="zero: θ = Pω, as in the post; init: θ = θ_init + Pω, as in Li et al."),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help='Scheme, as "normal:0.005"; else the post\'s own.')
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all random streams.")] = 0,
+    epochs: Annotated[int, typer.Option(help="The post's: 60,000 images each.")] = 10,
+    steps: Annotated[int | None, typer.Option(help="Updates, instead of --epochs.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate; else the post's.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a batch; else the post's.")] = None,
+    dataset: Annotated[str, typer.Option(help="mnist, mnist-5k or fashion-mnist.")] = "mnist",
+    device: Device = "auto",
+    threads: Annotated[int, typer.Option(help="Of the CPU; part of what the run is.")] = 1,
+    data: Data = None,
+    out: Out = Path("results"),
+    force: Annotated[bool, typer.Option("--force", help="Train again what has a record.")] = False,
+) -> int:
+    """Train one net, by default as the post does, and keep its record."""
+    checks.at_least(0, seed=seed)
+    checks.at_least(1, epochs=epochs, steps=steps, batch=batch, threads=threads)
+    checks.at_least(0.0, lr=lr)
+    checks.known("origin", [origin] if origin else [], ("zero", "init"))
+    checks.place(out)
+    from subspace_bench import single
+
+    changes: dict[str, Any] = {"lr": lr, "batch": batch}
+    run = single.post_like(
+        model, dim, projector, origin, init, epochs, steps, changes,
+        seed=seed, device=checks.device(device), threads=threads, dataset=dataset,
+    )  # fmt: skip
+    checks.trainable(run)
+    own = Store(out / "runs")
+    checks.writable(own.folder)
+    screen = console()
+    try:
+        return said(single.train_one(run, own, data, screen, force))
+    except KeyboardInterrupt:
+        return interrupted(own, "the run's checkpoint")
+
+
+@app.command()
+def report(
+    tables: Tables = None,
+    profile: Profile = "post",
+    dataset: Annotated[str, typer.Option(help="mnist, or mnist-5k.")] = "mnist",
+    out: Out = Path("results"),
+    reference_only: Annotated[
+        bool, typer.Option("--reference-only", help="Leave your own records out.")
+    ] = False,
+) -> int:
+    """Write tables and figures again from the records, without training."""
+    checks.place(out)
+    names = table_names(tables, profile)
+    from subspace_bench.experiments import Evidence, Plan
+    from subspace_bench.reference import reference_store
+    from subspace_bench.report import write_index, write_page
+
+    own = None if reference_only else Store(out / "runs")
+    evidence = Evidence(Plan(profile, dataset=dataset), reference_store(), own)
+    written = [path for name in names for path in write_page(name, evidence, out)]
+    for path in [*written, write_index(evidence, out)]:
+        print(path)
+    return 0
+
+
+@app.command(name="list")
+def list_(out: Out = Path("results")) -> int:
+    """Show tables, models, projectors, and how many records there are."""
+    from subspace_bench import single
+    from subspace_bench.reference import reference_store
+
+    screen = console()
+    stores = {"reference": reference_store(), "yours": Store(out / "runs")}
+    for title, frame in single.inventory(stores):
+        show(screen, title, frame)
+    return 0
+
+
+@app.command()
+def data(
+    data: Data = None,
+    dataset: Annotated[str, typer.Option(help="mnist or fashion-mnist.")] = "mnist",
+) -> int:
+    """Say where the data were found and whether they verify; fetch them where they are not."""
+    from subspace_bench import data as datasets
+
+    checks.known("dataset", [dataset], datasets.NAMES)
+    variable = os.environ.get(datasets.VARIABLE)
+    named = data or (Path(variable).expanduser() if variable else None)
+    if named and dataset in datasets.FOLDERS:
+        if not datasets.raw_folder(dataset, named).is_dir():
+            datasets.fetch(dataset, named)
+    loaded = datasets.load(dataset, data)
+    print(f"{dataset}: {loaded.where}, verified")
+    print(f"{len(loaded.train_labels):,} images to train on, {len(loaded.test_labels):,} to test")
+    print(f"SHA-256 of all: {loaded.digest}")
+    return 0
+
+
+def table_names(given: list[str] | None, profile: str) -> list[str]:
+    """The tables asked for, or all; names and profile are checked."""
+    from subspace_bench.experiments import EXPERIMENTS
+    from subspace_bench.experiments.base import PROFILES
+
+    checks.known("profile", [profile], PROFILES)
+    checks.known("table", given or [], EXPERIMENTS)
+    return [name for name in EXPERIMENTS if not given or name in given]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def said(failures: list[Message]) -> int:
+    """The exit code, and a line for each run that failed."""
+    for failure in failures:
+        print(f"failed: {failure.run.label}: {failure.reason}", file=sys.stderr)
+    return FAILED_RUNS if failures else 0
+
+
+def interrupted(own: Store, kept: str) -> int:
+    """Says what is kept and how to go on."""
+    checkpoints = len(list(own.folder.glob("*.checkpoint")))
+    print(
+        f"\ninterrupted: {kept} and {checkpoints} checkpoint{'s' * (checkpoints != 1)} are kept in "
+        f"{own.folder}. To go on: {this_command()}",
+        file=sys.stderr,
+    )
+    return INTERRUPTED
+
+
+def this_command() -> str:
+    """The command that goes on with the interrupted one."""
+    arguments = [a for a in sys.argv[1:] if a != "--force"]
+    if os.environ.get("NOX_CURRENT_SESSION") == "reproduce":
+        options = arguments[1:]
+        return shlex.join(["nox", "-s", "reproduce", *(["--", *options] if options else [])])
+    return shlex.join(["subspace-bench", *arguments])

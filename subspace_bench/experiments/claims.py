@@ -1,0 +1,209 @@
+"""Every testable sentence of the post, its criterion, the evidence and a verdict.
+
+The criteria stand in `published/claims.toml`, written before the runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from subspace_bench import published
+from subspace_bench.experiments import trainings, tutorials
+from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
+from subspace_bench.runs import Run
+from subspace_bench.statistics import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    Interval,
+    Sample,
+    at_least,
+    at_most,
+    difference,
+)
+
+TITLE = "Claims: the testable sentences of the post"
+EPOCHS = 100
+DIMS = (1_000, 2_184, 3_000, 4_368, 10_000, 10_920)
+Claim = dict[str, Any]
+Judged = tuple[str, str]  # evidence, verdict
+
+
+def runs(plan: Plan) -> list[Run]:
+    """What the claims need beyond the other tables; only the full profile trains these."""
+    if plan.profile != "full":
+        return []
+    nets = [trainings.post("conv", d, EPOCHS) for d in (None, *DIMS)]
+    nets += [trainings.lite("cnn-10754"), trainings.lite("cnn-10754", EPOCHS)]
+    nets += [trainings.lite("cnn-3369")]
+    nets += [trainings.post(m, d, 10) for m in ("conv", "fc") for d in trainings.SMALL]
+    return plan.all_seeds(nets)
+
+
+def page(evidence: Evidence) -> Page:
+    shown, numbers = [], []
+    for claim in published.load("claims")["claim"]:
+        found, said = judge(claim, evidence)
+        shown.append({"the post": claim["sentence"], "criterion": claim["criterion"],
+                      "evidence": found, "verdict": said})  # fmt: skip
+        numbers.append({"id": claim["id"], "evidence": found, "verdict": said})
+    verdicts = [row["verdict"] for row in numbers]
+    summary = ", ".join(f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED))
+    return Page(
+        TITLE, OPENING, pd.DataFrame(shown), pd.DataFrame(numbers), NOTES, summary,
+        {"claims": lambda: draw(evidence)},
+    )  # fmt: skip
+
+
+def judge(claim: Claim, evidence: Evidence) -> Judged:
+    """Evidence and verdict of one claim, from the reference; quick and MNIST-5k decide nothing."""
+    if evidence.quick or not evidence.comparable:
+        return "not judged from these runs", UNDECIDED
+    return JUDGES[claim["kind"]](claim, evidence)
+
+
+def conv(evidence: Evidence, dim: int | None, epochs: int = EPOCHS) -> Sample:
+    """The conv net's accuracies after so many epochs, from its 100-epoch runs."""
+    run = trainings.post("conv", dim, EPOCHS)
+    at = None if epochs == EPOCHS else trainings.post("conv", dim, epochs).protocol.last_score
+    return evidence.sample(run, own=False, updates=at)
+
+
+def within(claim: Claim, evidence: Evidence) -> Judged:
+    parts, verdicts = [], []
+    full = conv(evidence, None)
+    for dim in claim["dims"]:
+        gap = difference(full, conv(evidence, dim))
+        verdicts.append(at_most(gap, claim["points"]))
+        parts.append(f"{dim:,} ({1 - dim / 21_840:.0%} fewer): {points(gap)}")
+    said = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
+    return "below D by " + "; ".join(parts), said
+
+
+def cost(claim: Claim, evidence: Evidence) -> Judged:
+    gap = difference(conv(evidence, None), conv(evidence, claim["dim"]))
+    if gap is None:
+        return "not run", UNDECIDED
+    printed = Interval(claim["low"], claim["high"])
+    return f"costs {points(gap)}", HOLDS if gap.overlaps(printed) else FAILS
+
+
+def beats(claim: Claim, evidence: Evidence) -> Judged:
+    small = evidence.sample(trainings.lite(claim["lite"], claim["epochs"]), own=False)
+    ours = conv(evidence, claim["dim"])
+    gap = difference(ours, small)
+    found = f"{ours.show()} against {small.show()}: ahead by {points(gap)}"
+    return found, at_least(gap, 0.0)
+
+
+def reaches(claim: Claim, evidence: Evidence) -> Judged:
+    parts, verdicts = [], []
+    for epochs in claim["epochs"]:
+        if "lite" in claim:
+            sample = evidence.sample(trainings.lite(claim["lite"], epochs), own=False)
+        else:
+            sample = conv(evidence, claim["dim"], epochs)
+        parts.append(f"{sample.show()} after {epochs} epochs")
+        verdicts.append(at_least(sample.confidence(), claim["percent"]))
+    said = HOLDS if HOLDS in verdicts else UNDECIDED if UNDECIDED in verdicts else FAILS
+    return "; ".join(parts), said
+
+
+def alike(claim: Claim, evidence: Evidence) -> Judged:
+    gaps = {}
+    for dim in trainings.SMALL:
+        samples = [evidence.sample(trainings.post(m, dim, 10), own=False) for m in ("conv", "fc")]
+        gaps[dim] = difference(*samples)
+    if any(gap is None for gap in gaps.values()):
+        return "not run", UNDECIDED
+    known = {dim: gap for dim, gap in gaps.items() if gap is not None}
+    sizes = {dim: size_of(gap) for dim, gap in known.items()}
+    parts = [f"d = {dim:,}: {points(gap)}" for dim, gap in known.items()]
+    verdicts = [at_most(size, claim["points"]) for size in sizes.values()]
+    said = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
+    return "conv − FC: " + "; ".join(parts), said
+
+
+def size_of(gap: Interval) -> Interval:
+    """Where the absolute value lies."""
+    ends = sorted((abs(gap.low), abs(gap.high)))
+    return Interval(0.0 if 0.0 in gap else ends[0], ends[1])
+
+
+def counts(claim: Claim, evidence: Evidence) -> Judged:
+    """The claims on the tutorials: by our counts, and the accuracies their authors claim."""
+    good = {
+        row: count
+        for row, count in tutorials.counts().items()
+        if tutorials.claimed(row).high >= 99.0 and row != "2"
+    }
+    pytorch = tutorials.counts()["2"]
+    if "below" in claim:
+        others = [r for r, count in good.items() if count < claim["below"]]
+        found = "; ".join(
+            f"row {r}: {good[r]:,} parameters, claims {tutorials.row_of(r)['accuracy_text']}"
+            for r in others
+        )
+        return found or "no other", FAILS if others else HOLDS
+    smallest = min(good, key=lambda r: good[r])
+    found = f"{pytorch:,}; the next is row {smallest} with {good[smallest]:,}"
+    return found, HOLDS if pytorch < good[smallest] else FAILS
+
+
+JUDGES: dict[str, Callable[[Claim, Evidence], Judged]] = {
+    "within": within,
+    "cost": cost,
+    "beats": beats,
+    "reaches": reaches,
+    "alike": alike,
+    "counts": counts,
+}
+
+
+def points(gap: Interval | None) -> str:
+    """Middle ± half-width of a difference, in points."""
+    if gap is None:
+        return "not run"
+    return f"{(gap.low + gap.high) / 2:.2f} ± {gap.half_width:.2f}"
+
+
+def draw(evidence: Evidence) -> Figure:
+    """Accuracy after 100 epochs over d, with the lines that the claims speak of."""
+    figure, axes = plt.subplots(figsize=(6.4, 4))
+    dims = [d for d in (*DIMS, None) if conv(evidence, d).n]
+    samples = [conv(evidence, d) for d in dims]
+    sizes = [d or 21_840 for d in dims]
+    low = [s.mean - min(s.values) for s in samples]
+    high = [max(s.values) - s.mean for s in samples]
+    means = [s.mean for s in samples]
+    axes.errorbar(sizes, means, yerr=[low, high], fmt="o-", capsize=3, label="ours, all seeds")
+    table = published.load("post")["subspace"]["rows"]
+    if evidence.comparable:
+        axes.plot(
+            [r["free"] for r in table], [r["accuracy"] for r in table], "kx", label="the post"
+        )
+    if means:
+        for gap, style in ((1, "--"), (2, ":")):
+            axes.axhline(means[-1] - gap, color="0.5", ls=style, lw=1, label=f"{gap} below D")
+    axes.set_xscale("log")
+    axes.set_xlabel("free parameters")
+    axes.set_ylabel("test accuracy after 100 epochs, %")
+    axes.legend()
+    return figure
+
+
+OPENING = [
+    "Each sentence was given its criterion before anything was trained. Evidence is from the "
+    "reference records: means with 95% intervals over seeds, differences by Welch. *Not decidable "
+    "yet* means that the interval holds the threshold, or that there are too few runs.",
+]
+NOTES = [
+    "The post also quotes Li et al. that cart-pole is 100 times easier than MNIST; that is a claim "
+    "about reinforcement learning, not about the post's own runs, and is not tested on this page.",
+]
+EXPERIMENT = Experiment("claims", TITLE, runs, page)

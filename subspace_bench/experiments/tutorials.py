@@ -1,0 +1,154 @@
+"""The post's first table: nine tutorials, counted from the built nets and trained their own way.
+
+Row 4b is not in the post: the counterexample that it missed, from the same page as rows 4 and 7.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from subspace_bench import published
+from subspace_bench.experiments import trainings
+from subspace_bench.experiments.accuracies import Rows
+from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
+from subspace_bench.runs import Run
+from subspace_bench.statistics import Interval, Published
+
+TITLE = "Tutorials: how many parameters MNIST tutorials use, and what they reach"
+HYPOTHESES = {"3": "hypothesis_3", "4": "hypothesis_4", "6": "hypothesis_6"}
+
+
+def rows() -> list[dict[str, Any]]:
+    """The nine published rows with 4b after 4."""
+    content = published.load("post")["tutorials"]
+    at = 1 + next(i for i, row in enumerate(content["rows"]) if row["id"] == "4")
+    return [*content["rows"][:at], content["extra"], *content["rows"][at:]]
+
+
+def row_of(row_id: str) -> dict[str, Any]:
+    return next(row for row in rows() if row["id"] == row_id)
+
+
+def runs(plan: Plan) -> list[Run]:
+    """All rows in the full profile; the others count parameters and train none."""
+    if plan.profile != "full":
+        return []
+    return plan.all_seeds([trainings.tutorial(row["id"]) for row in rows()])
+
+
+@functools.cache
+def counts() -> dict[str, int]:
+    """Free parameters of each row, counted from the built net."""
+    from subspace_bench import models
+
+    return {row["id"]: models.parameter_count(models.build(row["model"])) for row in rows()}
+
+
+def claimed(row_id: str) -> Interval:
+    """What the printed accuracy can mean: ends that rounding leaves open are in `rounding`."""
+    row = row_of(row_id)
+    return Interval(row["low"], row["high"])
+
+
+def published_accuracy(row: dict[str, Any]) -> Published:
+    """The printed accuracy as a number or a range, with the unit of its last digit."""
+    low, high = row["low"], row["high"]
+    spread = Interval(low, high) if high > low else None
+    return Published((low + high) / 2, rounding=row["unit"], range=spread)
+
+
+def page(evidence: Evidence) -> Page:
+    counted = Rows(evidence)
+    for row in rows():
+        count = counts()[row["id"]]
+        labels = {
+            "#": row["id"],
+            "tutorial": row["author"],
+            "package": row["package"],
+            "type": row["type"],
+            "post's count": row.get("free", "—"),
+            "our count": count,
+            "right": right(row, count),
+        }
+        value = None if evidence.quick else published_accuracy(row)
+        counted.add(labels, trainings.tutorial(row["id"]), value, row["accuracy_text"])
+    wrong = [row for row in rows() if row.get("free", counts()[row["id"]]) != counts()[row["id"]]]
+    summary = f"{9 - len(wrong)} of 9 counts reproduce, {len(wrong)} do not; accuracies: "
+    return Page(
+        TITLE, OPENING, shown(counted.frame()), counted.data(),
+        [why_wrong(wrong), protocol_notes(evidence), *counted.chance()],
+        summary + counted.summary(), {"digits": draw_digits},
+    )  # fmt: skip
+
+
+def right(row: dict[str, Any], count: int) -> str:
+    if "free" not in row:
+        return "not in the post"
+    return "both" if row["free"] == count else "ours"
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """The claim is the tutorial's, not the post's own result."""
+    return frame.rename(columns={"post": "claimed accuracy"})
+
+
+def why_wrong(wrong: list[dict[str, Any]]) -> str:
+    """Why the counts that differ do, with the layers that were counted."""
+    from subspace_bench import models
+    from subspace_bench.models import tutorials as nets
+
+    lines = [
+        "**Counts that do not reproduce.** Ours are taken from the built nets, layer by layer:"
+    ]
+    for row in wrong:
+        built = models.build(row["model"])
+        layers = " + ".join(f"{models.parameter_count(m):,}" for m in built.children()
+                            if models.parameter_count(m))  # fmt: skip
+        line = f"- Row {row['id']}: {layers} = {counts()[row['id']]:,}, not {row['free']:,}. {row['why']}"
+        if row["id"] in HYPOTHESES:
+            guess = models.parameter_count(getattr(nets, HYPOTHESES[row["id"]])())
+            line += f" (Built that way it has {guess:,}.)"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def protocol_notes(evidence: Evidence) -> str:
+    """What was not run, and how each row reads."""
+    missing = [r["id"] for r in rows() if not evidence.sample(trainings.tutorial(r["id"]), False).n]
+    text = (
+        "**Accuracies.** Each row is trained under its own tutorial's protocol: optimizer, schedule, "
+        "batch, length, split, scaling and initialisation are data, with their sources, in "
+        "`subspace_bench/published/protocols.toml`. The accuracy is that after the last update, "
+        "on all 10,000 test images. The PyTorch script prints whole percents."
+    )
+    if missing:
+        text += (
+            f" Not run for the reference: row {', '.join(missing)}; "
+            "`subspace-bench reproduce tutorials --profile full --plan` says how long it takes."
+        )
+    return text
+
+
+def draw_digits() -> Figure:
+    """The post's first figure: a grid of MNIST digits."""
+    from subspace_bench import data
+
+    images = data.load("mnist-5k").train_images
+    figure, all_axes = plt.subplots(6, 14, figsize=(7, 3))
+    for i, axes in enumerate(all_axes.flat):
+        # One class after the other along the grid, a fresh image each time.
+        axes.imshow(images[(i % 10) * 400 + i], cmap="gray_r")
+        axes.axis("off")
+    return figure
+
+
+OPENING = [
+    "How many parameters did MNIST tutorials of 2017 use, and did they need them? Row 4b stands on "
+    "the same page as rows 4 and 7, but the post left it out.",
+]
+EXPERIMENT = Experiment("tutorials", TITLE, runs, page)

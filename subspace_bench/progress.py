@@ -1,0 +1,129 @@
+"""What a terminal shows while runs are trained: bars, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from subspace_bench.cost import Cost
+from subspace_bench.engines import Message
+from subspace_bench.runs import Run
+from subspace_bench.terminal import duration
+
+EVERY = 15.0  # seconds between the plain lines of one run
+
+
+class Display:
+    """Shows what workers tell, and how long the rest will take; a context manager.
+
+    Arguments:
+        costs: what every run is expected to take.
+        jobs: how many are trained at a time.
+        now: a clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        screen: Console,
+        costs: Mapping[Run, Cost],
+        jobs: int,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.screen, self.costs, self.jobs, self.now = screen, costs, jobs, now
+        self.open = set(costs)  # not ended yet
+        self.left = {run: cost.seconds for run, cost in costs.items()}  # seconds, for each
+        self.spoke: dict[Run, float] = {}
+        self.bars = bars(screen) if screen.is_terminal else None
+        self.tasks: dict[Run, TaskID] = {}
+
+    def __enter__(self) -> Display:
+        if self.bars is not None:
+            self.whole = self.bars.add_task("all runs", total=len(self.costs), note="")
+            self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bars is not None:
+            self.bars.stop()
+
+    def tell(self, message: Message) -> None:
+        """Shows one message of a worker."""
+        run = message.run
+        if message.kind == "progress" and message.updates:
+            steps = run.protocol.steps
+            self.left[run] = message.seconds * (steps - message.updates) / message.updates
+        elif message.kind in ("done", "failed"):
+            self.open.discard(run)
+        if self.bars is None:
+            self.say(message)
+        else:
+            self.draw(self.bars, message)
+
+    def say(self, message: Message) -> None:
+        """A plain line where a run starts or ends, and now and then between."""
+        run, now = message.run, self.now()
+        if message.kind == "started":
+            about = duration(self.costs[run].seconds)
+            self.screen.print(f"{run.label}: starts, {run.protocol.steps:,} updates, about {about}")
+            self.spoke[run] = now
+        elif message.kind == "progress":
+            if now - self.spoke.setdefault(run, now) >= EVERY:
+                self.spoke[run] = now
+                done = f"update {message.updates:,} of {run.protocol.steps:,}"
+                self.screen.print(f"{run.label}: {done}, {self.note(message)}")
+        else:
+            self.screen.print(ending(message, self.rest()))
+
+    def draw(self, shown: Progress, message: Message) -> None:
+        """Moves the run's bar; an ended run leaves a line."""
+        run, steps = message.run, message.run.protocol.steps
+        if run not in self.tasks:
+            self.tasks[run] = shown.add_task(run.label, total=steps, note="setting up")
+        if message.kind == "progress":
+            note = self.note(message)
+            shown.update(self.tasks[run], completed=message.updates, note=note)
+        elif message.kind != "started":
+            shown.remove_task(self.tasks.pop(run))
+            shown.console.print(ending(message))
+        ended = len(self.costs) - len(self.open)
+        shown.update(self.whole, completed=ended, note=f"about {duration(self.rest())} left")
+
+    def note(self, message: Message) -> str:
+        """Accuracy now and time left of one run."""
+        scored = "" if message.accuracy is None else f"{message.accuracy:.2f}%, "
+        return f"{scored}{duration(self.left[message.run])} left"
+
+    def rest(self) -> float:
+        """Seconds until all runs have ended."""
+        return sum(self.left[run] for run in self.open) / max(1, min(self.jobs, len(self.open)))
+
+
+def bars(screen: Console) -> Progress:
+    """One bar a run."""
+    columns: Sequence[TextColumn | BarColumn | MofNCompleteColumn] = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    return Progress(*columns, console=screen)
+
+
+def ending(message: Message, rest: float = 0.0) -> str:
+    """The line that a run leaves."""
+    label = message.run.label
+    if message.kind == "stopped":
+        return f"{label}: stopped, its checkpoint is kept"
+    if message.kind == "failed":
+        return f"{label}: failed: {message.reason}"
+    scored = "diverged" if message.accuracy is None else f"{message.accuracy:.2f}%"
+    return f"{label}: {scored}" + (f"; about {duration(rest)} left" if rest else "")

@@ -1,0 +1,188 @@
+"""`subspace-bench reproduce`: from tables asked for to pages written.
+
+Checks everything first, says what it will take, trains the runs that have no record yet, cheap
+ones first, and writes each table as soon as its runs have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from subspace_bench import data, report
+from subspace_bench.cost import Cost, available_memory, estimator, jobs_that_fit, wall_seconds
+from subspace_bench.engines import Message, carry_out
+from subspace_bench.experiments import EXPERIMENTS, Evidence, Plan
+from subspace_bench.progress import Display
+from subspace_bench.reference import reference_store
+from subspace_bench.runs import Run, Store
+from subspace_bench.terminal import duration, show, size
+
+MEMORY_SHARE = 0.9  # of what is available
+
+
+@dataclass
+class Work:
+    """The runs that tables ask for, and what those without a record are expected to take.
+
+    Attributes:
+        tables: name → its runs.
+        waiting: runs without a record, cheap ones first.
+        costs: of every run of the tables.
+    """
+
+    plan: Plan
+    tables: dict[str, list[Run]]
+    waiting: list[Run] = field(default_factory=list)
+    costs: dict[Run, Cost] = field(default_factory=dict)
+
+    @property
+    def expected(self) -> list[Cost]:
+        return [self.costs[run] for run in self.waiting]
+
+
+def gather(names: Sequence[str], plan: Plan, own: Store, again: bool = False) -> Work:
+    """What the tables need, and what of it is still to be trained.
+
+    Arguments:
+        again: whether runs with a record are trained anew.
+
+    Raises:
+        UserError: where a record is damaged, edited by hand or of another schema.
+    """
+    reference = reference_store()
+    cost_of = estimator(reference.records() if reference else ())
+    work = Work(plan, {name: EXPERIMENTS[name].runs(plan) for name in names})
+    for run in (run for runs in work.tables.values() for run in runs):
+        if run not in work.costs:
+            work.costs[run] = cost_of(run)
+            if again or own.get(run) is None:
+                work.waiting.append(run)
+    work.waiting.sort(key=lambda run: work.costs[run].seconds)
+    return work
+
+
+def forget(runs: Sequence[Run], own: Store) -> None:
+    """Deletes the records and checkpoints of these runs."""
+    for run in runs:
+        own.path(run).unlink(missing_ok=True)
+        own.path(run).with_suffix(".checkpoint").unlink(missing_ok=True)
+
+
+def dataset_of(plan: Plan, root: Path | None, screen: Console) -> Plan:
+    """The plan on the data that can be had, which it says."""
+    dataset = data.load_or_embedded(plan.dataset, root)
+    if dataset.name == plan.dataset:
+        screen.print(f"Data: {dataset.name}, {dataset.where}, verified")
+    else:
+        screen.print(
+            f"Data: {plan.dataset} could not be had; {dataset.name}, the 5,000 digits "
+            f"{dataset.where}, take its place. Nothing is held against the post."
+        )
+    return replace(plan, dataset=dataset.name)
+
+
+def where_data_are(plan: Plan, root: Path | None) -> str:
+    """For --plan, which neither downloads nor reads."""
+    found = data.locate(plan.dataset, root)
+    if found is None:
+        return f"Data: {plan.dataset} is not here yet and would be downloaded"
+    return f"Data: {plan.dataset}, in {found}"
+
+
+def summary(work: Work, jobs: int) -> str:
+    """What is to come, in a line."""
+    kept = len(work.costs) - len(work.waiting)
+    records = f"{kept} of {len(work.costs)} runs have their record"
+    if not work.waiting:
+        return f"{records}: nothing to train"
+    costs = work.expected
+    memory = sum(sorted((c.memory for c in costs), reverse=True)[:jobs])
+    return (
+        f"{records}, {len(costs)} to train: about {duration(wall_seconds(costs, jobs))} "
+        f"with {jobs} at a time, {size(memory)} of memory, {size(sum(c.disk for c in costs))} "
+        "of disk"
+    )
+
+
+def listing(work: Work) -> pd.DataFrame:
+    """The table of --plan: every run and what it is expected to take."""
+    waiting = set(work.waiting)
+    done = [run for run in work.costs if run not in waiting]
+    return pd.DataFrame(
+        {
+            "run": run.label,
+            "θ_init": run.init,
+            "updates": f"{run.protocol.steps:,}",
+            "time": "recorded" if run not in waiting else duration(work.costs[run].seconds),
+            "memory": size(work.costs[run].memory),
+            "disk": size(work.costs[run].disk),
+            "tables": ", ".join(name for name, runs in work.tables.items() if run in runs),
+        }
+        for run in done + work.waiting
+    )
+
+
+def fitting_jobs(work: Work, jobs: int) -> int:
+    """As many runs at a time as asked for, or as fit the memory that is there."""
+    return jobs_that_fit(work.expected, jobs, MEMORY_SHARE * available_memory())
+
+
+class Pages:
+    """Writes and shows each table when its last run has ended."""
+
+    def __init__(self, work: Work, own: Store, out: Path, screen: Console) -> None:
+        self.work, self.own, self.out, self.screen = work, own, out, screen
+        waiting = set(work.waiting)
+        self.missing = {name: waiting.intersection(runs) for name, runs in work.tables.items()}
+
+    def evidence(self) -> Evidence:
+        return Evidence(self.work.plan, reference_store(), self.own)
+
+    def tell(self, message: Message) -> None:
+        """Hears that a run has its record."""
+        if message.kind != "done":
+            return
+        for name, runs in self.missing.items():
+            if message.run in runs:
+                runs.discard(message.run)
+                if not runs:
+                    self.write(name, self.evidence())
+
+    def write(self, name: str, evidence: Evidence) -> None:
+        report.write_page(name, evidence, self.out)
+        show(self.screen, EXPERIMENTS[name].title, report.frame(name, evidence))
+        self.screen.print(f"{self.out / name}.md")
+
+    def finish(self) -> None:
+        """Pages that were not written on the way, and the index."""
+        evidence = self.evidence()
+        waiting = set(self.work.waiting)
+        for name, runs in self.work.tables.items():
+            if self.missing[name] or not waiting.intersection(runs):
+                self.write(name, evidence)
+        index = report.write_index(evidence, self.out)
+        self.screen.print(f"All tables: {index}")
+
+
+def train_and_show(
+    work: Work, own: Store, root: Path | None, out: Path, jobs: int, screen: Console
+) -> list[Message]:
+    """Trains what waits, writes the pages, and returns the failures."""
+    pages = Pages(work, own, out, screen)
+    failures: list[Message] = []
+    if work.waiting:
+        costs = {run: work.costs[run] for run in work.waiting}
+        with Display(screen, costs, jobs) as display:
+
+            def tell(message: Message) -> None:
+                display.tell(message)
+                pages.tell(message)
+
+            failures = carry_out(work.waiting, own, root, jobs, tell)
+    pages.finish()
+    return failures

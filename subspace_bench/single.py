@@ -1,0 +1,116 @@
+"""`subspace-bench train` and `list`: one run from its options, and what there is to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from subspace_bench import data, models, projectors, published
+from subspace_bench.cost import estimate
+from subspace_bench.engines import Message, carry_out
+from subspace_bench.errors import UserError
+from subspace_bench.experiments import EXPERIMENTS, trainings
+from subspace_bench.runs import NUMERICS, Record, Run, Store
+from subspace_bench.terminal import duration, size
+
+
+def post_like(
+    model: str,
+    dim: int | None,
+    projector: str,
+    origin: str | None,
+    init: str | None,
+    epochs: int,
+    steps: int | None,
+    changes: Mapping[str, Any],
+    **rest: Any,
+) -> Run:
+    """The run that the post would make of these options; what is None is the post's own.
+
+    Arguments:
+        changes: to the protocol.
+        rest: further fields of the run.
+    """
+    length = steps or trainings.epochs(epochs)
+    given = {name: value for name, value in changes.items() if value is not None}
+    protocol = trainings.protocol("post", steps=length, **given)
+    scheme = init or published.load("protocols")["post"]["init"].get(model, "default")
+    run = Run(model, scheme, protocol, **rest)
+    if dim is None:
+        return run
+    start = origin or ("zero" if projector == "orthonormal" else "init")
+    return replace(run, dim=dim, projector=projector, origin=start)
+
+
+def train_one(
+    run: Run, own: Store, root: Path | None, screen: Console, again: bool
+) -> list[Message]:
+    """Trains a run that has no record, shows its curve, and returns the failure, if any."""
+    record = None if again else own.get(run)
+    if record is not None:
+        screen.print(f"{run.label} has its record: {describe(record)}\n{own.path(run)}")
+        return []
+    if again:
+        own.path(run).unlink(missing_ok=True)
+        own.path(run).with_suffix(".checkpoint").unlink(missing_ok=True)
+    dataset = data.load(run.dataset, root)
+    if run.protocol.batch > len(dataset.train_labels):
+        raise UserError(
+            f"--batch is {run.protocol.batch}: {run.dataset} has {len(dataset.train_labels):,} images to train on"
+        )
+    cost = estimate(run)
+    screen.print(
+        f"{run.label} on {run.dataset}: {run.protocol.steps:,} updates, about "
+        f"{duration(cost.seconds)}, {size(cost.memory)} of memory"
+    )
+
+    def tell(message: Message) -> None:
+        if message.kind == "progress" and message.updates:
+            left = message.seconds * (run.protocol.steps / message.updates - 1)
+            screen.print(
+                f"update {message.updates:>7,}  {message.accuracy:6.2f}%  {duration(left)} left"
+            )
+
+    failures = carry_out([run], own, root, 1, tell)
+    record = own.get(run)
+    if record is not None:
+        screen.print(f"{describe(record)}\n{own.path(run)}")
+    return failures
+
+
+def describe(record: Record) -> str:
+    """What a record says, in a line."""
+    result = record.result
+    free = f"{result['free_parameters']:,} of {result['native_dimension']:,} parameters free"
+    if "diverged" in result:
+        return f"diverged at update {result['diverged']:,}, {free}"
+    return f"{result['accuracy_end']:.2f}% after {record.run.protocol.steps:,} updates, {free}"
+
+
+def inventory(stores: Mapping[str, Store | None]) -> list[tuple[str, pd.DataFrame]]:
+    """Tables, models, projectors and records, each with its title."""
+    tables = [{"table": e.name, "shows": e.title} for e in EXPERIMENTS.values()]
+    nets = [
+        {"model": name, "parameters": f"{models.parameter_count(models.build(name)):,}"}
+        for name in models.MODELS
+    ]
+    maps = [
+        {"projector": name, "": (kind.__doc__ or "").strip().splitlines()[0]}
+        for name, kind in projectors.PROJECTORS.items()
+    ]
+    kept = [counted(name, store) for name, store in stores.items()]
+    titled = {"Tables": tables, "Models": nets, "Projectors": maps, "Records": kept}
+    return [(title, pd.DataFrame(rows)) for title, rows in titled.items()]
+
+
+def counted(name: str, store: Store | None) -> dict[str, str]:
+    """How many records a store has, and how many of them another numerics version made."""
+    found = list(store.records()) if store else []
+    stale = sum(record.run.numerics != NUMERICS for record in found)
+    folder = str(store.folder) if store else "none with this copy"
+    return {"records": name, "current": str(len(found) - stale), "stale": str(stale), "in": folder}

