@@ -83,24 +83,10 @@ def projection_table(threads: Sequence[int], count: int) -> list[dict[str, Any]]
     native = 21_840
     for dim in DIMS[1:]:
         assert dim is not None
-        columns = torch.randn(dim, native).mul_(native**-0.5)
-        gradient, origin, theta = torch.randn(native), torch.zeros(native), torch.empty(native)
-        ways: dict[str, Callable[[], object]] = {}
-        for name, update in (
-            ("two passes", projected_adam.reference),
-            ("one pass", projected_adam.step),
-        ):
-            omega, m, v = torch.zeros(dim), torch.zeros(dim), torch.zeros(dim)
-
-            def step(
-                update: Any = update, state: Any = (omega, m, v), columns: Any = columns
-            ) -> None:
-                update(
-                    columns, gradient, *state, origin, theta,
-                    lr=3e-3, beta1=0.9, beta2=0.99, eps=1e-8, t=100,
-                )  # fmt: skip
-
-            ways[name] = step
+        ways = {
+            "two passes": projection(projected_adam.reference, native, dim),
+            "one pass": projection(projected_adam.step, native, dim),
+        }
         for n in threads:
             torch.set_num_threads(n)
             labels = {"d": dim, "threads": n, "bandwidth GB/s": 4 * native * dim / 1e6}
@@ -109,6 +95,21 @@ def projection_table(threads: Sequence[int], count: int) -> list[dict[str, Any]]
             table.append(found)
             print(table[-1], flush=True)
     return table
+
+
+def projection(update: Callable[..., None], native: int, dim: int) -> Callable[[], None]:
+    """A call of `update` on a P of its own."""
+    columns = torch.randn(dim, native).mul_(native**-0.5)
+    gradient, origin, theta = torch.randn(native), torch.zeros(native), torch.empty(native)
+    omega, m, v = torch.zeros(dim), torch.zeros(dim), torch.zeros(dim)
+
+    def step() -> None:
+        update(
+            columns, gradient, omega, m, v, origin, theta,
+            lr=3e-3, beta1=0.9, beta2=0.99, eps=1e-8, t=100,
+        )  # fmt: skip
+
+    return step
 
 
 def profile_table(threads: int, dataset: Dataset, steps: int) -> list[dict[str, Any]]:
@@ -210,8 +211,8 @@ def page(arguments: argparse.Namespace, dataset: Dataset) -> tuple[str, pd.DataF
         "## A training step of the conv net, ms",
         "*post's way*: a DataLoader shuffled anew for every batch, torch's layers, θ cut into "
         "parameters, eager, autograd through Pω, torch's Adam. *resident eager*: data in memory, "
-        "one flat θ, torch's layers, two passes over P, torch's Adam. *fast*: this package. Medians "
-        f"of {count} rounds; the ratio is the median of the rounds' ratios.",
+        "one flat θ, torch's layers, two passes over P, torch's Adam. *fast*: this package. "
+        f"Medians of {count} rounds; the ratio is the median of the rounds' ratios.",
         shown(steps),
         "## The projection alone, ms",
         "Pᵀg, Adam on ω, θ₀ + Pω. *two passes*: torch's matrix-vector products. *one pass*: P is "

@@ -1,4 +1,4 @@
-"""Which images each step sees, as a pure function of (seed, step), and how pixels become numbers."""
+"""Which images each step sees, as a function of (seed, step), and how pixels become numbers."""
 
 from __future__ import annotations
 

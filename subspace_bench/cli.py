@@ -238,9 +238,9 @@ def data(
     checks.known("dataset", [dataset], datasets.NAMES)
     variable = os.environ.get(datasets.VARIABLE)
     named = data or (Path(variable).expanduser() if variable else None)
-    if named and dataset in datasets.FOLDERS:
-        if not datasets.raw_folder(dataset, named).is_dir():
-            datasets.fetch(dataset, named)
+    own_place = datasets.raw_folder(dataset, named) if named and dataset != "mnist-5k" else None
+    if named and own_place and not own_place.is_dir():
+        datasets.fetch(dataset, named)
     loaded = datasets.load(dataset, data)
     print(f"{dataset}: {loaded.where}, verified")
     print(f"{len(loaded.train_labels):,} images to train on, {len(loaded.test_labels):,} to test")

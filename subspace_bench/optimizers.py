@@ -45,9 +45,9 @@ def make_optimizer(run: Run, net: Flat) -> Optimizer:
     if run.dim is None or run.projector is None:
         return Direct(run.protocol, net)
     projector, origin, omega = subspace_of(run, net)
-    if isinstance(projector, Dense) and run.protocol.optimizer == "adam" and run.device == "cpu":
-        if run.dtype == "float32":
-            return OnePassAdam(run.protocol, net, projector, origin, omega)
+    adam = run.protocol.optimizer == "adam" and not run.protocol.weight_decay
+    if isinstance(projector, Dense) and adam and (run.device, run.dtype) == ("cpu", "float32"):
+        return OnePassAdam(run.protocol, net, projector, origin, omega)
     return TwoPass(run.protocol, net, projector, origin, omega)
 
 
@@ -57,7 +57,8 @@ def subspace_of(run: Run, net: Flat) -> tuple[Projector, Tensor, Tensor]:
     Origin "zero" is the post's: P's first column lies along θ_init, so ω₀ = (θ_init[0]/P[0,0], 0,
     …, 0). Origin "init" is Li et al.'s: θ₀ = θ_init and ω₀ = 0.
     """
-    assert run.dim is not None and run.projector is not None
+    assert run.dim is not None
+    assert run.projector is not None
     theta = net.theta
     through_zero = run.origin == "zero"
     projector = projectors.make(

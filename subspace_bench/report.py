@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -17,7 +18,7 @@ from subspace_bench.runs import write_atomically
 
 mpl.use("Agg")
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "subspace-bench",
     "font.size": 10,
     "axes.spines.top": False,

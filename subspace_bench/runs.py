@@ -7,6 +7,7 @@ comparison reads.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -173,10 +174,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             "free or choose another place with --out"
         ) from failure
     finally:
-        try:
+        with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        except OSError:
-            pass
 
 
 class Store:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def train(
             state.extra["sha256_at_200"] = fingerprint(optimizer.trained)
         if run.protocol.scored(state.updates) or state.updates == run.protocol.steps:
             value = loss.item()
-            if value != value or value in (float("inf"), float("-inf")):
+            if not math.isfinite(value):
                 state.extra["diverged"] = state.updates
                 break
             accuracy = evaluate(net.module, *test, run.protocol.scale)
@@ -114,7 +115,7 @@ def step(net: Flat, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
     net.module.train()
     net.gradient.zero_()
     loss = F.cross_entropy(net.module(x), y)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.detach()
 
@@ -125,7 +126,8 @@ def evaluate(module: nn.Module, images: Tensor, labels: Tensor, scale: str) -> f
     module.eval()
     dtype = next(module.parameters()).dtype
     correct = 0
-    for x, y in zip(images.split(EVALUATION_CHUNK), labels.split(EVALUATION_CHUNK), strict=True):
+    chunks = torch.split(images, EVALUATION_CHUNK), torch.split(labels, EVALUATION_CHUNK)
+    for x, y in zip(*chunks, strict=True):
         correct += int((module(scaled(x, scale, dtype)).argmax(1) == y).sum())
     return round(100 * correct / len(labels), 4)
 

@@ -109,7 +109,8 @@ def why_wrong(wrong: list[dict[str, Any]]) -> str:
         built = models.build(row["model"])
         layers = " + ".join(f"{models.parameter_count(m):,}" for m in built.children()
                             if models.parameter_count(m))  # fmt: skip
-        line = f"- Row {row['id']}: {layers} = {counts()[row['id']]:,}, not {row['free']:,}. {row['why']}"
+        line = f"- Row {row['id']}: {layers} = {counts()[row['id']]:,}, not {row['free']:,}. "
+        line += row["why"]
         if row["id"] in HYPOTHESES:
             guess = models.parameter_count(getattr(nets, HYPOTHESES[row["id"]])())
             line += f" (Built that way it has {guess:,}.)"
@@ -121,8 +122,8 @@ def protocol_notes(evidence: Evidence) -> str:
     """What was not run, and how each row reads."""
     missing = [r["id"] for r in rows() if not evidence.sample(trainings.tutorial(r["id"]), False).n]
     text = (
-        "**Accuracies.** Each row is trained under its own tutorial's protocol: optimizer, schedule, "
-        "batch, length, split, scaling and initialisation are data, with their sources, in "
+        "**Accuracies.** Each row is trained under its own tutorial's protocol: optimizer, "
+        "schedule, batch, length, split, scaling and initialisation are data, with their sources, in "
         "`subspace_bench/published/protocols.toml`. The accuracy is that after the last update, "
         "on all 10,000 test images. The PyTorch script prints whole percents."
     )

@@ -30,8 +30,13 @@ DIMS: tuple[int | None, ...] = (*trainings.SMALL, None)
 
 
 def runs(plan: Plan) -> list[Run]:
-    wanted = [trainings.post(m, d, EPOCHS, init) for m, init in PROTOCOLS for d in DIMS]
+    wanted = [trainings.post(m, d, EPOCHS, init) for m, init in protocols(plan) for d in DIMS]
     return plan.all_seeds(wanted)
+
+
+def protocols(plan: Plan) -> list[tuple[str, str | None]]:
+    """(net, initialisation) pairs of the plan: quick runs leave our own start out."""
+    return [p for p in PROTOCOLS if p[1] is None or plan.profile != "quick"]
 
 
 def published_curve(model: str, dim: int | None) -> tuple[list[float], list[float]] | None:
@@ -44,7 +49,7 @@ def published_curve(model: str, dim: int | None) -> tuple[list[float], list[floa
 
 def page(evidence: Evidence) -> Page:
     table = Rows(evidence)
-    for model, init in PROTOCOLS:
+    for model, init in protocols(evidence.plan):
         for dim in DIMS:
             run = trainings.post(model, dim, EPOCHS, init)
             value, printed = published_value(model, dim, evidence.scored_at(run), evidence.quick)
@@ -55,10 +60,9 @@ def page(evidence: Evidence) -> Page:
             }
             table.add(labels, run, value, printed)
     fit = fit_table(evidence)
-    figures = {
-        "ultra-small": lambda: draw(evidence, None),
-        "ultra-small-wider-start": lambda: draw(evidence, WIDER),
-    }
+    figures = {"ultra-small": lambda: draw(evidence, None)}
+    if not evidence.quick:
+        figures["ultra-small-wider-start"] = lambda: draw(evidence, WIDER)
     notes = [*table.chance(), *fit]
     summary = table.summary()
     return Page(TITLE, OPENING, table.frame(), table.data(), notes, summary, figures)

@@ -74,23 +74,21 @@ def initialise(module: nn.Module, scheme: str, rng: np.random.Generator) -> None
 
 
 def _layers(module: nn.Module) -> list[tuple[nn.Parameter, list[nn.Parameter]]]:
-    """(weight, its biases) of every layer, in the order of `module.parameters()`."""
-    layers = []
-    seen: set[nn.Parameter] = set()
+    """(weight, its biases) of every layer in order; layers with the same weight are one."""
+    layers: dict[nn.Parameter, list[nn.Parameter]] = {}
     for name, part in module.named_modules():
-        own = [p for p in part.parameters(recurse=False) if p not in seen]
-        seen.update(own)
-        if not own:
-            continue
+        own = list(part.parameters(recurse=False))
         weights = [p for p in own if p.ndim >= 2]
-        if len(weights) != 1:
-            where = name or type(part).__name__
+        if own and len(weights) != 1:
             raise ValueError(
-                f"only layers with one weight tensor and its bias can be initialised; "
-                f"{where} has parameters of shapes {[tuple(p.shape) for p in own]}"
+                "only layers with one weight tensor and its bias can be initialised; "
+                f"{name or type(part).__name__} has parameters of shapes "
+                f"{[tuple(p.shape) for p in own]}"
             )
-        layers.append((weights[0], [p for p in own if p.ndim < 2]))
-    return layers
+        for weight in weights:
+            biases = layers.setdefault(weight, [])
+            biases += [p for p in own if p.ndim < 2 and not any(p is known for known in biases)]
+    return list(layers.items())
 
 
 def _parse(scheme: str, count: int, rng: np.random.Generator) -> tuple[list[_Draw], _Draw]:
