@@ -20,7 +20,6 @@ from subspace_bench.runs import Run
 from subspace_bench.statistics import Interval, Published
 
 TITLE = "Tutorials: how many parameters MNIST tutorials use, and what they reach"
-HYPOTHESES = {"3": "hypothesis_3", "4": "hypothesis_4", "6": "hypothesis_6"}
 
 
 def rows() -> list[dict[str, Any]]:
@@ -100,7 +99,6 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
 def why_wrong(wrong: list[dict[str, Any]]) -> str:
     """Why the counts that differ do, with the layers that were counted."""
     from subspace_bench import models
-    from subspace_bench.models import tutorials as nets
 
     lines = [
         "**Counts that do not reproduce.** Ours are taken from the built nets, layer by layer:"
@@ -111,9 +109,8 @@ def why_wrong(wrong: list[dict[str, Any]]) -> str:
                             if models.parameter_count(m))  # fmt: skip
         line = f"- Row {row['id']}: {layers} = {counts()[row['id']]:,}, not {row['free']:,}. "
         line += row["why"]
-        if row["id"] in HYPOTHESES:
-            guess = models.parameter_count(getattr(nets, HYPOTHESES[row["id"]])())
-            line += f" (Built that way it has {guess:,}.)"
+        if row["model"] in models.HYPOTHESES:
+            line += f" (Built that way it has {models.hypothetical_count(row['model']):,}.)"
         lines.append(line)
     return "\n".join(lines)
 
@@ -142,8 +139,7 @@ def draw_digits() -> Figure:
     images = data.load("mnist-5k").train_images
     figure, all_axes = plt.subplots(6, 14, figsize=(7, 3))
     for i, axes in enumerate(all_axes.flat):
-        # One class after the other along the grid, a fresh image each time.
-        axes.imshow(images[(i % 10) * 400 + i], cmap="gray_r")
+        axes.imshow(images[i].numpy(), cmap="gray_r")
         axes.axis("off")
     return figure
 
