@@ -25,5 +25,5 @@ def seed_torch(seed: int, name: str, index: int = 0) -> None:
     sequence = np.random.SeedSequence((seed, zlib.crc32(name.encode()), index))
     state = int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
     torch.default_generator.manual_seed(state)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(state)

@@ -31,7 +31,7 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], evidence: Evidence) -> None
 
     The reader's own runs stand where there are any, the reference elsewhere.
     """
-    shades = colormaps["viridis"](np.linspace(0.0, 0.88, max(len(curves), 2)))
+    shades = colormaps["turbo"](np.linspace(0.05, 0.92, max(len(curves), 2)))
     for curve, colour in zip(curves, shades, strict=False):
         records = evidence.own(curve.run) or (
             [] if evidence.quick else evidence.reference(curve.run)

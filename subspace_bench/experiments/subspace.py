@@ -24,7 +24,8 @@ def training(free: int) -> Run:
 
 def rows() -> list[dict[str, float]]:
     """The published table: free parameters and test accuracies."""
-    return published.load("post")["subspace"]["rows"]
+    found: list[dict[str, float]] = published.load("post")["subspace"]["rows"]
+    return found
 
 
 def runs(plan: Plan) -> list[Run]:
@@ -43,7 +44,7 @@ def page(evidence: Evidence) -> Page:
     for row in rows():
         free = int(row["free"])
         run = training(free)
-        value = Published(row["accuracy"], rounding=0.1, draws=POST_DRAWS)
+        value: Published | None = Published(row["accuracy"], rounding=0.1, draws=POST_DRAWS)
         printed = f"{row['accuracy']:.1f}"
         if evidence.quick:
             value, printed = published_at(free, evidence.scored_at(run))

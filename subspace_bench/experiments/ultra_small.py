@@ -130,7 +130,7 @@ def draw(evidence: Evidence, init: str | None) -> Figure:
     """Conv (and FC, for the published start) curves over the published points."""
     nets = ("conv", "fc") if init is None else ("conv",)
     figure, all_axes = plt.subplots(
-        1, len(nets), figsize=(5.2 * len(nets), 4.4), sharey=True, squeeze=False
+        1, len(nets), figsize=(1.6 + 4.6 * len(nets), 4.2), sharey=True, squeeze=False
     )
     for axes, model in zip(all_axes[0], nets, strict=True):
         curves = [
@@ -145,8 +145,10 @@ def draw(evidence: Evidence, init: str | None) -> Figure:
         start = f", θ_init {init.removeprefix('normal:')}" if init else ""
         axes.set_title(f"{model}, D = {NATIVE[model]:,}{start}")
         axes.set_ylim(0, 100)
-    all_axes[0][0].legend(title=f"d\n{legend_title(evidence)}", fontsize=8, loc="upper left",
-                          bbox_to_anchor=(0.0, 1.0))  # fmt: skip
+    handles, labels = all_axes[0][0].get_legend_handles_labels()
+    labels = [label if label != f"{NATIVE['conv']:,}" else "D" for label in labels]
+    title = f"d\n({legend_title(evidence)})"
+    figure.legend(handles[::-1], labels[::-1], title=title, loc="outside right upper")
     return figure
 
 

@@ -43,7 +43,7 @@ def in_threads(kernel: Callable[..., None], *args: object, parts: int) -> None:
 
 
 @cache
-def _pool() -> Callable[[Callable[[object], None], int], None]:
+def _pool() -> Callable[[Callable[[object], None], int], object]:
     """A function that calls a task on each of a number of threads, and waits."""
     for library in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")):
         parallel = ctypes.CDLL(str(library)).GOMP_parallel

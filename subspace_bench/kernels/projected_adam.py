@@ -60,13 +60,11 @@ def step(
     parts = min(16, 1 << max(0, (d // 64).bit_length() - 1))
     partial = torch.zeros(parts, size)
     rate = lr / (1 - beta1**t)
-    rates = np.float32([1 - beta1, beta2, 1 - beta2, (1 - beta2**t) ** 0.5, eps, rate])
-    P, g, omega, m, v, origin, theta, partial = (
-        a.detach().view(-1).numpy() for a in (*arrays, partial)
-    )
+    rates = np.array([1 - beta1, beta2, 1 - beta2, (1 - beta2**t) ** 0.5, eps, rate], np.float32)
+    *moved, start, theta, sums = (a.detach().view(-1).numpy() for a in (*arrays, partial))
     kernel = _kernel(_BLOCK if d >= _BLOCK else 1)
-    in_threads(kernel, P, g, omega, m, v, partial, rates, d, size, parts, parts=parts)
-    _sum_parts(origin, partial, theta, parts)
+    in_threads(kernel, *moved, sums, rates, d, size, parts, parts=parts)
+    _sum_parts(start, sums, theta, parts)
 
 
 @cache
