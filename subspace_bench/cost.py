@@ -17,21 +17,21 @@ from torch import Tensor, nn
 
 from subspace_bench import models
 from subspace_bench.models import ConvPoolRelu
+from subspace_bench.projectors.orthonormal import BLOCK
 from subspace_bench.runs import Record, Run
 
-# Seconds, fitted to runs of this package on one thread of a 2-core AVX-512 server.
-PER_UPDATE = 0.9e-3  # batch, dropout masks, autograd, Adam: whatever the net
-CONV_RATE = 60e9  # multiply-adds and adds a second, forward and backward, of convolutions
-DENSE_RATE = 60e9  # and of dense layers
-SCORE_RATE = 40e9  # of the forward passes that score
-READ_RATE = 11e9  # bytes of P a second
+# Fitted to this package's runs on one thread each of a 2-core AVX-512 server, both cores busy.
+PER_UPDATE = 0.9e-3  # seconds: batch, dropout masks, autograd, Adam, whatever the net
+CONV_RATE = 120e9  # operations a second, two a multiply-add, forward and backward of convolutions
+DENSE_RATE = 95e9  # of dense layers
+SCORE_RATE = 80e9  # of the forward passes that score
+READ_RATE = 8e9  # bytes of P a second
 DRAW_RATE = 1.3e8  # Gaussian numbers a second
-QR_RATE = 1.3e11  # operations a second
+QR_RATE, QR_RATE_64 = 1.3e11, 2.5e10  # operations a second of QR between and within blocks
 CUDA = 20  # how many times faster a GPU is taken to be, but for PER_UPDATE
 
 # Bytes.
-BASE_MEMORY = 800_000_000  # Python, torch and MNIST
-QR_COLUMNS = 4 * 512  # float64 columns that the set-up holds beside P
+BASE_MEMORY = 1_050_000_000  # Python, torch, MNIST and the activations of scoring
 RECORD, ROW = 2_000, 60  # a record without its curve, and a row of the curve
 
 IMAGES = {"mnist-5k": 1_000}  # test images, where they are not 10,000
@@ -93,15 +93,16 @@ def estimate(run: Run) -> Cost:
     pass_forward_and_back = 3 * 2 * protocol.batch * (conv / CONV_RATE + dense / DENSE_RATE)
     update = PER_UPDATE + pass_forward_and_back / faster
     score = 2 * images * (conv + dense) / SCORE_RATE / faster
-    set_up, matrix, beside = 0.5, 0.0, 0.0
+    set_up, matrix, beside = 0.3, 0.0, 0.0
     if run.dim is not None:
         entries = native * run.dim
         matrix = 4 * entries
         update += matrix / READ_RATE / faster
         set_up += entries / DRAW_RATE
         if run.projector == "orthonormal":
-            set_up += 2 * entries * run.dim / QR_RATE / faster
-            beside = 8 * native * min(run.dim, QR_COLUMNS)
+            block = min(run.dim, BLOCK)
+            set_up += entries * (2 * run.dim / QR_RATE + 3 * block / QR_RATE_64) / faster
+            beside = 2 * 8 * native * block  # in float64, twice
     return Cost(
         set_up=set_up,
         training=protocol.steps * update + scores * score,

@@ -23,6 +23,7 @@ from subspace_bench.runs import Run, Store
 if TYPE_CHECKING:
     from subspace_bench.data import Dataset
 
+LONGEST_STEP = 15.0  # seconds, the scoring of a large net included
 CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
 
 
@@ -90,12 +91,23 @@ def carry_out(
     finally:
         stop.set()
         for worker in workers:
-            while worker.run is not None:  # until its checkpoint is written
-                if receive(worker).kind != "progress":
-                    worker.run = None
-            worker.pipe.close()
+            settle(worker)
         for worker in workers:
+            worker.pipe.close()
             worker.process.join()
+
+
+def settle(worker: Worker) -> None:
+    """Waits until a worker that was told to stop has written its checkpoint.
+
+    One that is still setting up, which can take a minute, has nothing to write and is ended.
+    """
+    while worker.run is not None:
+        if not worker.pipe.poll(LONGEST_STEP):
+            worker.process.terminate()
+            return
+        if receive(worker).kind != "progress":
+            worker.run = None
 
 
 def receive(worker: Worker) -> Message:

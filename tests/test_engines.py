@@ -1,0 +1,80 @@
+"""Workers: the same records however many there are, and failures that stop nobody else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from subspace_bench.engines import Message, carry_out
+from subspace_bench.runs import Protocol, Run, Store
+
+RUN = Run(
+    "mlp-16", "default", Protocol(steps=8, batch=64, lr=3e-3, score_every=4), dataset="mnist-5k"
+)
+RUNS = [
+    RUN,
+    replace(RUN, seed=1),
+    replace(RUN, dim=20, projector="gaussian"),
+    replace(RUN, dim=20, projector="orthonormal", origin="zero"),
+]
+
+
+def quiet(message: Message) -> None: ...
+
+
+def test_records_do_not_depend_on_jobs_or_order(tmp_path: Path) -> None:
+    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
+    assert carry_out(RUNS, one, None, 1, quiet) == []
+    assert carry_out(RUNS[::-1], two, None, 2, quiet) == []
+    assert len(list(one.records())) == len(RUNS)
+    for a, b in zip(one.records(), two.records(), strict=True):
+        assert a.run == b.run
+        assert a.result == b.result
+    assert not list(one.folder.glob("*.checkpoint"))
+
+
+def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
+    messages: list[Message] = []
+    bad = replace(RUN, dim=10**6, projector="gaussian")
+    failures = carry_out([bad, RUN], Store(tmp_path), None, 1, messages.append)
+    assert [f.run for f in failures] == [bad]
+    assert "12,730" in failures[0].reason
+    assert [m.kind for m in messages if m.run == bad] == ["started", "failed"]
+    done = [m for m in messages if m.kind == "done"]
+    assert [m.run for m in done] == [RUN]
+    assert [r.run for r in Store(tmp_path).records()] == [RUN]
+
+
+def test_a_worker_that_is_killed_is_reported_and_replaced(tmp_path: Path) -> None:
+    long = RUN.with_steps(100_000)
+
+    def kill(message: Message) -> None:
+        if message.kind == "progress" and message.run == long:
+            for child in multiprocessing.active_children():
+                assert child.pid is not None
+                os.kill(child.pid, signal.SIGKILL)
+
+    failures = carry_out([long, RUN], Store(tmp_path), None, 1, kill)
+    assert [f.run for f in failures] == [long]
+    assert "killed" in failures[0].reason
+    assert Store(tmp_path).get(RUN) is not None
+
+
+def test_an_interruption_leaves_a_checkpoint_of_what_was_in_progress(tmp_path: Path) -> None:
+    long = RUN.with_steps(100_000)
+
+    def interrupt(message: Message) -> None:
+        if message.kind == "progress":
+            raise KeyboardInterrupt
+
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out([long], store, None, 1, interrupt)
+    assert store.path(long).with_suffix(".checkpoint").exists()
+    assert store.get(long) is None
+    assert not multiprocessing.active_children()
