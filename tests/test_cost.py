@@ -39,7 +39,7 @@ def test_more_of_anything_costs_more() -> None:
     assert estimate(WIDE).training > 2 * base.training
     assert estimate(WIDE).set_up > 10
     assert 1.7e9 < estimate(WIDE).memory < 2.5e9
-    assert estimate(WIDE).disk > base.disk > 0
+    assert estimate(RUN.with_steps(20_000)).disk > base.disk > 0
 
 
 def test_a_record_of_another_seed_and_length_is_scaled() -> None:

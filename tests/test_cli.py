@@ -1,0 +1,226 @@
+"""The command line as a reader drives it, in processes of its own; all output goes to tmp_path."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from subspace_bench import data, models, projectors
+from subspace_bench.data import VARIABLE
+from subspace_bench.runs import Store
+
+COMMANDS = ("reproduce", "train", "report", "list", "data")
+TINY = ("train", "--model", "mlp-16", "--dataset", "mnist-5k", "--device", "cpu")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "subspace_bench", *arguments]
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, env=environment, timeout=120
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_answers_without_torch(name: str) -> None:
+    """Every --help comes in under a second on a quiet machine; what would make it slow is torch."""
+    code = (
+        "import sys, subspace_bench.cli as cli\n"
+        f"try: cli.main(['{name}', '--help'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'scipy', 'matplotlib', 'numba'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: subspace-bench" in done.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout.startswith("subspace-bench 0.")
+
+
+BAD = {
+    "table": ("reproduce nosuch", "unknown table 'nosuch'"),
+    "table to report": ("report nosuch", "unknown table 'nosuch'"),
+    "profile": ("reproduce --profile slow", "unknown profile 'slow'"),
+    "device": ("reproduce --device tpu", "unknown device 'tpu'"),
+    "seeds": ("reproduce --seeds -1", "--seeds is -1"),
+    "seeds no number": ("reproduce --seeds many", "--seeds"),
+    "jobs": ("reproduce --jobs 0", "--jobs is 0"),
+    "command": ("nosuch", "nosuch"),
+    "option": ("train --bogus 3", "--bogus"),
+    "model": ("train --model nope", "unknown model 'nope'"),
+    "projector": ("train --dim 3 --projector nope", "unknown projector 'nope'"),
+    "d too small": ("train --dim 0", "from 1 to 21840"),
+    "d too large": ("train --dim 21841", "from 1 to 21840"),
+    "seed": ("train --seed -1", "--seed is -1"),
+    "steps": ("train --steps 0", "--steps is 0"),
+    "rate": ("train --lr nan", "--lr is nan"),
+    "init": ("train --init nope", "--init nope"),
+    "origin": ("train --dim 3 --origin zero --projector gaussian", "--origin init"),
+    "batch": ("train --dataset mnist-5k --batch 5000", "4,000 images"),
+    "dataset": ("train --dataset nope --steps 1", "unknown dataset 'nope'"),
+    "data": ("train --steps 1 --data {tmp}", "has no train-images-idx3-ubyte"),
+    "dataset to fetch": ("data --dataset nope", "unknown dataset 'nope'"),
+    "out is a file": ("reproduce --out {tmp}/file", "cannot write"),
+    "out to report is a file": ("report --out {tmp}/file/below", "cannot write"),
+    "out that no one can make": ("train --steps 1 --out /proc/nosuch", "cannot write"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    arguments, said = BAD[name]
+    words = arguments.format(tmp=tmp_path).split()
+    needs_place = words[0] in ("reproduce", "train", "report") and "--out" not in words
+    done = run(*words, *(["--out", str(tmp_path / "out")] if needs_place else []))
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.skipif("not __import__('torch').cuda.is_available() is False")
+def test_an_absent_cuda_device_is_said(tmp_path: Path) -> None:
+    done = run("reproduce", "--device", "cuda", "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--device cpu" in done.stderr
+
+
+def test_a_record_edited_by_hand_is_named_and_kept(tmp_path: Path) -> None:
+    options = (*TINY, "--steps", "2", "--out", str(tmp_path))
+    assert run(*options).returncode == 0
+    [path] = (tmp_path / "runs").glob("*.json")
+    path.write_text(path.read_text().replace('"accuracy_end": ', '"accuracy_end": 9'))
+    done = run(*options)
+    assert done.returncode == 2
+    assert str(path) in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert path.exists()
+
+
+def test_a_corrupt_data_file_is_named(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in data.FILES:
+        (raw / name).write_bytes(b"not MNIST")
+    for done in (
+        run("data", "--data", str(tmp_path)),
+        run("train", "--steps", "1", "--data", str(tmp_path), "--out", str(tmp_path / "out")),
+    ):
+        assert done.returncode == 2
+        assert str(raw) in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_train_shows_the_curve_and_keeps_a_record(tmp_path: Path) -> None:
+    options = (*TINY, "--dim", "10", "--steps", "3", "--out", str(tmp_path))
+    done = run(*options)
+    assert done.returncode == 0, done.stderr
+    assert "update       1" in done.stdout
+    assert "10 of 12,730 parameters free" in done.stdout
+    [record] = Store(tmp_path / "runs").records()
+    assert record.run.dim == 10
+    assert record.run.protocol.batch == 256
+    assert (record.run.projector, record.run.origin) == ("orthonormal", "zero")
+    assert str(Store(tmp_path / "runs").path(record.run)) in done.stdout
+    assert "has its record" in run(*options).stdout
+    assert "update       1" in run(*options, "--force").stdout
+
+
+def test_plan_says_what_is_to_come_and_makes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("reproduce", "subspace", "--plan", "--out", str(out), "--device", "cpu")
+    done = run(*arguments, **{VARIABLE: "", "XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert done.returncode == 0, done.stderr
+    assert "would be downloaded" in done.stdout
+    assert "conv d=10,000 seed 0" in done.stdout
+    assert "4 to train: about" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_names_everything(tmp_path: Path) -> None:
+    done = run("list", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    from subspace_bench.experiments import EXPERIMENTS
+
+    for name in (*EXPERIMENTS, *models.MODELS, *projectors.PROJECTORS, "reference", "yours"):
+        assert name in done.stdout
+
+
+def test_report_writes_pages_without_data(tmp_path: Path) -> None:
+    done = run("report", "mnist-lite", "--out", str(tmp_path), **{VARIABLE: "/nosuch"})
+    assert done.returncode == 0, done.stderr
+    assert "MNIST-lite" in (tmp_path / "mnist-lite.md").read_text()
+    assert (tmp_path / "mnist-lite.csv").exists()
+    assert (tmp_path / "README.md").exists()
+
+
+def test_data_says_where_and_whether_it_verifies() -> None:
+    done = run("data", "--dataset", "mnist-5k")
+    assert done.returncode == 0, done.stderr
+    assert "verified" in done.stdout
+    assert "4,000 images to train on, 1,000 to test" in done.stdout
+
+
+def start_until_scored(arguments: tuple[str, ...], update: int) -> subprocess.Popen[str]:
+    """A training process of its own group that has shown its score after `update` updates."""
+    process = subprocess.Popen(
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("update") and int(line.split()[1].replace(",", "")) >= update:
+            return process
+    raise AssertionError(process.communicate())
+
+
+def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(tmp_path: Path) -> None:
+    steps = ("--dim", "20", "--steps", "4000")
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    assert run(*TINY, *steps, "--out", str(whole)).returncode == 0
+
+    arguments = (*TINY, *steps, "--out", str(pieces))
+    process = start_until_scored(arguments, 101)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to every process
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    [checkpoint] = (pieces / "runs").glob("*.checkpoint")
+    assert "1 checkpoint" in said
+    assert f"To go on: subspace-bench {' '.join(arguments)}" in said
+
+    process = start_until_scored(arguments, 301)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    time.sleep(0.2)
+    assert not list((pieces / "runs").glob("*.json"))
+    assert checkpoint.exists()
+
+    done = run(*arguments)
+    assert done.returncode == 0
+    assert "update       1 " not in done.stdout
+    [a], [b] = Store(whole / "runs").records(), Store(pieces / "runs").records()
+    assert a.run == b.run
+    assert a.result == b.result
+    assert [p.suffix for p in (pieces / "runs").iterdir()] == [".json"]
+    assert json.loads(Store(pieces / "runs").path(b.run).read_text())["result_sha256"]

@@ -1,0 +1,141 @@
+"""`reproduce` from end to end, on tables of tiny runs that stand in for the suite's own."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from subspace_bench import cli, data
+from subspace_bench.cost import Cost
+from subspace_bench.engines import Message
+from subspace_bench.experiments import EXPERIMENTS, Evidence, Experiment, Page
+from subspace_bench.progress import Display
+from subspace_bench.runs import Protocol, Run, Store
+
+RUN = Run("mlp-16", "default", Protocol(steps=4, batch=64, lr=3e-3, score_every=2))
+
+
+def table(name: str, *runs: Run) -> Experiment:
+    """An experiment that shows which of its runs have an own record."""
+
+    def page(evidence: Evidence) -> Page:
+        rows = [{"run": r.label, "own": evidence.sample(r, own=True).show()} for r in runs]
+        frame = pd.DataFrame(rows)
+        return Page(f"Table {name}", [], frame, frame, [], "fine")
+
+    return Experiment(name, f"Table {name}", lambda plan: plan.all_seeds(list(runs)), page)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Tables one and two, which share a run, on the embedded digits."""
+    shared = replace(RUN, init="he")
+    for name in list(EXPERIMENTS):
+        monkeypatch.delitem(EXPERIMENTS, name)
+    monkeypatch.setitem(EXPERIMENTS, "one", table("one", RUN, shared))
+    longer = replace(RUN, protocol=replace(RUN.protocol, steps=6))
+    monkeypatch.setitem(EXPERIMENTS, "two", table("two", shared, longer))
+    monkeypatch.setattr(data, "load_or_embedded", lambda name, root: data.embedded())
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["reproduce", "--device", "cpu", *arguments])
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def test_it_trains_what_is_missing_and_writes_the_tables(tiny, tmp_path: Path, capsys) -> None:
+    out = str(tmp_path)
+    assert call("one", "--out", out, "--jobs", "1") == 0
+    said = capsys.readouterr().out
+    assert "MNIST could not be had" in said or "mnist could not be had" in said
+    assert "2 to train: about" in said
+    assert said.index("to train") < said.index("starts") < said.index("Table one")
+    assert len(list(Store(tmp_path / "runs").records())) == 2
+    assert "MNIST-5k" in (tmp_path / "one.md").read_text()
+    assert (tmp_path / "one.csv").exists()
+    assert (tmp_path / "README.md").exists()
+    assert not (tmp_path / "two.md").exists()
+
+    assert call("--out", out, "--seeds", "2") == 0
+    said = capsys.readouterr().out
+    assert "2 of 6 runs have their record, 4 to train" in said
+    assert "n = 2" in (tmp_path / "two.md").read_text()
+
+    assert call("--out", out, "--seeds", "2") == 0
+    assert "nothing to train" in capsys.readouterr().out
+
+
+def test_force_trains_again(tiny, tmp_path: Path) -> None:
+    assert call("one", "--out", str(tmp_path)) == 0
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").glob("*.json")}
+    assert call("one", "--out", str(tmp_path), "--force") == 0
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").glob("*.json")}
+    assert before.keys() == after.keys()
+    assert all(after[p] > before[p] for p in before)
+
+
+def test_failures_are_said_and_all_pages_are_written(
+    tiny, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    bad = replace(RUN, model="conv", dim=10**7, projector="gaussian")
+    monkeypatch.setattr("subspace_bench.cost.estimate", lambda run: Cost(1, 1, 1e6, 1e3))
+    monkeypatch.setitem(EXPERIMENTS, "two", table("two", bad, RUN))
+    assert call("--out", str(tmp_path), "--jobs", "1") == 1
+    failed = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(failed) == 1
+    assert failed[0].startswith("failed: conv d=10,000,000 seed 0: ")
+    assert "not run" in (tmp_path / "two.md").read_text()
+    assert (tmp_path / "one.md").exists()
+
+
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
+    tiny, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("subspace_bench.reproduce.carry_out", pressed)
+    monkeypatch.setattr("sys.argv", ["subspace-bench", "reproduce", "one", "--force"])
+    assert call("one", "--out", str(tmp_path)) == 130
+    said = capsys.readouterr().err.strip()
+    assert said.count("\n") == 0
+    assert "0 of 2 records" in said
+    assert said.endswith("To go on: subspace-bench reproduce one")
+    monkeypatch.setenv("NOX_CURRENT_SESSION", "reproduce")
+    assert cli.this_command() == "nox -s reproduce -- one"
+
+
+def test_without_a_terminal_a_run_speaks_every_quarter_minute(capsys) -> None:
+    clock = iter(range(0, 1_000, 5))
+    costs = {RUN: Cost(0, 8, 1e6, 1e3)}
+    with Display(Console(width=100), costs, 1, lambda: next(clock)) as display:
+        display.tell(Message("started", RUN))
+        for i in range(7):
+            display.tell(Message("progress", RUN, updates=1, accuracy=12.5, seconds=float(i)))
+        display.tell(Message("done", RUN, 4, 50.0))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[0] == "mlp-16 d=D seed 0: starts, 4 updates, about 8 s"
+    assert lines[1] == "mlp-16 d=D seed 0: update 1 of 4, 12.50%, 6 s left"
+    assert lines[-1] == "mlp-16 d=D seed 0: 50.00%"
+
+
+def test_on_a_terminal_there_is_a_bar_a_run() -> None:
+    screen = Console(force_terminal=True, width=100, record=True)
+    with Display(screen, {RUN: Cost(0, 8, 1e6, 1e3)}, 1) as display:
+        display.tell(Message("started", RUN))
+        display.tell(Message("progress", RUN, updates=2, accuracy=12.5, seconds=1.0))
+        assert display.bars is not None
+        assert [task.description for task in display.bars.tasks] == ["all runs", RUN.label]
+        display.tell(Message("failed", RUN, reason="no reason"))
+    assert "mlp-16 d=D seed 0: failed: no reason" in screen.export_text()
