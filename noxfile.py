@@ -79,5 +79,5 @@ def timed(commit: str) -> int:
     count = 0
     for path in (HERE / ".asv" / "results").glob(f"*/{commit[:8]}*.json"):
         for values in json.loads(path.read_text())["results"].values():
-            count += sum(value is not None for value in values[0] or [])
+            count += sum(value is not None for value in (values or [None])[0] or [])
     return count

@@ -12,7 +12,7 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ POST, FAST = "post's way", "fast"
 Timed = dict[str, np.ndarray]  # way → milliseconds a step, one number a round
 
 
-def rounds(ways: dict[str, Callable[[], object]], count: int, steps: int) -> Timed:
+def rounds(ways: Mapping[str, Callable[[], object]], count: int, steps: int) -> Timed:
     """Milliseconds a step of each way, in `count` rounds of `steps` steps each."""
     times = {name: np.zeros(count) for name in ways}
     for step in ways.values():  # compiles, and fills caches
@@ -60,7 +60,7 @@ def row(labels: dict[str, Any], times: Timed, ours: str) -> dict[str, Any]:
             low, middle, high = np.percentile(values / times[ours], (25, 50, 75))
             found |= {f"{name} / {ours}": middle, f"{name} ratio q25": low}
             found |= {f"{name} ratio q75": high}
-    return found
+    return {k: round(float(v), 3) if isinstance(v, np.floating) else v for k, v in found.items()}
 
 
 def steps_table(threads: Sequence[int], dataset: Dataset, count: int) -> list[dict[str, Any]]:
@@ -89,9 +89,8 @@ def projection_table(threads: Sequence[int], count: int) -> list[dict[str, Any]]
         }
         for n in threads:
             torch.set_num_threads(n)
-            labels = {"d": dim, "threads": n, "bandwidth GB/s": 4 * native * dim / 1e6}
-            found = row(labels, rounds(ways, count, 10), "one pass")
-            found["bandwidth GB/s"] /= found["one pass ms"]
+            found = row({"d": dim, "threads": n}, rounds(ways, count, 10), "one pass")
+            found["one pass GB/s"] = round(4e-6 * native * dim / found["one pass ms"], 2)
             table.append(found)
             print(table[-1], flush=True)
     return table
@@ -189,14 +188,16 @@ def shown(table: list[dict[str, Any]], drop: Sequence[str] = ("q25", "q75")) -> 
     """The table in markdown, without the quartiles, which the csv has."""
     frame = pd.DataFrame(table)
     frame = frame[[c for c in frame.columns if not c.endswith(tuple(drop))]]
-    return str(frame.to_markdown(index=False, floatfmt=".2f"))
+    named = frame.astype({name: str for name in ("net", "d", "threads") if name in frame})
+    texts = [i for i, name in enumerate(named.columns) if named[name].dtype == "str"]
+    return str(named.to_markdown(index=False, floatfmt=".2f", disable_numparse=texts))
 
 
 def page(arguments: argparse.Namespace, dataset: Dataset) -> tuple[str, pd.DataFrame]:
     """The page and its numbers."""
     threads, count = arguments.threads, arguments.rounds
     facts = provenance.machine()
-    reading = ", ".join(f"{bandwidth(n):.1f} GB/s on {n}" for n in threads)
+    reading = ", ".join(f"{bandwidth(n):.1f} GB/s with {n}" for n in threads)
     memory, set_up = peak_memory_mb(10_000), set_up_seconds(10_000)
     steps = steps_table(threads, dataset, count)
     projection = projection_table(threads, count)
@@ -207,7 +208,7 @@ def page(arguments: argparse.Namespace, dataset: Dataset) -> tuple[str, pd.DataF
         "# Speed",
         f"{facts['cpu']} ({facts['cpu_capability']}), torch {facts['torch']}, numba "
         f"{facts['numba']}, Python {facts['python']}; data {dataset.name}. This machine reads "
-        f"{reading} threads. `{command.strip()}`",
+        f"{reading} thread{'s' * (max(threads) > 1)}. `{command.strip()}`",
         "## A training step of the conv net, ms",
         "*post's way*: a DataLoader shuffled anew for every batch, torch's layers, θ cut into "
         "parameters, eager, autograd through Pω, torch's Adam. *resident eager*: data in memory, "

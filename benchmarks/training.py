@@ -24,6 +24,7 @@ class TimeTrainingStep:
         torch.set_num_threads(1)
         run = trainings.post("conv", None if dim == "D" else int(dim), 10)
         self.step = WAYS[way](run, load_or_embedded())
+        self.step()  # compiles
 
     def time_step(self, way: str, dim: str) -> None:
         self.step()

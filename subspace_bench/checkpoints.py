@@ -47,13 +47,16 @@ class Checkpoint:
             return None
         try:
             content = torch.load(self.path, map_location=self.run.device, weights_only=True)
+            ours = content["run"] == self.run.hash
+            state = Trained(**content["state"])
+            moved, buffers = content["optimizer"], content["buffers"]
         except Exception:  # a damaged checkpoint costs minutes, not results: start over
             return None
-        if content["run"] != self.run.hash:
+        if not ours:
             return None
-        optimizer.load_state_dict(content["optimizer"])
-        module.load_state_dict(content["buffers"], strict=False)
-        return Trained(**content["state"])
+        optimizer.load_state_dict(moved)
+        module.load_state_dict(buffers, strict=False)
+        return state
 
     def write(self, state: Trained, optimizer: Optimizer, module: nn.Module) -> None:
         """Writes the checkpoint atomically."""

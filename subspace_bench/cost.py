@@ -27,6 +27,7 @@ DENSE_RATE = 95e9  # of dense layers
 SCORE_RATE = 80e9  # of the forward passes that score
 READ_RATE = 8e9  # bytes of P a second
 DRAW_RATE = 1.3e8  # Gaussian numbers a second
+START = 4.0  # seconds until a worker has imported torch and read the data
 QR_RATE, QR_RATE_64 = 1.3e11, 2.5e10  # operations a second of QR between and within blocks
 CUDA = 20  # how many times faster a GPU is taken to be, but for PER_UPDATE
 
@@ -137,7 +138,7 @@ def work(model: str) -> tuple[int, int, int]:
 
 def wall_seconds(costs: Sequence[Cost], jobs: int) -> float:
     """How long runs take that are begun in this order, `jobs` at a time."""
-    ends = [0.0] * max(1, jobs)
+    ends = [START] * max(1, jobs)
     for cost in costs:
         first = ends.index(min(ends))
         ends[first] += cost.seconds

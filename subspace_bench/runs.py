@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,15 @@ from subspace_bench.errors import UserError
 
 SCHEMA = 1  # of the record file
 NUMERICS = 1  # raise by hand when a change moves results: older records become stale
+
+
+CHOICES = {
+    "sampling": ("independent", "epochs", "epochs-drop"),
+    "scale": ("unit", "standard", "256"),
+    "train": ("all", "after-5000", "first-50000"),
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("constant", "inv"),
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,15 @@ class Protocol:
         """Whether the protocol takes the test accuracy after this many updates."""
         return updates >= self.score_first and (updates - self.score_first) % self.score_every == 0
 
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(
+                    f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(choices)}"
+                )
+        if min(self.steps, self.batch, self.score_first, self.score_every) < 1:
+            raise UserError("steps, batch and the scores' distances are whole numbers from 1")
+
     @property
     def last_score(self) -> int:
         """Updates before the last scheduled score, the one that is reported."""
@@ -91,12 +109,26 @@ class Run:
     device: str = "cpu"
     dtype: str = "float32"
     threads: int = 1
-    numerics: int = field(default=NUMERICS)
+    numerics: int = 0  # 0: the present NUMERICS
+
+    def __post_init__(self) -> None:
+        if not self.numerics:
+            object.__setattr__(self, "numerics", NUMERICS)
+        if self.origin not in ("zero", "init"):
+            raise UserError(f"unknown origin {self.origin!r}: choose zero or init")
+        if (self.dim is None) != (self.projector is None):
+            raise UserError("a subspace has both a dimension and a projector, a baseline neither")
+        if self.seed < 0:
+            raise UserError(f"the seed is {self.seed}: it must be 0 or more")
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the run's content."""
-        return digest(asdict(self))
+        """SHA-256 of the run's content.
+
+        Fields at their default are left out, so that a field added later renames no record.
+        """
+        content = {**unlike_default(self), "protocol": unlike_default(self.protocol)}
+        return digest(content)
 
     @property
     def name(self) -> str:
@@ -141,10 +173,10 @@ class Record:
         """Test accuracy in % after this many updates, where it was scored."""
         return next((row[1] for row in self.result["curve"] if row[0] == updates), None)
 
-    @property
-    def accuracy(self) -> float:
-        """The reported test accuracy in %: that of the last scheduled score."""
-        return float(self.result["accuracy"])
+
+def unlike_default(value: Protocol | Run) -> dict[str, Any]:
+    """The fields whose values are not their defaults."""
+    return {f.name: v for f in fields(value) if (v := getattr(value, f.name)) != f.default}
 
 
 def digest(content: Any) -> str:
@@ -238,9 +270,6 @@ def read_record(path: Path) -> Record:
     if schema != SCHEMA:
         raise UserError(f"{path} has record schema {schema}, this version reads {SCHEMA}: {remedy}")
     try:
-        known = {f.name for f in fields(Run)}
-        if set(content["run"]) != known:
-            raise ValueError("its run has other fields")
         run = Run.from_dict(content["run"])
         result, provenance = content["result"], content["provenance"]
         intact = digest(result) == content["result_sha256"]

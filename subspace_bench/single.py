@@ -61,7 +61,8 @@ def train_one(
     dataset = data.load(run.dataset, root)
     if run.protocol.batch > len(dataset.train_labels):
         raise UserError(
-            f"--batch is {run.protocol.batch}: {run.dataset} has {len(dataset.train_labels):,} images to train on"
+            f"--batch is {run.protocol.batch}: "
+            f"{run.dataset} has {len(dataset.train_labels):,} images to train on"
         )
     cost = estimate(run)
     screen.print(

@@ -74,8 +74,11 @@ class Sample:
         """
         if self.n < 2:
             return None
-        spread = math.sqrt(self.sd**2 * (1 + 1 / self.n) + extra_sd**2)
-        half = quantile(self.n - 1) * spread + rounding / 2
+        own = self.sd**2 * (1 + 1 / self.n)
+        total = own + extra_sd**2
+        # Welch-Satterthwaite: the other's sampling is known, only our spread is estimated.
+        freedom = (self.n - 1) * (total / own) ** 2 if own else math.inf
+        half = quantile(freedom) * math.sqrt(total) + rounding / 2
         return Interval(self.mean - half, self.mean + half)
 
     def show(self, digits: int = 2) -> str:
@@ -88,9 +91,9 @@ class Sample:
         return f"{self.mean:.{digits}f} ± {interval.half_width:.{digits}f} (n = {self.n})"
 
 
-def quantile(freedom: float) -> float:
-    """The two-sided 95% point of Student's t."""
-    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+def quantile(freedom: float, looks: int = 1) -> float:
+    """The two-sided 95% point of Student's t, for `looks` intervals together."""
+    return float(stats.t.isf((1 - LEVEL) / 2 / looks, freedom))
 
 
 def sampling_sd(accuracy: float, draws: int = POST_DRAWS) -> float:
@@ -138,8 +141,12 @@ def verdict(sample: Sample, published: Published, dim: int | None = None) -> str
     return REPRODUCES if published.value in expected else DOES_NOT
 
 
-def difference(a: Sample, b: Sample) -> Interval | None:
-    """Mean of a − mean of b, with 95% confidence (Welch); None where either has fewer than two."""
+def difference(a: Sample, b: Sample, looks: int = 1) -> Interval | None:
+    """Mean of a − mean of b, with 95% confidence (Welch); None where either has fewer than two.
+
+    Arguments:
+        looks: how many differences share the 95% (Bonferroni).
+    """
     if a.n < 2 or b.n < 2:
         return None
     va, vb = a.sd**2 / a.n, b.sd**2 / b.n
@@ -147,7 +154,7 @@ def difference(a: Sample, b: Sample) -> Interval | None:
     if va + vb == 0:
         return Interval(middle, middle)
     freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1))
-    half = quantile(freedom) * math.sqrt(va + vb)
+    half = quantile(freedom, looks) * math.sqrt(va + vb)
     return Interval(middle - half, middle + half)
 
 

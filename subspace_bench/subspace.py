@@ -106,77 +106,89 @@ class Subspace(nn.Module):
                 f"the projector given maps R^{projector.dim} to R^{projector.native}, "
                 f"but the module and dim ask for R^{dim} to R^{native}"
             )
-        index = {id(p): i for i, p in enumerate(found)}
-        named = module.named_parameters(remove_duplicate=False)
-        self._index = {name: index[id(p)] for name, p in named if id(p) in index}
-        self._origins = found
+        first: dict[int, str] = {}
+        named = list(module.named_parameters(remove_duplicate=False))
+        for name, p in named:
+            first.setdefault(id(p), name)
+        # Tied parameters have several names: all are replaced by the piece of the first.
+        trained = {id(p) for p in found}
+        self._names = {name: first[id(p)] for name, p in named if id(p) in trained}
         self._keep_origin = keep_origin
         self.omega = nn.Parameter(found[0].new_zeros(dim))
         self.module = module
         self.projector = projector.to(found[0].device, found[0].dtype)
         for p in found:
             p.requires_grad_(False)
+        self.register_state_dict_post_hook(_leave_origin_out)
+        self.register_load_state_dict_pre_hook(_check_and_complete)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module returns at θ = θ₀ + Pω."""
         pieces = self._pieces()
-        tensors = {name: pieces[i] for name, i in self._index.items()}
+        tensors = {name: pieces[own] for name, own in self._names.items()}
         return functional_call(self.module, tensors, args, kwargs)
 
     def theta(self) -> Tensor:
         """θ = θ₀ + Pω, (D,), differentiable in ω."""
-        return torch.cat([piece.reshape(-1) for piece in self._pieces()])
+        return torch.cat([piece.reshape(-1) for piece in self._pieces().values()])
 
     def merge(self) -> nn.Module:
         """A plain copy of the module with its parameters at θ, trainable again."""
         merged = copy.deepcopy(self.module)
-        tensors = dict(merged.named_parameters(remove_duplicate=False))
         pieces = self._pieces()
-        for name, i in self._index.items():
-            tensors[name].data = pieces[i].detach().clone()
-            tensors[name].requires_grad_(True)
+        for name in pieces:
+            parameter = merged.get_parameter(name)
+            parameter.data = pieces[name].detach().clone()
+            parameter.requires_grad_(True)
         return merged
 
     def get_extra_state(self) -> dict[str, Any]:
         """What makes P again, and θ₀'s fingerprint."""
-        return {
-            "projector": type(self.projector).__name__,
-            "native": self.projector.native,
-            "dim": self.projector.dim,
-            "seed": self.projector.seed,
-            "origin": fingerprint(flatten(self._origins)),
-        }
+        return {**self.projector.identity(), "origin": fingerprint(self._flat_origin())}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Checks that this Subspace has the P (and θ₀, where it is not stored) of the one saved."""
-        mine = self.get_extra_state()
-        if self._keep_origin:  # then it has just been loaded
-            mine["origin"] = state["origin"]
-        for key, value in mine.items():
-            if state[key] != value:
-                raise UserError(
-                    f"the saved ω belongs to another {key}: saved {state[key]}, here {value}; "
-                    "build the Subspace as it was when it was saved"
-                )
+        """Nothing: it was checked before anything was loaded."""
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """ω, the projector's seed and sizes, buffers, frozen parameters, θ₀ or its fingerprint."""
-        state = super().state_dict(*args, **kwargs)
-        if not self._keep_origin:
-            for name in self._index:
-                state.pop(f"{kwargs.get('prefix', '')}module.{name}")
-        return state
+    def _origins(self) -> dict[str, Tensor]:
+        """θ₀ by its parameters' first names, looked up each time: loading may replace them."""
+        return {
+            name: self.module.get_parameter(name) for name in dict.fromkeys(self._names.values())
+        }
 
-    def load_state_dict(self, state: Any, strict: bool = True, assign: bool = False) -> Any:
-        """As `nn.Module.load_state_dict`; a UserError for another projector, seed or origin."""
-        if not self._keep_origin:
-            own = super().state_dict()
-            kept = {f"module.{name}": own[f"module.{name}"] for name in self._index}
-            state = {**state, **kept}
-        return super().load_state_dict(state, strict, assign)
+    def _flat_origin(self) -> Tensor:
+        return torch.cat([p.detach().reshape(-1) for p in self._origins().values()])
 
-    def _pieces(self) -> list[Tensor]:
-        """θ cut into the shapes of the module's parameters."""
-        delta = self.projector(self.omega)
-        parts = torch.split(delta, [p.numel() for p in self._origins])
-        return [p + part.view_as(p) for p, part in zip(self._origins, parts, strict=True)]
+    def _pieces(self) -> dict[str, Tensor]:
+        """θ in the shapes of the module's parameters, by their first names."""
+        origins = self._origins()
+        parts = torch.split(self.projector(self.omega), [p.numel() for p in origins.values()])
+        return {
+            name: p + part.view_as(p)
+            for (name, p), part in zip(origins.items(), parts, strict=True)
+        }
+
+
+def _leave_origin_out(
+    subspace: Subspace, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
+) -> None:
+    """state_dict of a Subspace that does not keep θ₀ holds its fingerprint alone."""
+    if not subspace._keep_origin:
+        for name in subspace._names:
+            del state[f"{prefix}module.{name}"]
+
+
+def _check_and_complete(subspace: Subspace, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """Before anything is loaded: is this the P (and θ₀, where it is not stored) of the state?"""
+    saved = state.get(f"{prefix}_extra_state", {})
+    own = subspace.get_extra_state()
+    if subspace._keep_origin:
+        own.pop("origin")
+    for key, value in own.items():
+        if key in saved and saved[key] != value:
+            raise UserError(
+                f"the saved ω belongs to another {key}: saved {saved[key]}, here {value}; "
+                "build the Subspace as it was when it was saved"
+            )
+    if not subspace._keep_origin:
+        for name in subspace._names:
+            state[f"{prefix}module.{name}"] = subspace.module.get_parameter(name)

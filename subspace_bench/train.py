@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +66,10 @@ def train(
         UserError: for an unknown model or projector, or a dimension that the model has not.
     """
     began = time.monotonic()
+    provenance.revision()  # of the code that trains, not of a commit made meanwhile
     torch.set_num_threads(run.threads)
+    if run.device == "cuda":
+        deterministic_cuda()
     net = prepare(run)
     optimizer = make_optimizer(run, net)
     batches = Batches(run, dataset)
@@ -101,6 +105,15 @@ def train(
             written = now
     facts = provenance.collect(run, dataset, set_up, state.seconds)
     return Record(run, result(run, net, optimizer, state), facts)
+
+
+def deterministic_cuda() -> None:
+    """The same bits from run to run on one GPU, as far as PyTorch has deterministic kernels."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def prepare(run: Run) -> Flat:

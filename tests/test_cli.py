@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,10 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from subspace_bench import data, models, projectors
+from subspace_bench import cli, data, models, projectors
 from subspace_bench.data import VARIABLE
+from subspace_bench.experiments import EXPERIMENTS
 from subspace_bench.runs import Store
+from subspace_bench.train import train
 
 COMMANDS = ("reproduce", "train", "report", "list", "data")
 TINY = ("train", "--model", "mlp-16", "--dataset", "mnist-5k", "--device", "cpu")
@@ -29,6 +31,22 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, env=environment, timeout=120
     )
+
+
+@pytest.fixture
+def call(capsys):
+    """The command line within this process, which has torch already: (exit code, out, err)."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.main(list(arguments))
+        out, err = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, out, err
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -80,101 +98,105 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_line_and_exit_code_2(name: str, tmp_path: Path) -> None:
+def test_bad_input_is_one_line_and_exit_code_2(name: str, call, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     arguments, said = BAD[name]
     words = arguments.format(tmp=tmp_path).split()
     needs_place = words[0] in ("reproduce", "train", "report") and "--out" not in words
-    done = run(*words, *(["--out", str(tmp_path / "out")] if needs_place else []))
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
+    code, _, err = call(*words, *(["--out", str(tmp_path / "out")] if needs_place else []))
+    assert code == 2
+    assert said in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
     assert not list(tmp_path.rglob("*.json"))
 
 
-@pytest.mark.skipif("not __import__('torch').cuda.is_available() is False")
-def test_an_absent_cuda_device_is_said(tmp_path: Path) -> None:
-    done = run("reproduce", "--device", "cuda", "--out", str(tmp_path / "out"))
+@pytest.mark.parametrize("arguments", ["reproduce nosuch", "train --bogus 3", "train --dim 0"])
+def test_a_process_of_its_own_shows_no_traceback_either(arguments: str, tmp_path: Path) -> None:
+    done = run(*arguments.split(), "--out", str(tmp_path))
     assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-    assert "--device cpu" in done.stderr
 
 
-def test_a_record_edited_by_hand_is_named_and_kept(tmp_path: Path) -> None:
-    options = (*TINY, "--steps", "2", "--out", str(tmp_path))
-    assert run(*options).returncode == 0
-    [path] = (tmp_path / "runs").glob("*.json")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_an_absent_cuda_device_is_said(call, tmp_path: Path) -> None:
+    code, _, err = call("reproduce", "--device", "cuda", "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "--device cpu" in err
+
+
+def test_train_shows_the_curve_and_keeps_a_record(call, tmp_path: Path) -> None:
+    options = (*TINY, "--dim", "10", "--steps", "3", "--out", str(tmp_path))
+    code, out, _ = call(*options)
+    assert code == 0
+    assert "update       1" in out
+    assert "10 of 12,730 parameters free" in out
+    store = Store(tmp_path / "runs")
+    [record] = store.records()
+    assert record.run.dim == 10
+    assert record.run.protocol.batch == 256
+    assert (record.run.projector, record.run.origin) == ("orthonormal", "zero")
+    assert str(store.path(record.run)) in out
+    assert "has its record" in call(*options)[1]
+    assert "update       1" in call(*options, "--force")[1]
+
+    path = store.path(record.run)
     path.write_text(path.read_text().replace('"accuracy_end": ', '"accuracy_end": 9'))
-    done = run(*options)
-    assert done.returncode == 2
-    assert str(path) in done.stderr
-    assert done.stderr.count("\n") == 1
+    code, _, err = call(*options)
+    assert code == 2
+    assert str(path) in err
+    assert err.count("\n") == 1
     assert path.exists()
 
 
-def test_a_corrupt_data_file_is_named(tmp_path: Path) -> None:
+def test_a_corrupt_data_file_is_named(call, tmp_path: Path) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name in data.FILES:
         (raw / name).write_bytes(b"not MNIST")
-    for done in (
-        run("data", "--data", str(tmp_path)),
-        run("train", "--steps", "1", "--data", str(tmp_path), "--out", str(tmp_path / "out")),
-    ):
-        assert done.returncode == 2
-        assert str(raw) in done.stderr
-        assert done.stderr.count("\n") == 1
+    for words in ("data", f"train --steps 1 --out {tmp_path / 'out'}"):
+        code, _, err = call(*words.split(), "--data", str(tmp_path))
+        assert code == 2
+        assert str(raw) in err
+        assert err.count("\n") == 1
 
 
-def test_train_shows_the_curve_and_keeps_a_record(tmp_path: Path) -> None:
-    options = (*TINY, "--dim", "10", "--steps", "3", "--out", str(tmp_path))
-    done = run(*options)
-    assert done.returncode == 0, done.stderr
-    assert "update       1" in done.stdout
-    assert "10 of 12,730 parameters free" in done.stdout
-    [record] = Store(tmp_path / "runs").records()
-    assert record.run.dim == 10
-    assert record.run.protocol.batch == 256
-    assert (record.run.projector, record.run.origin) == ("orthonormal", "zero")
-    assert str(Store(tmp_path / "runs").path(record.run)) in done.stdout
-    assert "has its record" in run(*options).stdout
-    assert "update       1" in run(*options, "--force").stdout
-
-
-def test_plan_says_what_is_to_come_and_makes_nothing(tmp_path: Path) -> None:
+def test_plan_says_what_is_to_come_and_makes_nothing(call, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "out"
-    arguments = ("reproduce", "subspace", "--plan", "--out", str(out), "--device", "cpu")
-    done = run(*arguments, **{VARIABLE: "", "XDG_CACHE_HOME": str(tmp_path / "cache")})
-    assert done.returncode == 0, done.stderr
-    assert "would be downloaded" in done.stdout
-    assert "conv d=10,000 seed 0" in done.stdout
-    assert "4 to train: about" in done.stdout
-    assert list(tmp_path.iterdir()) == []
+    code, said, _ = call("reproduce", "subspace", "--plan", "--out", str(out), "--device", "cpu")
+    assert code == 0
+    assert "would be downloaded" in said
+    assert "conv d=10,000 seed 0" in said
+    assert "4 to train: about" in said
+    assert not out.exists()
+    assert not (tmp_path / "cache" / "subspace-bench").exists()
 
 
-def test_list_names_everything(tmp_path: Path) -> None:
-    done = run("list", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    from subspace_bench.experiments import EXPERIMENTS
-
+def test_list_names_everything(call, tmp_path: Path) -> None:
+    code, out, _ = call("list", "--out", str(tmp_path))
+    assert code == 0
     for name in (*EXPERIMENTS, *models.MODELS, *projectors.PROJECTORS, "reference", "yours"):
-        assert name in done.stdout
+        assert name in out
 
 
-def test_report_writes_pages_without_data(tmp_path: Path) -> None:
-    done = run("report", "mnist-lite", "--out", str(tmp_path), **{VARIABLE: "/nosuch"})
-    assert done.returncode == 0, done.stderr
-    assert "MNIST-lite" in (tmp_path / "mnist-lite.md").read_text()
-    assert (tmp_path / "mnist-lite.csv").exists()
-    assert (tmp_path / "README.md").exists()
+def test_report_writes_pages_without_data(call, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(VARIABLE, "/nosuch")
+    code, out, _ = call("report", "mnist-lite", "--out", str(tmp_path))
+    assert code == 0
+    for name in ("mnist-lite.md", "mnist-lite.csv", "README.md"):
+        assert str(tmp_path / name) in out
+        assert (tmp_path / name).exists()
 
 
-def test_data_says_where_and_whether_it_verifies() -> None:
-    done = run("data", "--dataset", "mnist-5k")
-    assert done.returncode == 0, done.stderr
-    assert "verified" in done.stdout
-    assert "4,000 images to train on, 1,000 to test" in done.stdout
+def test_data_says_where_and_whether_it_verifies(call) -> None:
+    code, out, _ = call("data", "--dataset", "mnist-5k")
+    assert code == 0
+    assert "verified" in out
+    assert "4,000 images to train on, 1,000 to test" in out
 
 
 def start_until_scored(arguments: tuple[str, ...], update: int) -> subprocess.Popen[str]:
@@ -194,18 +216,16 @@ def start_until_scored(arguments: tuple[str, ...], update: int) -> subprocess.Po
     raise AssertionError(process.communicate())
 
 
-def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(tmp_path: Path) -> None:
-    steps = ("--dim", "20", "--steps", "4000")
-    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
-    assert run(*TINY, *steps, "--out", str(whole)).returncode == 0
-
-    arguments = (*TINY, *steps, "--out", str(pieces))
+def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(
+    tmp_path: Path, digits: data.Dataset
+) -> None:
+    arguments = (*TINY, "--dim", "20", "--steps", "2000", "--out", str(tmp_path))
     process = start_until_scored(arguments, 101)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to every process
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
-    [checkpoint] = (pieces / "runs").glob("*.checkpoint")
+    [checkpoint] = (tmp_path / "runs").glob("*.checkpoint")
     assert "1 checkpoint" in said
     assert f"To go on: subspace-bench {' '.join(arguments)}" in said
 
@@ -213,14 +233,12 @@ def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(tmp_p
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     time.sleep(0.2)
-    assert not list((pieces / "runs").glob("*.json"))
+    assert not list((tmp_path / "runs").glob("*.json"))
     assert checkpoint.exists()
 
     done = run(*arguments)
     assert done.returncode == 0
     assert "update       1 " not in done.stdout
-    [a], [b] = Store(whole / "runs").records(), Store(pieces / "runs").records()
-    assert a.run == b.run
-    assert a.result == b.result
-    assert [p.suffix for p in (pieces / "runs").iterdir()] == [".json"]
-    assert json.loads(Store(pieces / "runs").path(b.run).read_text())["result_sha256"]
+    [record] = Store(tmp_path / "runs").records()
+    assert record.result == train(record.run, digits).result
+    assert [p.suffix for p in (tmp_path / "runs").iterdir()] == [".json"]

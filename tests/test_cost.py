@@ -8,6 +8,7 @@ import pytest
 
 from subspace_bench import models
 from subspace_bench.cost import (
+    START,
     Cost,
     available_memory,
     estimate,
@@ -52,9 +53,9 @@ def test_a_record_of_another_seed_and_length_is_scaled() -> None:
 
 def test_wall_time_is_that_of_the_busiest_worker() -> None:
     costs = [Cost(0, seconds, 0, 0) for seconds in (1, 2, 3, 10)]
-    assert wall_seconds(costs, 1) == 16
-    assert wall_seconds(costs, 2) == 12
-    assert wall_seconds(costs, 8) == 10
+    assert wall_seconds(costs, 1) == START + 16
+    assert wall_seconds(costs, 2) == START + 12
+    assert wall_seconds(costs, 8) == START + 10
 
 
 def test_jobs_are_as_many_as_memory_holds() -> None:

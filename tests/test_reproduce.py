@@ -139,3 +139,14 @@ def test_on_a_terminal_there_is_a_bar_a_run() -> None:
         assert [task.description for task in display.bars.tasks] == ["all runs", RUN.label]
         display.tell(Message("failed", RUN, reason="no reason"))
     assert "mlp-16 d=D seed 0: failed: no reason" in screen.export_text()
+
+
+def test_a_record_of_another_schema_is_named_before_anything_is_trained(
+    tiny, tmp_path: Path, capsys
+) -> None:
+    old = tmp_path / "runs" / "old.json"
+    old.parent.mkdir()
+    old.write_text('{"schema": 0}')
+    assert call("one", "--out", str(tmp_path)) == 2
+    assert f"error: {old} has record schema 0" in capsys.readouterr().err
+    assert list(old.parent.iterdir()) == [old]

@@ -114,6 +114,46 @@ def test_state_survives_a_file(tmp_path) -> None:
     torch.testing.assert_close(again.eval()(X), net.eval()(X))
 
 
+def test_a_refused_state_changes_nothing() -> None:
+    state = trained(Subspace(small(), dim=6, seed=1)).state_dict()
+    net = Subspace(small(), dim=6, seed=2)
+    with pytest.raises(UserError):
+        net.load_state_dict(state)
+    assert not net.omega.any()
+
+
+def test_another_first_column_is_another_projector() -> None:
+    def around(first: torch.Tensor) -> Subspace:
+        native = sum(p.numel() for p in small().parameters())
+        return Subspace(small(), 6, make("orthonormal", native, 6, seed=0, first=first[:native]))
+
+    one, other = torch.randn(200), torch.randn(200)
+    with pytest.raises(UserError, match="another first column"):
+        around(other).load_state_dict(around(one).state_dict())
+    around(one).load_state_dict(around(one).state_dict())
+
+
+def test_assigned_origins_are_used() -> None:
+    net = trained(Subspace(small(), dim=6)).eval()
+    again = Subspace(small(seed=7), dim=6).eval()
+    again.load_state_dict(net.state_dict(), assign=True)
+    torch.testing.assert_close(again(X), net(X))
+
+
+def test_a_subspace_inside_a_module_keeps_its_checks() -> None:
+    def nested(seed: int) -> nn.Sequential:
+        return nn.Sequential(Subspace(small(seed), dim=6, keep_origin=False), nn.ReLU()).eval()
+
+    net = nested(0)
+    trained(net[0])
+    again = nested(0)
+    again.load_state_dict(net.state_dict())
+    torch.testing.assert_close(again.eval()(X), net.eval()(X))
+    for strict in (True, False):
+        with pytest.raises(UserError, match="another origin"):
+            nested(1).load_state_dict(net.state_dict(), strict=strict)
+
+
 def test_merge_gives_a_plain_module_that_trains() -> None:
     net = trained(Subspace(small(), dim=6)).eval()
     merged = net.merge()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from subspace_bench import published
 from subspace_bench.experiments.base import Evidence
-from subspace_bench.runs import Run
+from subspace_bench.runs import Record, Run
 from subspace_bench.statistics import (
     DOES_NOT,
     REPRODUCES,
@@ -18,6 +21,27 @@ from subspace_bench.statistics import (
     verdict,
 )
 
+Points = tuple[Sequence[float], Sequence[float]]  # steps, accuracies in %; NaN: hidden
+
+
+def draws() -> int:
+    """Test images that the post drew, with repeats, for each of its accuracies."""
+    found: int = published.load("post")["scoring"]["draws"]
+    return found
+
+
+def read_off(curve: Points | None, updates: int, precision: float) -> tuple[Published | None, str]:
+    """The point of a published curve that was scored after so many updates, and how it reads.
+
+    The post's step i is scored after update i + 1. `precision` is the reading error either way.
+    """
+    if curve is None or updates - 1 not in curve[0]:
+        return None, "—"
+    value = curve[1][list(curve[0]).index(updates - 1)]
+    if math.isnan(value):
+        return None, "hidden"
+    return Published(value, 2 * precision, draws()), f"{value:.1f}"
+
 
 class Rows:
     """Collects a table row by row, once as strings to read and once as numbers."""
@@ -27,53 +51,60 @@ class Rows:
         self.shown: list[dict[str, str]] = []
         self.numbers: list[dict[str, Any]] = []
         self.verdicts: list[str] = []
+        self.has_own = False
 
     def add(
         self,
         labels: dict[str, Any],
         run: Run,
-        published: Published | None,
+        value: Published | None,
         printed: str,
-        updates: int | None = None,
+        judged: bool = True,
+        absent: str = "not run",
     ) -> None:
-        """One row: `labels` lead it, `printed` is how the published number reads.
+        """One row.
 
         Arguments:
-            updates: where accuracies are compared, where not at `evidence.scored_at(run)`.
+            labels: the row's first columns.
+            value, printed: the published number, and how it reads.
+            judged: whether the row claims to be the published protocol.
+            absent: what stands where there is no reference.
         """
         evidence = self.evidence
-        reference = evidence.sample(run, own=False, updates=updates)
-        own = evidence.sample(run, own=True, updates=updates)
-        judged = evidence.comparable and published is not None
-        said = verdict(reference, published, run.dim) if judged and published else ""
+        reference, own = evidence.sample(run, own=False), evidence.sample(run, own=True)
+        judged = judged and evidence.comparable and not evidence.quick and value is not None
+        said = verdict(reference, value, run.dim) if judged and value else ""
         shown = {k: f"{v:,}" if isinstance(v, int) else str(v) for k, v in labels.items()}
-        shown |= {"post": printed, "reference": reference.show()}
+        shown |= {"post": printed, "reference": self.cell(run, reference, own=False) or absent}
         if not evidence.quick:
             shown["verdict"] = said
-            self.verdicts.append(said)
-        if evidence.has_own:
-            shown["this machine"] = own.show()
-            if evidence.comparable:
-                shown["as the reference"] = agreement(reference, own)
+            self.verdicts += [said] if judged else []
+        shown["this machine"] = self.cell(run, own, own=True)
+        shown["against the reference"] = against(evidence, run)
+        self.has_own = self.has_own or bool(own.n)
         self.shown.append(shown)
-        numbers: dict[str, Any] = {**labels, "updates": updates or evidence.scored_at(run)}
-        numbers["post"] = published.value if published else None
-        numbers |= described("reference", reference)
-        if published is not None and not evidence.quick:
-            extra = sampling_sd(reference.mean, published.draws) if published.draws else 0.0
-            expected = reference.prediction(extra, published.rounding)
-            numbers["expected_low"] = rounded(expected.low) if expected else None
-            numbers["expected_high"] = rounded(expected.high) if expected else None
-            numbers["verdict"] = said
-        if evidence.has_own:
-            numbers |= described("own", own)
-        self.numbers.append(numbers)
+        self.numbers.append(
+            {**labels, "updates": evidence.scored_at(run), **published_columns(value)}
+            | described("reference", reference)
+            | ({} if evidence.quick else expected(reference, value if judged else None, said))
+            | described("own", own)
+        )
+
+    def cell(self, run: Run, sample: Sample, own: bool) -> str:
+        """The accuracies of a row, and how many of its runs diverged."""
+        lost = sum("diverged" in r.result for r in self.evidence.records(run, own))
+        parts = [sample.show() if sample.n else "", f"{lost} diverged" if lost else ""]
+        return ", ".join(part for part in parts if part)
 
     def frame(self) -> pd.DataFrame:
-        return pd.DataFrame(self.shown)
+        """The table to read; without columns for a machine that has trained none of it."""
+        mine = [] if self.has_own else ["this machine", "against the reference"]
+        return pd.DataFrame(self.shown).drop(columns=mine)
 
     def data(self) -> pd.DataFrame:
-        return pd.DataFrame(self.numbers)
+        """The table in numbers."""
+        frame = pd.DataFrame(self.numbers)
+        return frame if self.has_own else frame.drop(columns=frame.filter(regex="^own_").columns)
 
     def chance(self) -> list[str]:
         """The paragraph that says how many verdicts chance alone would turn."""
@@ -81,46 +112,98 @@ class Rows:
         if not given:
             return []
         return [
-            f"{len(given)} numbers were judged. If each were one more run of the same protocol, "
-            f"chance alone would still put {0.05 * len(given):.1f} of them outside its 95% "
-            "interval."
+            f"{len(given)} numbers were judged. Were each of them one more run of the same "
+            f"protocol, chance alone would still put about {0.05 * len(given):.1f} of them outside "
+            "its 95% interval."
         ]
 
     def summary(self) -> str:
         """The line for the index."""
         if not self.evidence.comparable:
-            return "MNIST-5k: nothing to hold against the post"
+            return f"{self.evidence.plan.dataset}: nothing to hold against the post"
         if self.evidence.quick:
             return "quick run: no verdict"
-        counts = {v: self.verdicts.count(v) for v in (REPRODUCES, DOES_NOT, TOO_FEW)}
-        said = [
-            f"{counts[REPRODUCES]} of {len(self.verdicts)} reproduce",
-            f"{counts[DOES_NOT]} do not" if counts[DOES_NOT] else "",
-            f"{counts[TOO_FEW]} have too few seeds" if counts[TOO_FEW] else "",
-        ]
-        unjudged = self.verdicts.count("")
-        said.append(f"{unjudged} not judged" if unjudged else "")
-        return ", ".join(s for s in said if s)
+        return tally(self.verdicts)
 
 
-def agreement(reference: Sample, own: Sample) -> str:
-    """Whether every own number lies where one more run of the reference would, with 95%."""
-    expected = reference.prediction(rounding=0.01)
-    if not own.n or expected is None:
-        return ""
-    outside = sum(value not in expected for value in own.values)
-    if own.n == 1:
-        return "yes" if not outside else "no"
-    return f"{own.n - outside} of {own.n}"
+def tally(verdicts: Sequence[str]) -> str:
+    """How many published numbers got which verdict."""
+    names = {
+        REPRODUCES: "reproduce",
+        DOES_NOT: "do not",
+        TOO_FEW: "too few seeds",
+        "": "not yet run",
+    }
+    counts = {name: verdicts.count(v) for v, name in names.items()}
+    parts = [f"{count} {name}" for name, count in counts.items() if count]
+    return f"{len(verdicts)} published accuracies: " + ", ".join(parts)
+
+
+def against(evidence: Evidence, run: Run) -> str:
+    """How the reader's runs stand to the reference: seeds in both by their bits, others by range.
+
+    A seed that the reference has too is the same run: on the same class of machine it gives the
+    same bits. Any other seed is one more run, and should lie in the 95% prediction interval.
+    """
+    at = evidence.scored_at(run)
+    reference = {r.run.seed: r for r in evidence.reference(run)}
+    known = evidence.sample(run, own=False).prediction(rounding=0.01)
+    parts = []
+    for record in evidence.own(run):
+        mine, twin = record.accuracy_at(at), reference.get(record.run.seed)
+        if mine is None:
+            continue
+        if twin is not None:
+            parts.append(twins(record, twin, at))
+        elif known is not None:
+            parts.append("inside" if mine in known else "outside")
+    counted = dict.fromkeys(parts)
+    if len(counted) == 1:
+        return parts[0]
+    return ", ".join(f"{parts.count(part)} {part}" for part in counted)
+
+
+def twins(mine: Record, reference: Record, at: int) -> str:
+    """The same run on two machines: the same curve, or how far apart at the score compared."""
+    shared = [row for row in reference.result["curve"] if row[0] <= at]
+    if [row for row in mine.result["curve"] if row[0] <= at] == shared:
+        return "same bits"
+    gap = (mine.accuracy_at(at) or math.nan) - (reference.accuracy_at(at) or math.nan)
+    return f"{gap:+.2f}"
+
+
+def published_columns(value: Published | None) -> dict[str, Any]:
+    """A published number, or the ends of a published range."""
+    if value is None:
+        return {"post_low": None, "post_high": None}
+    ends = value.range
+    if ends is None:
+        return {"post_low": value.value, "post_high": value.value}
+    return {"post_low": ends.low, "post_high": ends.high}
+
+
+def expected(sample: Sample, value: Published | None, said: str) -> dict[str, Any]:
+    """The interval that the verdict used."""
+    interval = None
+    if value is not None and sample.n:
+        spread = sampling_sd(sample.mean, value.draws) if value.draws else 0.0
+        interval = sample.prediction(spread, value.rounding)
+    return {
+        "expected_low": rounded(interval.low) if interval else None,
+        "expected_high": rounded(interval.high) if interval else None,
+        "verdict": said,
+    }
 
 
 def described(name: str, sample: Sample) -> dict[str, Any]:
-    """Mean, interval and n as columns of numbers."""
+    """Mean, its interval, range and n, as columns of numbers."""
     interval = sample.confidence()
     return {
         f"{name}_mean": rounded(sample.mean) if sample.n else None,
         f"{name}_low": rounded(interval.low) if interval else None,
         f"{name}_high": rounded(interval.high) if interval else None,
+        f"{name}_least": min(sample.values, default=None),
+        f"{name}_most": max(sample.values, default=None),
         f"{name}_n": sample.n,
     }
 

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PROFILES = ("quick", "post", "full")
-QUICK_STEPS = {"fc": 501}  # its projector is nine times as large
-QUICK_STEPS_ELSE = 1_001
-QUICK_LARGEST = 3_000  # d
+# Of a quick run: (updates, largest d); FC's projector is nine times as large as conv's.
+QUICK, QUICK_FC = (1_001, 3_000), (501, 300)
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,9 @@ class Plan:
         run = replace(run, dataset=self.dataset, device=self.device)
         if self.profile != "quick":
             return run
-        if (run.dim or 0) > QUICK_LARGEST:
+        steps, largest = QUICK_FC if run.model == "fc" else QUICK
+        if (run.dim or 0) > largest:
             return None
-        steps = QUICK_STEPS.get(run.model, QUICK_STEPS_ELSE)
         return run.with_steps(min(steps, run.protocol.steps))
 
     def all_seeds(self, runs: Sequence[Run]) -> list[Run]:
@@ -49,7 +48,11 @@ class Plan:
 
 
 class Evidence:
-    """The records that a page is made from: the committed reference, and the reader's own."""
+    """The records that a page is made from: the committed reference, and the reader's own.
+
+    Records of all devices count, one a seed, those of the plan's device first; records of another
+    dataset never do.
+    """
 
     def __init__(self, plan: Plan, reference: Store | None, own: Store | None) -> None:
         self.plan = plan
@@ -57,12 +60,15 @@ class Evidence:
 
     def reference(self, run: Run) -> list[Record]:
         """Reference records of the full-length run, one for each seed."""
-        return self._by_run[0].get(replace(run, seed=0), [])
+        return self._by_run[0].get(training(replace(run, dataset=self.plan.dataset)), [])
 
     def own(self, run: Run) -> list[Record]:
         """The reader's own records of the run as the plan trains it, one for each seed."""
         cut = self.plan.cut(run)
-        return [] if cut is None else self._by_run[1].get(replace(cut, seed=0), [])
+        return [] if cut is None else self._by_run[1].get(training(cut), [])
+
+    def records(self, run: Run, own: bool) -> list[Record]:
+        return self.own(run) if own else self.reference(run)
 
     @property
     def quick(self) -> bool:
@@ -70,38 +76,42 @@ class Evidence:
 
     @property
     def comparable(self) -> bool:
-        """Whether numbers may be held against the post's: not on the embedded digits."""
+        """Whether numbers may be held against the post's: not on other images than MNIST's."""
         return self.plan.dataset == "mnist"
 
-    @cached_property
-    def has_own(self) -> bool:
-        return bool(self._by_run[1])
+    @property
+    def with_own(self) -> bool:
+        """Whether a store of own records takes part at all, filled or not."""
+        return self._own is not None
 
     def scored_at(self, run: Run) -> int:
-        """Updates after which accuracies are compared: the post's last score, or quick's."""
-        cut = self.plan.cut(run)
-        return (cut or run).protocol.last_score
+        """Updates after which accuracies are compared: the run's last score, or quick's."""
+        return (self.plan.cut(run) or run).protocol.last_score
 
     def sample(self, run: Run, own: bool, updates: int | None = None) -> Sample:
         """Accuracies over seeds after `updates`, by default those of `scored_at`."""
         at = updates or self.scored_at(run)
-        records = self.own(run) if own else self.reference(run)
-        found = [r.accuracy_at(at) for r in records]
+        found = [r.accuracy_at(at) for r in self.records(run, own)]
         return Sample(tuple(a for a in found if a is not None))
 
     @cached_property
     def _by_run(self) -> tuple[dict[Run, list[Record]], dict[Run, list[Record]]]:
-        return _grouped(self._reference), _grouped(self._own)
+        device = self.plan.device
+        return _grouped(self._reference, device), _grouped(self._own, device)
 
 
-def _grouped(store: Store | None) -> dict[Run, list[Record]]:
-    """Records by their run with the seed put to 0, in the order of seeds."""
-    groups: dict[Run, list[Record]] = {}
-    for record in store.records() if store else ():
-        groups.setdefault(replace(record.run, seed=0), []).append(record)
-    for records in groups.values():
-        records.sort(key=lambda r: r.run.seed)
-    return groups
+def training(run: Run) -> Run:
+    """The run with its seed and device put aside."""
+    return replace(run, seed=0, device="cpu")
+
+
+def _grouped(store: Store | None, device: str) -> dict[Run, list[Record]]:
+    """Records by their training, in the order of seeds, one a seed."""
+    groups: dict[Run, dict[int, Record]] = {}
+    found = list(store.records()) if store else []
+    for record in sorted(found, key=lambda r: r.run.device != device):
+        groups.setdefault(training(record.run), {}).setdefault(record.run.seed, record)
+    return {run: [by_seed[s] for s in sorted(by_seed)] for run, by_seed in groups.items()}
 
 
 @dataclass(frozen=True)

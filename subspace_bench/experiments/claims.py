@@ -30,7 +30,6 @@ from subspace_bench.statistics import (
 
 TITLE = "Claims: the testable sentences of the post"
 EPOCHS = 100
-DIMS = (1_000, 2_184, 3_000, 4_368, 10_000, 10_920)
 Claim = dict[str, Any]
 Judged = tuple[str, str]  # evidence, verdict
 
@@ -39,11 +38,19 @@ def runs(plan: Plan) -> list[Run]:
     """What the claims need beyond the other tables; only the full profile trains these."""
     if plan.profile != "full":
         return []
-    nets = [trainings.post("conv", d, EPOCHS) for d in (None, *DIMS)]
+    nets = [trainings.post("conv", d, EPOCHS) for d in (None, *dims())]
     nets += [trainings.lite("cnn-10754"), trainings.lite("cnn-10754", EPOCHS)]
     nets += [trainings.lite("cnn-3369")]
     nets += [trainings.post(m, d, 10) for m in ("conv", "fc") for d in trainings.SMALL]
     return plan.all_seeds(nets)
+
+
+def dims() -> list[int]:
+    """Every d that a claim speaks of."""
+    claims = published.load("claims")["claim"]
+    return sorted(
+        {d for c in claims for d in [*c.get("dims", []), *([c["dim"]] if "dim" in c else [])]}
+    )
 
 
 def page(evidence: Evidence) -> Page:
@@ -57,7 +64,7 @@ def page(evidence: Evidence) -> Page:
     summary = ", ".join(f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED))
     return Page(
         TITLE, OPENING, pd.DataFrame(shown), pd.DataFrame(numbers), NOTES, summary,
-        {"claims": lambda: draw(evidence)},
+        {} if evidence.quick else {"claims": lambda: draw(evidence)},
     )  # fmt: skip
 
 
@@ -81,7 +88,7 @@ def within(claim: Claim, evidence: Evidence) -> Judged:
     for dim in claim["dims"]:
         gap = difference(full, conv(evidence, dim))
         verdicts.append(at_most(gap, claim["points"]))
-        parts.append(f"{dim:,} ({1 - dim / 21_840:.0%} fewer): {points(gap)}")
+        parts.append(f"{dim:,} ({1 - dim / trainings.native('conv'):.0%} fewer): {points(gap)}")
     said = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
     return "below D by " + "; ".join(parts), said
 
@@ -91,7 +98,10 @@ def cost(claim: Claim, evidence: Evidence) -> Judged:
     if gap is None:
         return "not run", UNDECIDED
     printed = Interval(claim["low"], claim["high"])
-    return f"costs {points(gap)}", HOLDS if gap.overlaps(printed) else FAILS
+    if not gap.overlaps(printed):
+        return f"costs {points(gap)}", FAILS
+    inside = printed.low <= gap.low and gap.high <= printed.high
+    return f"costs {points(gap)}", HOLDS if inside else UNDECIDED
 
 
 def beats(claim: Claim, evidence: Evidence) -> Judged:
@@ -112,23 +122,27 @@ def reaches(claim: Claim, evidence: Evidence) -> Judged:
         else:
             sample = conv(evidence, claim["dim"], epochs)
         parts.append(f"{sample.show()} after {epochs} epochs")
-        verdicts.append(at_least(sample.confidence(), claim["percent"]))
+        if epochs in claim.get("deciding", claim["epochs"]):
+            verdicts.append(at_least(sample.confidence(), claim["percent"]))
     said = HOLDS if HOLDS in verdicts else UNDECIDED if UNDECIDED in verdicts else FAILS
     return "; ".join(parts), said
 
 
 def alike(claim: Claim, evidence: Evidence) -> Judged:
     parts, verdicts = [], []
-    for dim in trainings.SMALL:
+    for dim in (*trainings.SMALL, None):
         runs = [trainings.post(model, dim, 10) for model in ("conv", "fc")]
         scored = [u for u in range(1, runs[0].protocol.steps) if runs[0].protocol.scored(u)]
-        gaps = {u: difference(*(evidence.sample(r, False, u) for r in runs)) for u in scored}
+        # The largest of many gaps is picked, so that all of them share the 95%.
+        looks = len(scored)
+        gaps = {u: difference(*(evidence.sample(r, False, u) for r in runs), looks) for u in scored}
         known = {u: gap for u, gap in gaps.items() if gap is not None}
         if not known:
             return "not run", UNDECIDED
         at = max(known, key=lambda u: abs(known[u].low + known[u].high))
         verdicts.append(at_most(size_of(known[at]), claim["points"]))
-        parts.append(f"d = {dim:,}: {points(known[at])} at step {at - 1:,}")
+        name = f"d = {dim:,}" if dim else "D"
+        parts.append(f"{name}: {points(known[at])} at step {at - 1:,}")
     said = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
     return "largest gap, conv − FC: " + "; ".join(parts) + f". {gap_of_the_post()}", said
 
@@ -168,8 +182,14 @@ def counts(claim: Claim, evidence: Evidence) -> Judged:
         )
         return found or "no other", FAILS if others else HOLDS
     smallest = min(good, key=lambda r: good[r])
-    found = f"{pytorch:,}; the next is row {smallest} with {good[smallest]:,}"
-    return found, HOLDS if pytorch < good[smallest] else FAILS
+    own = evidence.sample(trainings.tutorial("2"), own=False)
+    found = (
+        f"{pytorch:,} parameters, {own.show()} under its own protocol; the next is row {smallest} "
+        f"with {good[smallest]:,}"
+    )
+    if pytorch >= good[smallest]:
+        return found, FAILS
+    return found, at_least(own.confidence(), claim["percent"])
 
 
 JUDGES: dict[str, Callable[[Claim, Evidence], Judged]] = {
@@ -191,32 +211,42 @@ def points(gap: Interval | None) -> str:
 
 def draw(evidence: Evidence) -> Figure:
     """Accuracy after 100 epochs over d, with the lines that the claims speak of."""
-    figure, axes = plt.subplots(figsize=(6.4, 4))
-    dims = [d for d in (*DIMS, None) if conv(evidence, d).n]
-    samples = [conv(evidence, d) for d in dims]
-    sizes = [d or 21_840 for d in dims]
-    low = [s.mean - min(s.values) for s in samples]
-    high = [max(s.values) - s.mean for s in samples]
-    means = [s.mean for s in samples]
-    axes.errorbar(sizes, means, yerr=[low, high], fmt="o-", capsize=3, label="ours, all seeds")
-    table = published.load("post")["subspace"]["rows"]
+    figure, axes = plt.subplots(figsize=(7, 4))
+    samples = {d or trainings.native("conv"): conv(evidence, d) for d in (*dims(), None)}
+    samples = {d: sample for d, sample in samples.items() if sample.n}
+    means = [s.mean for s in samples.values()]
+    low = [s.mean - min(s.values) for s in samples.values()]
+    high = [max(s.values) - s.mean for s in samples.values()]
+    axes.errorbar(list(samples), means, yerr=[low, high], fmt="o", capsize=3, ms=4,
+                  label="ours: mean, all seeds")  # fmt: skip
     if evidence.comparable:
+        table = published.load("post")["subspace"]["rows"]
         axes.plot(
             [r["free"] for r in table], [r["accuracy"] for r in table], "kx", label="the post"
         )
-    if means:
+    if trainings.native("conv") in samples:
         for gap, style in ((1, "--"), (2, ":")):
-            axes.axhline(means[-1] - gap, color="0.5", ls=style, lw=1, label=f"{gap} below D")
+            axes.axhline(
+                means[-1] - gap,
+                color="0.5",
+                ls=style,
+                lw=1,
+                label=f"D − {gap} point{'s'[: gap - 1]}",
+            )
     axes.set_xscale("log")
+    ticks = [*dims(), trainings.native("conv")]
+    axes.set_xticks(ticks, [f"{t:,}" for t in ticks], rotation=40, ha="right")
+    axes.minorticks_off()
     axes.set_xlabel("free parameters")
     axes.set_ylabel("test accuracy after 100 epochs, %")
-    axes.legend()
+    axes.legend(loc="lower right")
     return figure
 
 
 OPENING = [
-    "The criteria stand in `subspace_bench/published/claims.toml`, written before the runs that "
-    "decide them. Evidence is from the "
+    "The criteria stand in `subspace_bench/published/claims.toml`, and its history shows when each "
+    "was fixed: before any run of 100 epochs. Those of the FC curves, of 0.2%, of 93.5% and of the "
+    "smallest model were stated more strictly after the first seeds had run. Evidence is from the "
     "reference records: means with 95% intervals over seeds, differences by Welch. *Not decidable "
     "yet* means that the interval holds the threshold, or that there are too few runs.",
 ]

@@ -5,6 +5,7 @@ Protocols are data (`published/protocols.toml`); this puts models, dimensions an
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,16 @@ SMALL = (3, 10, 30, 100, 300, 1_000)  # d of the post's ultra-small figures
 
 def epochs(count: int) -> int:
     """Updates of `count` of the post's "epochs": its loop runs i = 0 … int(60000 · count / 256)."""
-    return 60_000 * count // 256 + 1
+    scoring = published.load("post")["scoring"]
+    return int(scoring["images_trained_on"] * count // scoring["batch"]) + 1
+
+
+@functools.cache
+def native(model: str) -> int:
+    """D, counted from the built net."""
+    from subspace_bench import models  # with torch, which asking for runs does not need
+
+    return models.parameter_count(models.build(model))
 
 
 def protocol(name: str, **changes: Any) -> Protocol:

@@ -6,6 +6,7 @@ Row 4b is not in the post: the counterexample that it missed, from the same page
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import pandas as pd
@@ -54,6 +55,13 @@ def claimed(row_id: str) -> Interval:
     return Interval(row["low"], row["high"])
 
 
+def not_run(run: Run) -> str:
+    """That there is no record, and how long one takes to make."""
+    from subspace_bench.cost import estimate
+
+    return f"not run (about {math.ceil(estimate(run).seconds / 60)} min)"
+
+
 def published_accuracy(row: dict[str, Any]) -> Published:
     """The printed accuracy as a number or a range, with the unit of its last digit."""
     low, high = row["low"], row["high"]
@@ -70,12 +78,13 @@ def page(evidence: Evidence) -> Page:
             "tutorial": row["author"],
             "package": row["package"],
             "type": row["type"],
-            "post's count": row.get("free", "—"),
+            "post's count": row.get("free", ""),
             "our count": count,
             "right": right(row, count),
         }
-        value = None if evidence.quick else published_accuracy(row)
-        counted.add(labels, trainings.tutorial(row["id"]), value, row["accuracy_text"])
+        run = trainings.tutorial(row["id"])
+        value, printed = published_accuracy(row), row["accuracy_text"]
+        counted.add(labels, run, value, printed, absent=not_run(run))
     wrong = [row for row in rows() if row.get("free", counts()[row["id"]]) != counts()[row["id"]]]
     summary = f"{9 - len(wrong)} of 9 counts reproduce, {len(wrong)} do not; accuracies: "
     return Page(
@@ -120,14 +129,15 @@ def protocol_notes(evidence: Evidence) -> str:
     missing = [r["id"] for r in rows() if not evidence.sample(trainings.tutorial(r["id"]), False).n]
     text = (
         "**Accuracies.** Each row is trained under its own tutorial's protocol: optimizer, "
-        "schedule, batch, length, split, scaling and initialisation are data, with their sources, in "
+        "schedule, batch, length, split, scaling and initialisation are data, with sources, in "
         "`subspace_bench/published/protocols.toml`. The accuracy is that after the last update, "
-        "on all 10,000 test images. The PyTorch script prints whole percents."
+        "on all 10,000 test images. "
     )
+    text += " ".join(f"Row {row['id']}: {row['note']}" for row in rows() if "note" in row)
     if missing:
         text += (
-            f" Not run for the reference: row {', '.join(missing)}; "
-            "`subspace-bench reproduce tutorials --profile full --plan` says how long it takes."
+            f" Not run for the reference: row {', '.join(missing)}; the times are for one thread "
+            "of the machine that wrote the other records."
         )
     return text
 

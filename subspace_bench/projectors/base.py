@@ -6,6 +6,7 @@ P is fixed by (D, d, seed) and never trained; θ = θ₀ + Pω moves D parameter
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +23,15 @@ class Projector(nn.Module, ABC):
         seed: of the named stream "projector".
 
     Raises:
-        UserError: where d or D is not a whole number with 1 ≤ d ≤ D.
+        UserError: where d or D is not a whole number with 1 ≤ d ≤ D, or the seed is negative.
     """
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__()
+        if not all(isinstance(number, int) for number in (native, dim, seed)) or seed < 0:
+            raise UserError(
+                f"dimensions and seed are whole numbers, the seed 0 or more: not {dim}, {seed}"
+            )
         if native < 1 or not 1 <= dim <= native:
             raise UserError(
                 f"a subspace of {native:,} parameters has from 1 to {native:,} dimensions, "
@@ -41,6 +46,11 @@ class Projector(nn.Module, ABC):
     @abstractmethod
     def transpose(self, theta: Tensor) -> Tensor:
         """Pᵀθ: (…, D) → (…, d), the exact adjoint: ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩."""
+
+    def identity(self) -> dict[str, Any]:
+        """What makes the same map again."""
+        kind = type(self).__name__
+        return {"projector": kind, "native": self.native, "dim": self.dim, "seed": self.seed}
 
     @property
     def nbytes(self) -> int:

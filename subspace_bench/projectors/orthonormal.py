@@ -6,6 +6,8 @@ initial point, Pω_init = θ_init. Without it every column of A is Gaussian.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -31,6 +33,13 @@ class Orthonormal(Dense):
             # Q does not depend on the length of A's columns: this one gets that of the others.
             columns[0] = first * (native**0.5 / first.norm())
         self.columns = orthonormalise_(columns)
+        self._first = (
+            None if first is None else [first.norm().item(), *self.columns[0, :3].tolist()]
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """With the length and the beginning of the first column, where that was chosen."""
+        return {**super().identity(), "first column": self._first}
 
 
 def orthonormalise_(columns: Tensor) -> Tensor:
