@@ -119,8 +119,10 @@ class Subspace(nn.Module):
         self.projector = projector.to(found[0].device, found[0].dtype)
         for p in found:
             p.requires_grad_(False)
-        self.register_state_dict_post_hook(_leave_origin_out)
-        self.register_load_state_dict_pre_hook(_check_and_complete)
+        self.register_state_dict_post_hook(_leave_origin_out)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(  # type: ignore[no-untyped-call]
+            _check_and_complete
+        )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module returns at θ = θ₀ + Pω."""

@@ -112,9 +112,9 @@ class Rows:
         if not given:
             return []
         return [
-            f"{len(given)} numbers were judged. Were each of them one more run of the same "
-            f"protocol, chance alone would still put about {0.05 * len(given):.1f} of them outside "
-            "its 95% interval."
+            f"Numbers judged: {len(given)}. Were each of them one more run of the same protocol, "
+            f"chance alone would still put about {0.05 * len(given):.2g} of them outside its 95% "
+            "interval."
         ]
 
     def summary(self) -> str:
@@ -132,11 +132,11 @@ def tally(verdicts: Sequence[str]) -> str:
         REPRODUCES: "reproduce",
         DOES_NOT: "do not",
         TOO_FEW: "too few seeds",
-        "": "not yet run",
+        "": "not judged yet",
     }
     counts = {name: verdicts.count(v) for v, name in names.items()}
     parts = [f"{count} {name}" for name, count in counts.items() if count]
-    return f"{len(verdicts)} published accuracies: " + ", ".join(parts)
+    return f"accuracies: {len(verdicts)} published, " + ", ".join(parts)
 
 
 def against(evidence: Evidence, run: Run) -> str:

@@ -61,7 +61,9 @@ def page(evidence: Evidence) -> Page:
                       "evidence": found, "verdict": said})  # fmt: skip
         numbers.append({"id": claim["id"], "evidence": found, "verdict": said})
     verdicts = [row["verdict"] for row in numbers]
-    summary = ", ".join(f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED))
+    counts = {"hold": HOLDS, "do not": FAILS, "not decidable yet": UNDECIDED}
+    parts = [f"{verdicts.count(v)} {said}" for said, v in counts.items() if v in verdicts]
+    summary = f"{len(verdicts)} claims: " + ", ".join(parts)
     return Page(
         TITLE, OPENING, pd.DataFrame(shown), pd.DataFrame(numbers), NOTES, summary,
         {} if evidence.quick else {"claims": lambda: draw(evidence)},
@@ -122,7 +124,7 @@ def reaches(claim: Claim, evidence: Evidence) -> Judged:
         else:
             sample = conv(evidence, claim["dim"], epochs)
         parts.append(f"{sample.show()} after {epochs} epochs")
-        if epochs in claim.get("deciding", claim["epochs"]):
+        if epochs in claim.get("deciding") or claim["epochs"]:
             verdicts.append(at_least(sample.confidence(), claim["percent"]))
     said = HOLDS if HOLDS in verdicts else UNDECIDED if UNDECIDED in verdicts else FAILS
     return "; ".join(parts), said
@@ -135,7 +137,10 @@ def alike(claim: Claim, evidence: Evidence) -> Judged:
         scored = [u for u in range(1, runs[0].protocol.steps) if runs[0].protocol.scored(u)]
         # The largest of many gaps is picked, so that all of them share the 95%.
         looks = len(scored)
-        gaps = {u: difference(*(evidence.sample(r, False, u) for r in runs), looks) for u in scored}
+        gaps = {}
+        for u in scored:
+            conv_at, fc_at = (evidence.sample(run, False, u) for run in runs)
+            gaps[u] = difference(conv_at, fc_at, looks)
         known = {u: gap for u, gap in gaps.items() if gap is not None}
         if not known:
             return "not run", UNDECIDED
@@ -235,7 +240,7 @@ def draw(evidence: Evidence) -> Figure:
             )
     axes.set_xscale("log")
     ticks = [*dims(), trainings.native("conv")]
-    axes.set_xticks(ticks, [f"{t:,}" for t in ticks], rotation=40, ha="right")
+    axes.set_xticks(ticks, [f"{t:,}" for t in ticks], rotation=60, ha="right", fontsize=8)
     axes.minorticks_off()
     axes.set_xlabel("free parameters")
     axes.set_ylabel("test accuracy after 100 epochs, %")

@@ -82,7 +82,7 @@ def digits() -> str:
     odd = "; ".join(
         f"{r['notebook']} rounds to {r['notebook']:.1f}, not {r['accuracy']}" for r in wrong
     )
-    return f"The post's notebook prints {said}. ({odd}.)" if odd else f"Its notebook prints {said}."
+    return f"The post's notebook prints {said}." + (f" ({odd}.)" if odd else "")
 
 
 def draw(evidence: Evidence) -> Figure:

@@ -86,7 +86,7 @@ def page(evidence: Evidence) -> Page:
         value, printed = published_accuracy(row), row["accuracy_text"]
         counted.add(labels, run, value, printed, absent=not_run(run))
     wrong = [row for row in rows() if row.get("free", counts()[row["id"]]) != counts()[row["id"]]]
-    summary = f"{9 - len(wrong)} of 9 counts reproduce, {len(wrong)} do not; accuracies: "
+    summary = f"{9 - len(wrong)} of 9 counts reproduce, {len(wrong)} do not; "
     return Page(
         TITLE, OPENING, shown(counted.frame()), counted.data(),
         [why_wrong(wrong), protocol_notes(evidence), *counted.chance()],
