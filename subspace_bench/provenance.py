@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import platform
 import resource
@@ -35,10 +36,8 @@ def collect(run: Run, dataset: Dataset, set_up: float, training: float) -> dict[
 
 def reset_peak_memory() -> None:
     """Starts the peak anew, where the system can (Linux); a worker carries out many runs."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def peak_memory() -> int:

@@ -118,13 +118,14 @@ def beats(claim: Claim, evidence: Evidence) -> Judged:
 
 def reaches(claim: Claim, evidence: Evidence) -> Judged:
     parts, verdicts = [], []
+    deciding: list[int] = claim.get("deciding", claim["epochs"])
     for epochs in claim["epochs"]:
         if "lite" in claim:
             sample = evidence.sample(trainings.lite(claim["lite"], epochs), own=False)
         else:
             sample = conv(evidence, claim["dim"], epochs)
         parts.append(f"{sample.show()} after {epochs} epochs")
-        if epochs in claim.get("deciding") or claim["epochs"]:
+        if epochs in deciding:
             verdicts.append(at_least(sample.confidence(), claim["percent"]))
     said = HOLDS if HOLDS in verdicts else UNDECIDED if UNDECIDED in verdicts else FAILS
     return "; ".join(parts), said
