@@ -118,7 +118,7 @@ def beats(claim: Claim, evidence: Evidence) -> Judged:
 
 def reaches(claim: Claim, evidence: Evidence) -> Judged:
     parts, verdicts = [], []
-    deciding: list[int] = claim.get("deciding", claim["epochs"])
+    deciding = claim.get("deciding") or claim["epochs"]
     for epochs in claim["epochs"]:
         if "lite" in claim:
             sample = evidence.sample(trainings.lite(claim["lite"], epochs), own=False)
