@@ -202,3 +202,11 @@ def test_pages_are_the_same_bytes_twice(tmp_path) -> None:
     shutil.rmtree(tmp_path / "out")
     report.write_page("subspace", evidence, tmp_path / "out")
     assert first == {p: p.read_bytes() for p in first}
+
+
+@pytest.mark.parametrize("page", ["README.md", "subspace.md"])
+def test_the_readme_shows_the_committed_tables(page) -> None:
+    text = committed(f"results/{page}").decode().replace("](", "](results/")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) >= 6
+    assert "\n".join(rows) in committed("README.md").decode()
