@@ -128,8 +128,6 @@ def reproduce(
     if plan:
         return 0
     checks.place(out, needed=sum(cost.disk for cost in work.expected))
-    if force:
-        flow.forget(work.waiting, own)
     try:
         failures = flow.train_and_show(work, own, data, out, jobs, screen)
     except KeyboardInterrupt:
@@ -284,8 +282,8 @@ def interrupted(own: Store, kept: str) -> int:
 
 
 def this_command() -> str:
-    """The command that goes on with the interrupted one."""
-    arguments = [a for a in sys.argv[1:] if a != "--force"]
+    """The command that goes on with the interrupted one: the same."""
+    arguments = sys.argv[1:]
     if os.environ.get("NOX_CURRENT_SESSION") == "reproduce":
         options = arguments[1:]
         return shlex.join(["nox", "-s", "reproduce", *(["--", *options] if options else [])])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from subspace_bench.errors import UserError
+from subspace_bench.errors import Unwritable, UserError
 from subspace_bench.runs import Run, Store
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread 
 
 @dataclass(frozen=True)
 class Message:
-    """What a worker tells: kind is "started", "progress", "done", "failed" or "stopped"."""
+    """What a worker tells.
+
+    Attributes:
+        kind: "started", "progress", "done", "failed", "refused" (records cannot be kept) or
+            "stopped".
+    """
 
     kind: str
     run: Run
@@ -62,6 +68,7 @@ def carry_out(
 
     Raises:
         KeyboardInterrupt: after all workers have written their checkpoints.
+        Unwritable: likewise, where records cannot be kept, as on a full disk.
     """
     waiting = list(runs)
     failures: list[Message] = []
@@ -73,8 +80,8 @@ def carry_out(
                 if worker.run is None and waiting:
                     if not worker.process.is_alive():
                         workers[i] = worker = start_worker(store.folder, data_root, stop)
+                    worker.pipe.send(waiting[0])
                     worker.run = waiting.pop(0)
-                    worker.pipe.send(worker.run)
                     tell(Message("started", worker.run))
             busy = [w for w in workers if w.run is not None]
             if not busy:
@@ -83,6 +90,9 @@ def carry_out(
             for worker in busy:
                 if worker.pipe in ready:
                     message = receive(worker)
+                    if message.kind == "refused":
+                        worker.run = None
+                        raise Unwritable(message.reason)
                     if message.kind in ("done", "failed"):
                         worker.run = None
                     if message.kind == "failed":
@@ -126,14 +136,16 @@ def receive(worker: Worker) -> Message:
 def start_worker(folder: Path, data_root: Path | None, stop: Event) -> Worker:
     ours, theirs = CONTEXT.Pipe()
     process = CONTEXT.Process(target=work, args=(theirs, folder, data_root, stop), daemon=True)
+    # The parent hears Ctrl-C and sets `stop`; a child inherits that it is to ignore it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.start()
+    signal.signal(signal.SIGINT, before)
     theirs.close()
     return Worker(process, ours)
 
 
 def work(pipe: Connection, folder: Path, data_root: Path | None, stop: Event) -> None:
     """A worker's life: take a run, train it, keep its record, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and sets `stop`
     try:
         while True:
             run: Run = pipe.recv()
@@ -152,15 +164,21 @@ def carry_out_one(
     def tell(p: Progress) -> None:
         pipe.send(Message("progress", run, p.updates, p.accuracy, p.seconds))
 
+    def should_stop() -> bool:
+        return stop.is_set() or os.getppid() != parent  # a parent that was killed cannot tell
+
+    parent = os.getppid()
     checkpoint = store.path(run).with_suffix(".checkpoint")
     try:
         provenance.reset_peak_memory()
         dataset = load(run.dataset, data_root)
-        record = train(run, dataset, checkpoint, tell, stop.is_set)
+        record = train(run, dataset, checkpoint, tell, should_stop)
         store.put(record)
         checkpoint.unlink(missing_ok=True)
     except Interrupted:
         return Message("stopped", run)
+    except Unwritable as failure:
+        return Message("refused", run, reason=str(failure))
     except UserError as failure:
         return Message("failed", run, reason=str(failure))
     except MemoryError:

@@ -54,7 +54,7 @@ def frame(name: str, evidence: Evidence) -> pd.DataFrame:
     return page(name, evidence).frame
 
 
-def write_page(name: str, evidence: Evidence, out: Path) -> list[Path]:
+def write_page(name: str, evidence: Evidence, out: Path, figures: bool = True) -> list[Path]:
     """Writes `<name>.md`, `<name>.csv` and `figures/<name>*.svg` and `.png`; returns the paths.
 
     Raises:
@@ -64,7 +64,7 @@ def write_page(name: str, evidence: Evidence, out: Path) -> list[Path]:
     written = [out / f"{name}.md", out / f"{name}.csv"]
     write_atomically(written[0], markdown(name, content, evidence))
     write_atomically(written[1], content.data.to_csv(index=False, lineterminator="\n"))
-    for figure_name, draw in content.figures.items():
+    for figure_name, draw in content.figures.items() if figures else ():
         with mpl.rc_context(STYLE):
             figure = draw()
             for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):

@@ -67,13 +67,6 @@ def gather(names: Sequence[str], plan: Plan, own: Store, again: bool = False) ->
     return work
 
 
-def forget(runs: Sequence[Run], own: Store) -> None:
-    """Deletes the records and checkpoints of these runs."""
-    for run in runs:
-        own.path(run).unlink(missing_ok=True)
-        own.path(run).with_suffix(".checkpoint").unlink(missing_ok=True)
-
-
 def dataset_of(plan: Plan, root: Path | None, screen: Console) -> Plan:
     """The plan on the data that can be had, which it says."""
     dataset = data.load_or_embedded(plan.dataset, root)
@@ -134,7 +127,7 @@ def fitting_jobs(work: Work, jobs: int) -> int:
 
 
 class Pages:
-    """Writes and shows each table when its last run has ended."""
+    """Rewrites a table when one of its runs has ended, and shows it when the last one has."""
 
     def __init__(self, work: Work, own: Store, out: Path, screen: Console) -> None:
         self.work, self.own, self.out, self.screen = work, own, out, screen
@@ -151,7 +144,9 @@ class Pages:
         for name, runs in self.missing.items():
             if message.run in runs:
                 runs.discard(message.run)
-                if not runs:
+                if runs:
+                    report.write_page(name, self.evidence(), self.out, figures=False)
+                else:
                     self.write(name, self.evidence())
 
     def write(self, name: str, evidence: Evidence) -> None:
@@ -184,6 +179,10 @@ def train_and_show(
                 display.tell(message)
                 pages.tell(message)
 
-            failures = carry_out(work.waiting, own, root, jobs, tell)
+            try:
+                failures = carry_out(work.waiting, own, root, jobs, tell)
+            except KeyboardInterrupt:
+                pages.finish()
+                raise
     pages.finish()
     return failures

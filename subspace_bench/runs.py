@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from subspace_bench.errors import UserError
+from subspace_bench.errors import Unwritable, UserError
 
 SCHEMA = 1  # of the record file
 NUMERICS = 1  # raise by hand when a change moves results: older records become stale
@@ -189,7 +189,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file so that no reader, and no power cut, ever sees half of it.
 
     Raises:
-        UserError: where the place cannot be written or is full.
+        Unwritable: where the place cannot be written or is full.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     data = content.encode() if isinstance(content, str) else content
@@ -201,7 +201,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as failure:
-        raise UserError(
+        raise Unwritable(
             f"cannot write {path}: {failure.strerror or failure}; "
             "free or choose another place with --out"
         ) from failure

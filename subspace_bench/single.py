@@ -55,9 +55,6 @@ def train_one(
     if record is not None:
         screen.print(f"{run.label} has its record: {describe(record)}\n{own.path(run)}")
         return []
-    if again:
-        own.path(run).unlink(missing_ok=True)
-        own.path(run).with_suffix(".checkpoint").unlink(missing_ok=True)
     dataset = data.load(run.dataset, root)
     if run.protocol.batch > len(dataset.train_labels):
         raise UserError(

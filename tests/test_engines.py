@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from subspace_bench.engines import Message, carry_out
+from subspace_bench.errors import Unwritable
 from subspace_bench.runs import Protocol, Run, Store
 
 RUN = Run(
@@ -48,6 +49,14 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path: Path) -> No
     done = [m for m in messages if m.kind == "done"]
     assert [m.run for m in done] == [RUN]
     assert [r.run for r in Store(tmp_path).records()] == [RUN]
+
+
+def test_a_place_that_takes_no_records_ends_it_all(tmp_path: Path) -> None:
+    messages: list[Message] = []
+    (tmp_path / "file").write_text("in the way of a folder")
+    with pytest.raises(Unwritable, match="cannot write"):
+        carry_out(RUNS, Store(tmp_path / "file"), None, 1, messages.append)
+    assert [m.kind for m in messages if m.kind != "progress"] == ["started"]
 
 
 def test_a_worker_that_is_killed_is_reported_and_replaced(tmp_path: Path) -> None:

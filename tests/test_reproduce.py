@@ -110,9 +110,9 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
     said = capsys.readouterr().err.strip()
     assert said.count("\n") == 0
     assert "0 of 2 records" in said
-    assert said.endswith("To go on: subspace-bench reproduce one")
+    assert said.endswith("To go on: subspace-bench reproduce one --force")
     monkeypatch.setenv("NOX_CURRENT_SESSION", "reproduce")
-    assert cli.this_command() == "nox -s reproduce -- one"
+    assert cli.this_command() == "nox -s reproduce -- one --force"
 
 
 def test_without_a_terminal_a_run_speaks_every_quarter_minute(capsys) -> None:

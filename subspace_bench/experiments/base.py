@@ -37,8 +37,8 @@ class Plan:
         if self.profile != "quick":
             return run
         steps, largest = QUICK_FC if run.model == "fc" else QUICK
-        if (run.dim or 0) > largest:
-            return None
+        if (run.dim or 0) > largest or run.protocol.score_every > steps // 5:
+            return None  # too large, or scored too rarely to be cut
         return run.with_steps(min(steps, run.protocol.steps))
 
     def all_seeds(self, runs: Sequence[Run]) -> list[Run]:
