@@ -200,10 +200,12 @@ def report(
     """Write tables and figures again from the records, without training."""
     checks.place(out)
     names = table_names(tables, profile)
+    from subspace_bench.data import NAMES
     from subspace_bench.experiments import Evidence, Plan
     from subspace_bench.reference import reference_store
     from subspace_bench.report import write_index, write_page
 
+    checks.known("dataset", [dataset], NAMES)
     own = None if reference_only else Store(out / "runs")
     evidence = Evidence(Plan(profile, dataset=dataset), reference_store(), own)
     written = [path for name in names for path in write_page(name, evidence, out)]
@@ -240,7 +242,7 @@ def data(
     if named and own_place and not own_place.is_dir():
         datasets.fetch(dataset, named)
     loaded = datasets.load(dataset, data)
-    print(f"{dataset}: {loaded.where}, verified")
+    print(f"{dataset}: {loaded.where}, {datasets.CHECKS[dataset]}")
     print(f"{len(loaded.train_labels):,} images to train on, {len(loaded.test_labels):,} to test")
     print(f"SHA-256 of all: {loaded.digest}")
     return 0

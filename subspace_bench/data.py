@@ -29,6 +29,7 @@ DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
 FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 EMBEDDED = "mnist-5k"
 NAMES = (*FOLDERS, EMBEDDED)
+CHECKS = dict(zip(NAMES, ("verified by SHA-256", "checked for shapes", "as shipped"), strict=True))
 FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",

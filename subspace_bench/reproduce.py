@@ -54,9 +54,11 @@ def gather(names: Sequence[str], plan: Plan, own: Store, again: bool = False) ->
     Raises:
         UserError: where any own record is damaged, edited by hand or of another schema.
     """
-    recorded = {record.run for record in own.records()}
+    kept = list(own.records())
+    recorded = {record.run for record in kept}
     reference = reference_store()
-    cost_of = estimator(reference.records() if reference else ())
+    # This machine's own figures say more than those of the machine that made the reference.
+    cost_of = estimator([*kept, *(reference.records() if reference else ())])
     work = Work(plan, {name: EXPERIMENTS[name].runs(plan) for name in names})
     for run in (run for runs in work.tables.values() for run in runs):
         if run not in work.costs:
@@ -71,7 +73,7 @@ def dataset_of(plan: Plan, root: Path | None, screen: Console) -> Plan:
     """The plan on the data that can be had, which it says."""
     dataset = data.load_or_embedded(plan.dataset, root)
     if dataset.name == plan.dataset:
-        screen.print(f"Data: {dataset.name}, {dataset.where}, verified")
+        screen.print(f"Data: {dataset.name}, {dataset.where}, {data.CHECKS[dataset.name]}")
     else:
         screen.print(
             f"Data: {plan.dataset} could not be had; {dataset.name}, the 5,000 digits "

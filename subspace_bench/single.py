@@ -68,7 +68,7 @@ def train_one(
     )
 
     def tell(message: Message) -> None:
-        if message.kind == "progress" and message.updates:
+        if message.kind == "progress" and message.accuracy is not None:
             left = message.seconds * (run.protocol.steps / message.updates - 1)
             screen.print(
                 f"update {message.updates:>7,}  {message.accuracy:6.2f}%  {duration(left)} left"

@@ -29,6 +29,7 @@ from subspace_bench.subspace import Flat, fingerprint
 
 EVALUATION_CHUNK = 500  # images: their activations stay in cache
 CHECKPOINT_SECONDS = 60.0
+TELL_SECONDS = 5.0
 FINGERPRINT_STEP = 200  # where a short retraining can be held against the record
 
 
@@ -38,7 +39,7 @@ class Interrupted(Exception):
 
 @dataclass
 class Progress:
-    """What a run tells while it trains."""
+    """What a run tells while it trains: at every score, and between them without an accuracy."""
 
     run: Run
     updates: int
@@ -58,7 +59,7 @@ def train(
     Arguments:
         checkpoint: a file from which an interrupted run goes on, and to which this one writes at
             least every two minutes; None keeps none.
-        on_progress: called after every score.
+        on_progress: called after every score, and every few seconds between.
         should_stop: asked at every step; when it says yes, the checkpoint is written.
 
     Raises:
@@ -78,7 +79,7 @@ def train(
 
     saved = Checkpoint(checkpoint, run)
     state = saved.load(optimizer, net.module) or Trained()
-    began = written = time.monotonic() - state.seconds
+    began = written = told = time.monotonic() - state.seconds
     while state.updates < run.protocol.steps:
         x, y = batches(state.updates)
         seed_torch(run.seed, "dropout", state.updates)
@@ -96,6 +97,10 @@ def train(
             accuracy = evaluate(net.module, *test, run.protocol.scale)
             state.curve.append([state.updates, accuracy, value])
             on_progress(Progress(run, state.updates, accuracy, now - began))
+            told = now
+        elif now - told > TELL_SECONDS:
+            on_progress(Progress(run, state.updates, None, now - began))
+            told = now
         state.seconds = time.monotonic() - began
         if should_stop():
             saved.write(state, optimizer, net.module)

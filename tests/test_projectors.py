@@ -83,6 +83,11 @@ def test_impossible_dimensions_are_refused(dim) -> None:
         make("gaussian", 10, dim, seed=0)
 
 
+def test_a_first_column_without_direction_is_refused() -> None:
+    with pytest.raises(UserError, match="no direction"):
+        make("orthonormal", 10, 2, seed=0, first=torch.zeros(10))
+
+
 def test_unknown_names_and_idle_first_columns_are_refused() -> None:
     with pytest.raises(UserError, match="choose one of gaussian"):
         make("gausian", 10, 2, seed=0)

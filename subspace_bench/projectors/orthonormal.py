@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from subspace_bench.errors import UserError
 from subspace_bench.projectors.base import Dense
 from subspace_bench.projectors.gaussian import normal_columns
 
@@ -29,6 +30,11 @@ class Orthonormal(Dense):
     def __init__(self, native: int, dim: int, seed: int, first: Tensor | None = None) -> None:
         super().__init__(native, dim, seed, torch.empty(0))
         columns = normal_columns(native, dim, seed)
+        if first is not None and not first.any():
+            raise UserError(
+                "θ_init is zero, which is no direction for P's first column: choose another "
+                "initialisation, or origin init"
+            )
         if first is not None:
             # Q does not depend on the length of A's columns: this one gets that of the others.
             columns[0] = first * (native**0.5 / first.norm())
