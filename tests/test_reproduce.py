@@ -35,15 +35,16 @@ def table(name: str, *runs: Run) -> Experiment:
 def tiny(monkeypatch):
     """Tables one and two, which share a run, on the embedded digits."""
     shared = replace(RUN, init="he")
-    for name in list(EXPERIMENTS):
-        monkeypatch.delitem(EXPERIMENTS, name)
-    monkeypatch.setitem(EXPERIMENTS, "one", table("one", RUN, shared))
     longer = replace(RUN, protocol=replace(RUN.protocol, steps=6))
-    monkeypatch.setitem(EXPERIMENTS, "two", table("two", shared, longer))
+    real = dict(EXPERIMENTS)  # put back whole: the index follows its order
+    EXPERIMENTS.clear()
+    EXPERIMENTS |= {"one": table("one", RUN, shared), "two": table("two", shared, longer)}
     monkeypatch.setattr(data, "load_or_embedded", lambda name, root: data.embedded())
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+    EXPERIMENTS.clear()
+    EXPERIMENTS.update(real)
 
 
 def call(*arguments: str) -> int:
