@@ -38,7 +38,7 @@ def tiny(monkeypatch):
     longer = replace(RUN, protocol=replace(RUN.protocol, steps=6))
     real = dict(EXPERIMENTS)  # put back whole: the index follows its order
     EXPERIMENTS.clear()
-    EXPERIMENTS |= {"one": table("one", RUN, shared), "two": table("two", shared, longer)}
+    EXPERIMENTS.update(one=table("one", RUN, shared), two=table("two", shared, longer))
     monkeypatch.setattr(data, "load_or_embedded", lambda name, root: data.embedded())
     before = signal.getsignal(signal.SIGTERM)
     yield
