@@ -250,9 +250,9 @@ def draw(evidence: Evidence) -> Figure:
 
 
 OPENING = [
-    "The criteria stand in `subspace_bench/published/claims.toml`, and its history shows when each "
-    "was fixed: before any run of 100 epochs. Those of the FC curves, of 0.2%, of 93.5% and of the "
-    "smallest model were stated more strictly after the first seeds had run. Evidence is from the "
+    "The criteria stand in `subspace_bench/published/claims.toml`, committed before any 100-epoch run "
+    "in a subspace; its history shows what changed since: the criteria of the FC curves, of 0.2%, of "
+    "93.5% and of the smallest model were made stricter after the first seeds. Evidence is from the "
     "reference records: means with 95% intervals over seeds, differences by Welch. *Not decidable "
     "yet* means that the interval holds the threshold, or that there are too few runs.",
 ]
