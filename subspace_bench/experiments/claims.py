@@ -250,11 +250,11 @@ def draw(evidence: Evidence) -> Figure:
 
 
 OPENING = [
-    "The criteria stand in `subspace_bench/published/claims.toml`, committed before any 100-epoch run "
-    "in a subspace; its history shows what changed since: the criteria of the FC curves, of 0.2%, of "
-    "93.5% and of the smallest model were made stricter after the first seeds. Evidence is from the "
-    "reference records: means with 95% intervals over seeds, differences by Welch. *Not decidable "
-    "yet* means that the interval holds the threshold, or that there are too few runs.",
+    "The criteria stand in `subspace_bench/published/claims.toml`, committed before any 100-epoch "
+    "run in a subspace; its history shows what changed since: the criteria of the FC curves, of "
+    "0.2%, of 93.5% and of the smallest model were made stricter after the first seeds. Evidence "
+    "is from the reference records: means with 95% intervals over seeds, differences by Welch. "
+    "*Not decidable yet* means that the interval holds the threshold, or too few runs.",
 ]
 NOTES = [
     "The post also quotes Li et al. that cart-pole is 100 times easier than MNIST; that is a claim "
