@@ -213,7 +213,7 @@ def test_a_table_is_reproduced_from_nothing_to_its_page(tmp_path: Path) -> None:
 def test_data_says_where_and_whether_it_verifies(call) -> None:
     code, out, _ = call("data", "--dataset", "mnist-5k")
     assert code == 0
-    assert "verified" in out
+    assert "as shipped" in out
     assert "4,000 images to train on, 1,000 to test" in out
 
 
@@ -226,6 +226,8 @@ def start_until_scored(arguments: tuple[str, ...], update: int) -> subprocess.Po
         text=True,
         start_new_session=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # Tests that run in the background of a shell inherit that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for line in process.stdout:
