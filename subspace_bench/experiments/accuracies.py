@@ -129,14 +129,18 @@ class Rows:
 def tally(verdicts: Sequence[str]) -> str:
     """How many published numbers got which verdict."""
     names = {
-        REPRODUCES: "reproduce",
-        DOES_NOT: "do not",
-        TOO_FEW: "too few seeds",
-        "": "not judged yet",
+        REPRODUCES: ("reproduces", "reproduce"),
+        DOES_NOT: ("does not", "do not"),
+        TOO_FEW: ("with too few seeds", "with too few seeds"),
+        "": ("not judged yet", "not judged yet"),
     }
-    counts = {name: verdicts.count(v) for v, name in names.items()}
-    parts = [f"{count} {name}" for name, count in counts.items() if count]
-    return f"accuracies: {len(verdicts)} published, " + ", ".join(parts)
+    return f"accuracies: {len(verdicts)} published, {counted(verdicts, names)}"
+
+
+def counted(verdicts: Sequence[str], names: dict[str, tuple[str, str]]) -> str:
+    """Each verdict that was given with its number; `names` for one and for several."""
+    counts = {verdict: verdicts.count(verdict) for verdict in names}
+    return ", ".join(f"{n} {names[v][n != 1]}" for v, n in counts.items() if n)
 
 
 def against(evidence: Evidence, run: Run) -> str:
@@ -157,10 +161,10 @@ def against(evidence: Evidence, run: Run) -> str:
             parts.append(twins(record, twin, at))
         elif known is not None:
             parts.append("inside" if mine in known else "outside")
-    counted = dict.fromkeys(parts)
-    if len(counted) == 1:
+    kinds = dict.fromkeys(parts)
+    if len(kinds) == 1:
         return parts[0]
-    return ", ".join(f"{parts.count(part)} {part}" for part in counted)
+    return ", ".join(f"{parts.count(part)} {part}" for part in kinds)
 
 
 def twins(mine: Record, reference: Record, at: int) -> str:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from subspace_bench import published
 from subspace_bench.experiments import trainings, tutorials
+from subspace_bench.experiments.accuracies import counted
 from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
 from subspace_bench.runs import Run
 from subspace_bench.statistics import (
@@ -61,9 +62,12 @@ def page(evidence: Evidence) -> Page:
                       "evidence": found, "verdict": said})  # fmt: skip
         numbers.append({"id": claim["id"], "evidence": found, "verdict": said})
     verdicts = [row["verdict"] for row in numbers]
-    counts = {"hold": HOLDS, "do not": FAILS, "not decidable yet": UNDECIDED}
-    parts = [f"{verdicts.count(v)} {said}" for said, v in counts.items() if v in verdicts]
-    summary = f"{len(verdicts)} claims: " + ", ".join(parts)
+    names = {
+        HOLDS: ("holds", "hold"),
+        FAILS: ("does not", "do not"),
+        UNDECIDED: ("not decidable yet", "not decidable yet"),
+    }
+    summary = f"{len(verdicts)} claims: {counted(verdicts, names)}"
     return Page(
         TITLE, OPENING, pd.DataFrame(shown), pd.DataFrame(numbers), NOTES, summary,
         {} if evidence.quick else {"claims": lambda: draw(evidence)},
