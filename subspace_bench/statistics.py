@@ -13,7 +13,6 @@ from scipy import stats
 LEVEL = 0.95
 FEWEST = 5  # seeds for a verdict
 WIDEST = 1.0  # points: half-width of the mean's interval at which a verdict is still given
-POST_DRAWS = 9_984  # the post scored 39 random batches of 256, with repeats
 
 REPRODUCES, DOES_NOT, TOO_FEW = "reproduces", "does not", "too few seeds"
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "not decidable yet"
@@ -96,7 +95,7 @@ def quantile(freedom: float, looks: int = 1) -> float:
     return float(stats.t.isf((1 - LEVEL) / 2 / looks, freedom))
 
 
-def sampling_sd(accuracy: float, draws: int = POST_DRAWS) -> float:
+def sampling_sd(accuracy: float, draws: int) -> float:
     """Standard deviation, in points, of an accuracy taken over random draws of test images."""
     p = min(max(accuracy / 100, 0.0), 1.0)
     return 100 * math.sqrt(p * (1 - p) / draws)

@@ -23,14 +23,6 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def problem(shape, scaled=False, integers=False, seed=0):
     """x, weight, bias, scale, a gradient of y. Small integers make sums exact: ties are ties."""
     n, cin, h, w, cout, k = shape

@@ -10,14 +10,6 @@ ADAM = {"lr": 3e-3, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
 SIZES = [(1, 40), (3, 100), (4, 7), (13, 1000), (130, 2005), (300, 21840), (1030, 5003)]
 
 
-@pytest.fixture(autouse=True)
-def threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def problem(d, size, seed=0):
     """columns, origin, ω, and a target: the loss is ½‖θ − target‖², its gradient θ − target."""
     generator = torch.Generator().manual_seed(seed)

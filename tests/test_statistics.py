@@ -53,11 +53,11 @@ def test_prediction_interval_covers_one_more_run_as_often_as_it_says() -> None:
 def test_rounding_and_sampling_widen_the_prediction() -> None:
     plain = FIVE.prediction().half_width
     assert FIVE.prediction(rounding=0.1).half_width == pytest.approx(plain + 0.05)
-    own, theirs = 0.025 * 1.2, sampling_sd(99.0) ** 2
+    own, theirs = 0.025 * 1.2, sampling_sd(99.0, 9_984) ** 2
     t = stats.t.ppf(0.975, 4 * ((own + theirs) / own) ** 2)
-    wide = FIVE.prediction(extra_sd=sampling_sd(99.0)).half_width
+    wide = FIVE.prediction(extra_sd=sampling_sd(99.0, 9_984)).half_width
     assert wide == pytest.approx(t * math.sqrt(own + theirs), rel=1e-6)
-    assert sampling_sd(99.0) == pytest.approx(100 * math.sqrt(0.99 * 0.01 / 9984))
+    assert sampling_sd(99.0, 9_984) == pytest.approx(100 * math.sqrt(0.99 * 0.01 / 9984))
 
 
 def test_verdicts() -> None:

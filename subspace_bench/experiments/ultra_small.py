@@ -120,16 +120,18 @@ def fit_table(evidence: Evidence) -> list[str]:
     frame = pd.DataFrame(lines)
     if not min(seeds):
         return ["Which initial scale fits the published curves: not all runs are there yet."]
+    least, most = min(seeds), max(seeds)
+    counted = f"{least} seeds" if least == most else f"{least} to {most} seeds"
     wins = int((frame["0.01"] < frame["0.005, as published"]).sum())
     text = (
         "**Which start fits the published conv curves?** Root-mean-square gap in points between "
-        f"our mean curve ({min(seeds)} to {max(seeds)} seeds) and the points that the published "
+        f"our mean curve ({counted}) and the points that the published "
         f"figure shows. θ_init of N(0, 0.01²) is nearer at {wins} of {len(lines)} dimensions: the "
         "published conv figure does not come from the published code as it stands, and a wider "
         "start is a likely reason. The FC figure needs no such change."
         if wins == len(lines)
         else "**Which start fits the published conv curves?** Root-mean-square gap in points "
-        f"between our mean curve ({min(seeds)} to {max(seeds)} seeds) and the points that the "
+        f"between our mean curve ({counted}) and the points that the "
         f"published figure shows. θ_init of N(0, 0.01²) is nearer at {wins} of {len(lines)}."
     )
     return [text, frame.to_markdown(index=False, floatfmt=".1f", disable_numparse=[0])]
