@@ -117,7 +117,8 @@ def compress(builder, vector, mask):
 
 
 def prefetch(builder, pointer):
-    call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, I32(0), I32(3), I32(1))
+    """Into the second-level cache: called for far ahead, the first would lose it before its use."""
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, I32(0), I32(2), I32(1))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
