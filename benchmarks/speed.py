@@ -25,6 +25,7 @@ from subspace_bench import provenance
 from subspace_bench.data import Dataset, load_or_embedded
 from subspace_bench.experiments import EXPERIMENTS, Plan, trainings
 from subspace_bench.kernels import projected_adam
+from subspace_bench.memory import peak_memory
 from subspace_bench.optimizers import make_optimizer
 from subspace_bench.runs import Run, write_atomically
 from subspace_bench.train import evaluate, prepare
@@ -160,7 +161,7 @@ def memory_of(dim: int) -> int:
     step = WAYS[FAST](run, load_or_embedded())
     for _ in range(5):
         step()
-    return round(provenance.peak_memory() / 1e6)
+    return round(peak_memory() / 1e6)
 
 
 def set_up_seconds(dim: int) -> float:

@@ -77,14 +77,14 @@ def trainable(run: Run) -> None:
         raise UserError(f"--init {run.init}: {failure}") from failure
     if run.dim is None:
         return
-    known("projector", [run.projector or ""], projectors.PROJECTORS)
+    projector = projectors.load(run.projector or "")
     native = models.parameter_count(net)
     if not 1 <= run.dim <= native:
         raise UserError(
             f"{run.model} has {native:,} parameters: "
             f"--dim is from 1 to {native}, or left out to train them all, not {run.dim}"
         )
-    if run.origin == "zero" and run.projector != "orthonormal":
+    if run.origin == "zero" and "first" not in projector.accepts:
         raise UserError(
             f"origin zero needs a projector whose first column can be chosen, which "
             f"{run.projector!r} is not: take --origin init, or --projector orthonormal"

@@ -7,10 +7,8 @@ elsewhere they are estimated from the model's multiply-adds and the bytes of P.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -151,17 +149,3 @@ def jobs_that_fit(costs: Sequence[Cost], jobs: int, memory: float) -> int:
     while jobs > 1 and sum(largest[:jobs]) > memory:
         jobs -= 1
     return jobs
-
-
-def available_memory() -> float:
-    """Bytes of memory that this machine can still give; infinite where it does not tell."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, OSError, ValueError):
-        return float("inf")

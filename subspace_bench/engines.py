@@ -158,7 +158,7 @@ def carry_out_one(
     run: Run, store: Store, data_root: Path | None, pipe: Connection, stop: Event
 ) -> Message:
     """Trains one run and keeps its record."""
-    from subspace_bench import provenance  # heavy: imported where they are needed
+    from subspace_bench.memory import reset_peak_memory
     from subspace_bench.train import Interrupted, Progress, train
 
     def tell(p: Progress) -> None:
@@ -170,7 +170,7 @@ def carry_out_one(
     parent = os.getppid()
     checkpoint = store.path(run).with_suffix(".checkpoint")
     try:
-        provenance.reset_peak_memory()
+        reset_peak_memory()
         dataset = load(run.dataset, data_root)
         record = train(run, dataset, checkpoint, tell, should_stop)
         store.put(record)

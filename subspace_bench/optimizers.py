@@ -67,7 +67,7 @@ def subspace_of(run: Run, net: Flat) -> tuple[Projector, Tensor, Tensor]:
         run.dim,
         run.seed,
         first=theta.cpu().float() if through_zero else None,
-    ).to(theta.device, theta.dtype)
+    ).to(theta.device)
     omega = theta.new_zeros(run.dim)
     if not through_zero:
         return projector, theta.clone(), omega

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import platform
-import resource
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import torch
 
 from subspace_bench import __version__
 from subspace_bench.data import Dataset
+from subspace_bench.memory import peak_memory
 from subspace_bench.runs import Run
 
 
@@ -32,24 +30,6 @@ def collect(run: Run, dataset: Dataset, set_up: float, training: float) -> dict[
     if run.device == "cuda":
         facts["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6)
     return facts
-
-
-def reset_peak_memory() -> None:
-    """Starts the peak anew, where the system can (Linux); a worker carries out many runs."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int:
-    """Bytes this process held at most, since `reset_peak_memory` where that works."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:

@@ -97,13 +97,18 @@ def inventory(stores: Mapping[str, Store | None]) -> list[tuple[str, pd.DataFram
         {"model": name, "parameters": f"{models.parameter_count(models.build(name)):,}"}
         for name in models.MODELS
     ]
-    maps = [
-        {"projector": name, "": (kind.__doc__ or "").strip().splitlines()[0]}
-        for name, kind in projectors.PROJECTORS.items()
-    ]
+    maps = [{"projector": name, "": what_it_is(name)} for name in projectors.names()]
     kept = [counted(name, store) for name, store in stores.items()]
     titled = {"Tables": tables, "Models": nets, "Projectors": maps, "Records": kept}
     return [(title, pd.DataFrame(rows)) for title, rows in titled.items()]
+
+
+def what_it_is(name: str) -> str:
+    """The first line of a projector's documentation, or why it cannot be had."""
+    try:
+        return (projectors.load(name).__doc__ or "").strip().splitlines()[0]
+    except UserError as failure:
+        return str(failure)
 
 
 def counted(name: str, store: Store | None) -> dict[str, str]:

@@ -20,6 +20,12 @@ def generator(seed: int, name: str, index: int = 0) -> np.random.Generator:
     return np.random.default_rng((seed, zlib.crc32(name.encode()), index))
 
 
+def key(seed: int, name: str) -> tuple[int, int]:
+    """The two 32-bit words that key a counter-based generator on stream `name`."""
+    words = np.random.SeedSequence((seed, zlib.crc32(name.encode()))).generate_state(2, np.uint32)
+    return int(words[0]), int(words[1])
+
+
 def seed_torch(seed: int, name: str, index: int = 0) -> None:
     """Puts torch's global generators, which `nn.Dropout` draws from, on the stream's numbers."""
     sequence = np.random.SeedSequence((seed, zlib.crc32(name.encode()), index))

@@ -79,7 +79,7 @@ class Subspace(nn.Module):
     Arguments:
         module: any module; its parameters of `requires_grad` span R^D.
         dim: d, 1 ≤ d ≤ D.
-        projector: a name in `subspace_bench.projectors.PROJECTORS`, or a `Projector` of (D, d).
+        projector: a name in `subspace_bench.projectors.names()`, or a `Projector` of (D, d).
         seed: of the projector, when it is made here.
         keep_origin: whether `state_dict` holds θ₀. Without it, for an origin that you can make
             again from a seed, it holds θ₀'s fingerprint, and loading onto another origin fails.
@@ -116,7 +116,7 @@ class Subspace(nn.Module):
         self._keep_origin = keep_origin
         self.omega = nn.Parameter(found[0].new_zeros(dim))
         self.module = module
-        self.projector = projector.to(found[0].device, found[0].dtype)
+        self.projector = projector.to(found[0].device)
         for p in found:
             p.requires_grad_(False)
         self.register_state_dict_post_hook(_leave_origin_out)  # type: ignore[no-untyped-call]

@@ -10,13 +10,13 @@ from subspace_bench import models
 from subspace_bench.cost import (
     START,
     Cost,
-    available_memory,
     estimate,
     estimator,
     jobs_that_fit,
     wall_seconds,
     work,
 )
+from subspace_bench.memory import available_memory
 from subspace_bench.runs import Protocol, Record, Run
 from subspace_bench.terminal import duration, size
 

@@ -6,46 +6,99 @@ P is fixed by (D, d, seed) and never trained; θ = θ₀ + Pω moves D parameter
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from subspace_bench.errors import UserError
 
+HALF = (torch.bfloat16, torch.float16)
+Promise = Literal["orthonormal", "unit", "expected"]
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes that a projector of some (D, d) takes, known before it is made.
+
+    Attributes:
+        held: kept for as long as the projector lives.
+        working: the most that making or applying it to one vector needs besides `held`, ω and θ.
+    """
+
+    held: int
+    working: int = 0
+
 
 class Projector(nn.Module, ABC):
     """A linear map from R^d to R^D, the same for the same (D, d, seed) on every device.
+
+    A projector is a class that says what it needs (`footprint`), what its columns are (`promises`),
+    and how P and Pᵀ act on rows of vectors (`_project`, `_adjoint`). Gradients of any order,
+    batches and `torch.func` follow from these, because both maps are linear and each other's
+    adjoint.
 
     Attributes:
         native: D, the number of native parameters.
         dim: d, the subspace dimension, 1 ≤ d ≤ D.
         seed: of the named stream "projector".
+        accepts: what the class takes besides: "first" (the direction of its first column) or
+            "layers" (the sizes of θ's parameters, in order).
 
     Raises:
         UserError: where d or D is not a whole number with 1 ≤ d ≤ D, or the seed is negative.
     """
 
+    accepts: ClassVar[frozenset[str]] = frozenset()
+
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__()
-        if not all(isinstance(number, int) for number in (native, dim, seed)) or seed < 0:
-            raise UserError(
-                f"dimensions and seed are whole numbers, the seed 0 or more: not {dim}, {seed}"
-            )
-        if native < 1 or not 1 <= dim <= native:
-            raise UserError(
-                f"a subspace of {native:,} parameters has from 1 to {native:,} dimensions, "
-                f"not {dim:,}: choose d in that range"
-            )
+        check_sizes(native, dim, seed)
         self.native, self.dim, self.seed = native, dim, seed
 
+    @classmethod
     @abstractmethod
-    def forward(self, omega: Tensor) -> Tensor:
-        """Pω: (…, d) → (…, D), differentiable."""
+    def footprint(cls, native: int, dim: int) -> Footprint:
+        """Bytes that P of this size takes."""
+
+    @classmethod
+    @abstractmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        """What P's columns are at this size.
+
+        "orthonormal": PᵀP = I. "unit": each has norm 1. "expected": each has norm 1 in the mean
+        of its square over seeds.
+        """
 
     @abstractmethod
+    def _project(self, omega: Tensor) -> Tensor:
+        """Pω of each row: (n, d) → (n, D), contiguous; float32 or float64, as ω, on ω's device."""
+
+    @abstractmethod
+    def _adjoint(self, theta: Tensor) -> Tensor:
+        """Pᵀθ of each row: (n, D) → (n, d), likewise."""
+
+    def forward(self, omega: Tensor) -> Tensor:
+        """Pω: (…, d) → (…, D), differentiable, in the dtype of ω.
+
+        Raises:
+            UserError: for another last dimension, device or kind of number, or NaN in ω (looked
+                for on the CPU alone: on a GPU the look would make every call wait).
+        """
+        self._check(omega, self.dim, "ω")
+        result: Tensor = _Linear.apply(omega, self, False)
+        return result
+
     def transpose(self, theta: Tensor) -> Tensor:
-        """Pᵀθ: (…, D) → (…, d), the exact adjoint: ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩."""
+        """Pᵀθ: (…, D) → (…, d), the exact adjoint: ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩; differentiable.
+
+        Raises:
+            UserError: as `forward`.
+        """
+        self._check(theta, self.native, "θ")
+        result: Tensor = _Linear.apply(theta, self, True)
+        return result
 
     def identity(self) -> dict[str, Any]:
         """What makes the same map again."""
@@ -60,33 +113,65 @@ class Projector(nn.Module, ABC):
     def extra_repr(self) -> str:
         return f"D={self.native}, d={self.dim}, seed={self.seed}"
 
-
-class Dense(Projector):
-    """A projector that stores P, by columns: the buffer `columns` is (d, D), row j is P's column j.
-
-    One column is one contiguous run of memory, so Pᵀg and Pω both stream P once, and a block of
-    columns can serve both while it is in cache. Equivalent in NumPy: `columns.T @ omega`.
-    """
-
-    columns: Tensor
-
-    def __init__(self, native: int, dim: int, seed: int, columns: Tensor) -> None:
-        super().__init__(native, dim, seed)
-        self.register_buffer("columns", columns, persistent=False)  # made again from the seed
-
-    def forward(self, omega: Tensor) -> Tensor:
-        return omega @ self.columns
-
-    def transpose(self, theta: Tensor) -> Tensor:
-        return theta @ self.columns.T
+    def _check(self, vector: Tensor, size: int, name: str) -> None:
+        if vector.ndim == 0 or vector.shape[-1] != size:
+            raise UserError(
+                f"{name} has shape {tuple(vector.shape)}: its last dimension must be {size:,}"
+            )
+        if not vector.is_floating_point():
+            raise UserError(f"{name} is of {vector.dtype}: give it a floating dtype")
+        kept = next(self.buffers(), None)
+        if kept is not None and kept.device != vector.device:
+            raise UserError(
+                f"{name} is on {vector.device} and the projector on {kept.device}: "
+                "bring both to one device with .to()"
+            )
 
 
-def empty_columns(native: int, dim: int) -> Tensor:
-    """A float32 tensor (d, D) to fill; a UserError where the machine has no room for it."""
-    try:
-        return torch.empty(dim, native)
-    except RuntimeError as failure:
+class _Linear(torch.autograd.Function):
+    """P or Pᵀ as an operation of autograd and `torch.func`: each is the other's derivative."""
+
+    @staticmethod
+    def forward(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
+        if not adjoint and vector.device.type == "cpu" and bool(vector.isnan().any()):
+            raise UserError("ω holds NaN: training diverged before the projection")
+        act = projector._adjoint if adjoint else projector._project
+        size = projector.dim if adjoint else projector.native
+        rows = vector.reshape(-1, vector.shape[-1]).contiguous()
+        if rows.dtype in HALF:  # sums of thousands of terms need more than their digits
+            return act(rows.float()).to(vector.dtype).view(*vector.shape[:-1], size)
+        return act(rows).view(*vector.shape[:-1], size)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Projector, bool], output: Tensor) -> None:
+        _, ctx.projector, ctx.adjoint = inputs
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _Linear.apply(grad, ctx.projector, not ctx.adjoint), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *rest: None) -> Tensor:
+        result: Tensor = _Linear.apply(tangent, ctx.projector, ctx.adjoint)
+        return result
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: tuple[int, None, None], vector: Tensor, projector: Projector, adjoint: bool
+    ) -> tuple[Tensor, int]:
+        rows = vector.movedim(dims[0], 0)
+        return _Linear.apply(rows, projector, adjoint), 0
+
+
+def check_sizes(native: int, dim: int, seed: int) -> None:
+    """Whole numbers with 1 ≤ d ≤ D and a seed of 0 or more; else a UserError."""
+    numbers = (native, dim, seed)
+    if not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers) or seed < 0:
         raise UserError(
-            f"a dense projector of {native:,} × {dim:,} needs {native * dim * 4 / 1e9:.1f} GB of "
-            "memory, which this machine does not give: choose a smaller d"
-        ) from failure
+            f"dimensions and seed are whole numbers, the seed 0 or more: not {dim}, {seed}"
+        )
+    if native < 1 or not 1 <= dim <= native:
+        raise UserError(
+            f"a subspace of {native:,} parameters has from 1 to {native:,} dimensions, "
+            f"not {dim:,}: choose d in that range"
+        )

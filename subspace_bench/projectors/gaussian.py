@@ -1,4 +1,4 @@
-"""Dense Gaussian projector: P_ij ~ N(0, 1/D), so each column has unit norm in expectation.
+"""Dense Gaussian projectors: P_ij ~ N(0, 1/D), so each column has unit norm in expectation.
 
 Li et al. 2018 (arXiv 1804.08838), section 2.
 """
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_bench.projectors.base import Dense, empty_columns
+from subspace_bench.projectors.base import Promise
+from subspace_bench.projectors.dense import Dense, empty_columns
 from subspace_bench.streams import generator
 
 
@@ -31,3 +32,24 @@ class Gaussian(Dense):
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed, torch.empty(0))
         self.columns = normal_columns(native, dim, seed).mul_(native**-0.5)
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "expected"
+
+
+class GaussianUnit(Dense):
+    """Gaussian columns brought to unit length each, as Li et al. do.
+
+    Equivalent in NumPy: `A = rng.standard_normal((D, d)); A / np.linalg.norm(A, axis=0)`.
+    """
+
+    def __init__(self, native: int, dim: int, seed: int) -> None:
+        super().__init__(native, dim, seed, torch.empty(0))
+        self.columns = normal_columns(native, dim, seed)
+        for column in self.columns:
+            column.div_(column.double().norm().float())
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "unit"

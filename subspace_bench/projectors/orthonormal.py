@@ -6,13 +6,14 @@ initial point, Pω_init = θ_init. Without it every column of A is Gaussian.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from subspace_bench.errors import UserError
-from subspace_bench.projectors.base import Dense
+from subspace_bench.projectors.base import Footprint, Promise
+from subspace_bench.projectors.dense import Dense
 from subspace_bench.projectors.gaussian import normal_columns
 
 BLOCK = 512  # columns: wide enough for full speed of the matrix products
@@ -26,6 +27,8 @@ class Orthonormal(Dense):
     Arguments:
         first: (D,), the post's θ_init, which becomes the direction of the first column; or None.
     """
+
+    accepts: ClassVar[frozenset[str]] = frozenset({"first"})
 
     def __init__(self, native: int, dim: int, seed: int, first: Tensor | None = None) -> None:
         super().__init__(native, dim, seed, torch.empty(0))
@@ -42,6 +45,15 @@ class Orthonormal(Dense):
         self._first = (
             None if first is None else [first.norm().item(), *self.columns[0, :3].tolist()]
         )
+
+    @classmethod
+    def footprint(cls, native: int, dim: int) -> Footprint:
+        # A block of columns in float64, twice.
+        return Footprint(held=4 * native * dim, working=2 * 8 * native * min(dim, BLOCK))
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "orthonormal"
 
     def identity(self) -> dict[str, Any]:
         """With the length and the beginning of the first column, where that was chosen."""

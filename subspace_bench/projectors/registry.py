@@ -1,0 +1,100 @@
+"""Projectors by name: ours, and those that other packages register.
+
+A package adds a projector with the entry point group `subspace_bench.projectors`, a name for a
+class that derives from `Projector`; it then works in every command, table, test and benchmark.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+from torch import Tensor
+
+from subspace_bench.errors import UserError
+from subspace_bench.memory import available_memory
+from subspace_bench.projectors.base import Projector, check_sizes
+from subspace_bench.terminal import size
+
+GROUP = "subspace_bench.projectors"
+OURS = {
+    "gaussian": "gaussian:Gaussian",
+    "gaussian-unit": "gaussian:GaussianUnit",
+    "orthonormal": "orthonormal:Orthonormal",
+}
+
+
+def names() -> list[str]:
+    """All projectors: ours, then those of other packages."""
+    return [*OURS, *(name for name in _others() if name not in OURS)]
+
+
+@functools.cache
+def load(name: str) -> type[Projector]:
+    """The class called `name`.
+
+    Raises:
+        UserError: for an unknown name, or another package's projector that does not import or is
+            none.
+    """
+    if name in OURS:
+        module, kind = OURS[name].split(":")
+        found: type[Projector] = getattr(import_module(f"subspace_bench.projectors.{module}"), kind)
+        return found
+    if name not in _others():
+        raise UserError(f"unknown projector {name!r}: choose one of {', '.join(names())}")
+    entry = _others()[name]
+    origin = f"projector {name!r} of {entry.dist.name if entry.dist else 'another package'}"
+    try:
+        found = entry.load()
+    except Exception as failure:
+        raise UserError(
+            f"{origin} does not import ({type(failure).__name__}: {failure}): mend or uninstall it"
+        ) from failure
+    if not (isinstance(found, type) and issubclass(found, Projector)):
+        raise UserError(f"{origin} is no class that derives from subspace_bench.Projector")
+    return found
+
+
+def make(
+    name: str,
+    native: int,
+    dim: int,
+    seed: int,
+    *,
+    first: Tensor | None = None,
+    layers: list[int] | None = None,
+) -> Projector:
+    """The projector called `name`.
+
+    Arguments:
+        first: (D,), the direction of P's first column, where the projector lets it be chosen.
+        layers: sizes of θ's parameters, in order, for projectors that go by them; others ignore it.
+
+    Raises:
+        UserError: for an unknown name, a dimension outside 1 … D, a projector larger than this
+            machine's free memory, or a `first` that the projector has no use for.
+    """
+    kind = load(name)
+    check_sizes(native, dim, seed)
+    needed, free = kind.footprint(native, dim), available_memory()
+    if needed.held + needed.working > free:
+        raise UserError(
+            f"projector {name!r} of {native:,} × {dim:,} needs "
+            f"{size(needed.held + needed.working)} of memory and {size(free)} are free: choose a "
+            "smaller d, or a projector that stores less"
+        )
+    given: dict[str, Tensor | list[int]] = {}
+    if first is not None:
+        if "first" not in kind.accepts:
+            raise UserError(f"projector {name!r} has no first column to choose: use 'orthonormal'")
+        given["first"] = first
+    if layers is not None and "layers" in kind.accepts:
+        given["layers"] = layers
+    return kind(native, dim, seed, **given)
+
+
+@functools.cache
+def _others() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
