@@ -5,13 +5,14 @@ In a subspace ω follows Pᵀg and θ = θ₀ + Pω; a baseline's θ follows g.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from subspace_bench import projectors
+from subspace_bench import models, projectors
 from subspace_bench.kernels import projected_adam
 from subspace_bench.projectors import Dense, Projector
 from subspace_bench.runs import Protocol, Run
@@ -45,10 +46,17 @@ def make_optimizer(run: Run, net: Flat) -> Optimizer:
     if run.dim is None or run.projector is None:
         return Direct(run.protocol, net)
     projector, origin, omega = subspace_of(run, net)
+    rows = None
+    if run.scaling == "fan-in":
+        rows = (origin.numel() / run.dim) ** 0.5 / models.fan_in(net.module).sqrt().to(origin)
     adam = run.protocol.optimizer == "adam" and not run.protocol.weight_decay
-    if isinstance(projector, Dense) and adam and (run.device, run.dtype) == ("cpu", "float32"):
+    stored = isinstance(projector, Dense) and projector.columns.dtype == torch.float32
+    if stored and adam and (run.device, run.dtype) == ("cpu", "float32"):
+        assert isinstance(projector, Dense)
+        if rows is not None:
+            projector.columns.mul_(rows)
         return OnePassAdam(run.protocol, net, projector, origin, omega)
-    return TwoPass(run.protocol, net, projector, origin, omega)
+    return TwoPass(run.protocol, net, projector, origin, omega, rows)
 
 
 def subspace_of(run: Run, net: Flat) -> tuple[Projector, Tensor, Tensor]:
@@ -67,6 +75,7 @@ def subspace_of(run: Run, net: Flat) -> tuple[Projector, Tensor, Tensor]:
         run.dim,
         run.seed,
         first=theta.cpu().float() if through_zero else None,
+        layers=[p.numel() for p in net.parameters],
     ).to(theta.device)
     omega = theta.new_zeros(run.dim)
     if not through_zero:
@@ -102,6 +111,12 @@ def schedule(protocol: Protocol, updates: int) -> float:
     """The factor on the learning rate after so many updates."""
     if protocol.schedule == "inv":  # Caffe's
         return float((1 + protocol.gamma * updates) ** -protocol.power)
+    if protocol.schedule == "one-cycle":  # Smith and Topin 2017
+        rise = protocol.steps / 4
+        now = updates + 0.5
+        if now < rise:
+            return now / rise
+        return 0.5 + 0.5 * math.cos(math.pi * (now - rise) / (protocol.steps - rise))
     return 1.0
 
 
@@ -143,12 +158,22 @@ class Direct(Optimizer):
 
 
 class TwoPass(Optimizer):
-    """Trains ω with torch's optimizer: Pᵀg, update, θ₀ + Pω. Any projector, device and dtype."""
+    """Trains ω with torch's optimizer: Pᵀg, update, θ₀ + Pω. Any projector, device and dtype.
+
+    `rows` (D,), where given, are factors of P's rows.
+    """
 
     def __init__(
-        self, protocol: Protocol, net: Flat, projector: Projector, origin: Tensor, omega: Tensor
+        self,
+        protocol: Protocol,
+        net: Flat,
+        projector: Projector,
+        origin: Tensor,
+        omega: Tensor,
+        rows: Tensor | None = None,
     ) -> None:
         self.protocol, self.net, self.projector, self.origin = protocol, net, projector, origin
+        self.rows = rows
         self.trained = torch.nn.Parameter(omega)
         self.optimizer = torch_optimizer(protocol, [self.trained])
         self.updates = 0
@@ -157,9 +182,15 @@ class TwoPass(Optimizer):
     def step(self) -> None:
         rate = self.protocol.lr * schedule(self.protocol, self.updates)
         self.optimizer.param_groups[0]["lr"] = rate
-        self.trained.grad = self.projector.transpose(self.net.gradient)
+        gradient = self.net.gradient
+        if self.rows is not None:
+            gradient = gradient * self.rows
+        self.trained.grad = self.projector.transpose(gradient)
         self.optimizer.step()
-        self.net.theta.copy_(self.origin + self.projector(self.trained))
+        moved = self.projector(self.trained)
+        if self.rows is not None:
+            moved.mul_(self.rows)
+        torch.add(self.origin, moved, out=self.net.theta)
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:

@@ -28,7 +28,8 @@ CHOICES = {
     "scale": ("unit", "standard", "256"),
     "train": ("all", "after-5000", "first-50000"),
     "optimizer": ("adam", "sgd"),
-    "schedule": ("constant", "inv"),
+    "schedule": ("constant", "inv", "one-cycle"),
+    "score_on": ("test", "held-out"),
 }
 
 
@@ -46,7 +47,10 @@ class Protocol:
         train: "all", "after-5000" or "first-50000" of the 60,000 training images.
         optimizer: "adam" or "sgd".
         bias_lr: factor on the learning rate of biases.
-        schedule: "constant", or "inv": lr · (1 + gamma · t)^(−power) at update t.
+        schedule: "constant"; "inv": lr · (1 + gamma · t)^(−power) at update t; or "one-cycle":
+            up to lr over the first quarter of the steps, then down to 0 along a cosine.
+        score_on: "test", or "held-out": the last 10,000 of the 60,000 training images, for picking
+            what a protocol leaves open; they are then to be kept from training by `train`.
     """
 
     steps: int
@@ -67,6 +71,7 @@ class Protocol:
     schedule: str = "constant"
     gamma: float = 0.0
     power: float = 0.0
+    score_on: str = "test"
 
     def scored(self, updates: int) -> bool:
         """Whether the protocol takes the test accuracy after this many updates."""
@@ -80,6 +85,8 @@ class Protocol:
                 )
         if min(self.steps, self.batch, self.score_first, self.score_every) < 1:
             raise UserError("steps, batch and the scores' distances are whole numbers from 1")
+        if self.score_on == "held-out" and self.train != "first-50000":
+            raise UserError("held-out images must not be trained on: take train 'first-50000'")
 
     @property
     def last_score(self) -> int:
@@ -96,6 +103,8 @@ class Run:
         projector: its name; None for a baseline.
         origin: "zero" (θ = Pω, P's first column along θ_init) or "init" (θ = θ_init + Pω).
         init: scheme of `models.initial`.
+        scaling: "none", or "fan-in": row i of P times √(D/d)/√(fan-in of θ_i's layer), so that a
+            unit step of ω moves every layer's outputs alike.
     """
 
     model: str
@@ -104,6 +113,7 @@ class Run:
     dim: int | None = None
     projector: str | None = None
     origin: str = "init"
+    scaling: str = "none"
     seed: int = 0
     dataset: str = "mnist"
     device: str = "cpu"
@@ -116,6 +126,10 @@ class Run:
             object.__setattr__(self, "numerics", NUMERICS)
         if self.origin not in ("zero", "init"):
             raise UserError(f"unknown origin {self.origin!r}: choose zero or init")
+        if self.scaling not in ("none", "fan-in"):
+            raise UserError(f"unknown scaling {self.scaling!r}: choose none or fan-in")
+        if self.scaling != "none" and (self.dim is None or self.origin == "zero"):
+            raise UserError("only a subspace through θ_init (origin init) can be scaled by fan-in")
         if (self.dim is None) != (self.projector is None):
             raise UserError("a subspace has both a dimension and a projector, a baseline neither")
         if self.seed < 0:

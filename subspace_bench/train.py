@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from subspace_bench import models, provenance
-from subspace_bench.batches import Batches, scaled
+from subspace_bench.batches import Batches, kept, scaled
 from subspace_bench.checkpoints import Checkpoint, Trained
 from subspace_bench.data import Dataset
 from subspace_bench.models.initial import initialise
@@ -74,7 +74,8 @@ def train(
     net = prepare(run)
     optimizer = make_optimizer(run, net)
     batches = Batches(run, dataset)
-    test = dataset.test_images.to(run.device), dataset.test_labels.to(run.device)
+    images, labels = scored_images(run, dataset)
+    test = images.to(run.device), labels.to(run.device)
     set_up = time.monotonic() - began
 
     saved = Checkpoint(checkpoint, run)
@@ -110,6 +111,14 @@ def train(
             written = now
     facts = provenance.collect(run, dataset, set_up, state.seconds)
     return Record(run, result(run, net, optimizer, state), facts)
+
+
+def scored_images(run: Run, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """Images and labels that the run is scored on: the test set, or training images held out."""
+    if run.protocol.score_on == "test":
+        return dataset.test_images, dataset.test_labels
+    rest = slice(kept(run.protocol, len(dataset.train_labels)).stop, None)
+    return dataset.train_images[rest], dataset.train_labels[rest]
 
 
 def deterministic_cuda() -> None:

@@ -17,6 +17,7 @@ from subspace_bench.models.layers import ConvPoolRelu
 
 COUNTS = {
     "conv": 21_840,
+    "conv-plain": 21_840,
     "fc": 199_210,
     "mlp-16": 12_730,
     "mlp-32": 25_450,
@@ -76,6 +77,7 @@ def test_layers_have_the_sizes_counted_by_hand() -> None:
     post = published.load("post")
     rows = [*post["tutorials"]["rows"], post["tutorials"]["extra"], *post["mnist-lite"]["rows"]]
     expected = {row["model"]: row["layers"] for row in rows} | post["ultra-small"]["layers"]
+    expected["conv-plain"] = expected["conv"]
     assert set(expected) == set(models.MODELS)
     for name, layers in expected.items():
         net = models.build(name)
@@ -276,3 +278,11 @@ def test_a_layer_without_fan_in_is_refused_by_name() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     with pytest.raises(ValueError, match="1 has parameters of shapes"):
         initialise(net, "he", rng())
+
+
+def test_fan_in_is_that_of_each_parameters_layer() -> None:
+    rows = models.fan_in(models.build("conv-plain"))
+    sizes = {25: 260, 250: 5_020, 320: 16_050, 50: 510}
+    assert {int(v): int((rows == v).sum()) for v in rows.unique()} == sizes
+    assert rows[0] == rows[259] == 25  # weights, then biases, layer by layer
+    assert rows[-1] == 50

@@ -113,7 +113,8 @@ def test_protocols_are_complete_and_their_lengths_follow(name: str) -> None:
     per_epoch = TRAINED_ON[content["train"]] / content["batch"]
     rounding = math.ceil if content["sampling"] == "epochs" else math.floor
     assert content["steps_per_epoch"] == rounding(per_epoch)
-    assert set(Protocol.__dataclass_fields__) - set(content) == {"score_first", "score_every"}
+    ours = {"score_first", "score_every", "score_on"}
+    assert set(Protocol.__dataclass_fields__) - set(content) == ours
     if content["schedule"] == "constant":
         assert content["gamma"] == content["power"] == 0
     if content["optimizer"] == "adam":

@@ -8,12 +8,19 @@ import torch.nn.functional as F
 
 from subspace_bench import models
 from subspace_bench.batches import Batches
+from subspace_bench.errors import UserError
 from subspace_bench.models.initial import initialise
-from subspace_bench.optimizers import make_optimizer, schedule, subspace_of
+from subspace_bench.optimizers import (
+    OnePassAdam,
+    TwoPass,
+    make_optimizer,
+    schedule,
+    subspace_of,
+)
 from subspace_bench.runs import Protocol, Run
 from subspace_bench.streams import generator, seed_torch
 from subspace_bench.subspace import Subspace
-from subspace_bench.train import evaluate, prepare, train
+from subspace_bench.train import evaluate, prepare, scored_images, train
 
 SHORT = Protocol(steps=12, batch=64, lr=3e-3, betas=(0.9, 0.99), score_every=5)
 DIRECT = Run("conv", "default", SHORT, dataset="mnist-5k")
@@ -133,3 +140,50 @@ def test_sgd_with_double_bias_rate_matches_torch(digits) -> None:
         sgd.step()
     expected = torch.cat([p.detach().reshape(-1) for p in plain.parameters()])
     torch.testing.assert_close(net.theta, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_one_cycle_rises_for_a_quarter_and_ends_near_zero() -> None:
+    protocol = Protocol(steps=400, batch=64, lr=0.2, schedule="one-cycle")
+    factors = [schedule(protocol, t) for t in range(400)]
+    assert factors == [*sorted(factors[:100]), *sorted(factors[100:], reverse=True)]
+    assert 0.99 < max(factors) <= 1
+    assert 0 < factors[0] < 0.01
+    assert 0 < factors[-1] < 1e-4
+
+
+@pytest.mark.parametrize("projector", ["gaussian", "orthonormal"])
+def test_rows_scaled_by_fan_in_are_the_same_in_one_pass_and_in_two(projector, digits) -> None:
+    run = replace(LI, model="conv-plain", projector=projector, scaling="fan-in")
+    one = train(run, digits)
+    net = prepare(run)
+    two = make_optimizer(replace(run, dtype="float64"), prepare(replace(run, dtype="float64")))
+    assert isinstance(two, TwoPass)
+    assert isinstance(make_optimizer(run, net), OnePassAdam)
+    double = train(replace(run, dtype="float64"), digits)
+    for (_, _, loss), (_, _, other) in zip(
+        one.result["curve"], double.result["curve"], strict=True
+    ):
+        assert loss == pytest.approx(other, rel=1e-3)
+    rows = two.rows
+    assert rows is not None
+    expected = (21_840 / 40 / 25) ** 0.5  # √(D/d) / √fan-in of the first convolution
+    torch.testing.assert_close(rows[0].item(), expected, rtol=1e-6, atol=0)
+
+
+def test_held_out_images_are_scored_and_never_trained_on(digits) -> None:
+    protocol = replace(SHORT, train="first-50000", score_on="held-out")
+    run = replace(DIRECT, protocol=protocol)
+    images, labels = scored_images(run, digits)
+    batches = Batches(run, digits)
+    assert len(images) + len(batches.labels) == len(digits.train_labels)
+    assert torch.equal(images, digits.train_images[len(batches.labels) :])
+    assert train(run, digits).result["accuracy_end"] is not None
+    with pytest.raises(UserError, match="held-out images must not be trained on"):
+        replace(protocol, train="all")
+
+
+def test_scaling_is_for_subspaces_through_theta_init_alone() -> None:
+    with pytest.raises(UserError, match="origin init"):
+        replace(DIRECT, scaling="fan-in")
+    with pytest.raises(UserError, match="unknown scaling"):
+        replace(LI, scaling="fan-out")

@@ -12,6 +12,20 @@ from typing import Any
 from subspace_bench import published
 from subspace_bench.runs import Protocol, Run
 
+# Not the post's: a recipe of ours that leaves the plateau at once, for comparing projectors with
+# each other and for checks of accuracy. θ = θ_init + Pω, P's rows scaled by fan-in, no dropout;
+# `lr` is the peak of the cycle.
+RECIPE = Protocol(
+    steps=2_350,  # 10 epochs of 235 batches
+    batch=256,
+    lr=0.2,
+    betas=(0.9, 0.99),
+    sampling="epochs",
+    scale="standard",
+    schedule="one-cycle",
+    score_first=235,
+    score_every=235,
+)
 SMALL = (3, 10, 30, 100, 300, 1_000)  # d of the post's ultra-small figures
 
 
@@ -56,6 +70,21 @@ def lite(model: str, length: int = 10) -> Run:
     """A net of the MNIST-lite table, trained directly for `length` of the post's epochs."""
     scheme = published.load("protocols")["mnist-lite"]["init"]
     return Run(model, scheme, protocol("mnist-lite", steps=epochs(length)))
+
+
+def recipe(projector: str, dim: int, lr: float, held_out: bool = False) -> Run:
+    """The post's conv net, without dropout, in a subspace through He-initialised θ_init.
+
+    Arguments:
+        lr: peak rate.
+        held_out: train on 50,000 images and score on the other 10,000, for picking the rate.
+    """
+    protocol = replace(RECIPE, lr=lr)
+    if held_out:
+        protocol = replace(protocol, train="first-50000", score_on="held-out")
+    return Run(
+        "conv-plain", "he", protocol, dim=dim, projector=projector, origin="init", scaling="fan-in"
+    )
 
 
 def tutorial(row: str) -> Run:

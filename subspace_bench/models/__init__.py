@@ -11,12 +11,13 @@ from torch import nn
 
 from subspace_bench.errors import UserError
 from subspace_bench.models import mnist_lite, post
-from subspace_bench.models.initial import initialise
+from subspace_bench.models.initial import fan_in, initialise
 from subspace_bench.models.layers import ConvPoolRelu
 from subspace_bench.models.tutorials import HYPOTHESES, TUTORIALS, hypothetical_count
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "conv": post.conv,
+    "conv-plain": post.conv_plain,
     "fc": post.fc,
     "mlp-16": mnist_lite.mlp_16,
     "mlp-32": mnist_lite.mlp_32,
@@ -46,6 +47,7 @@ __all__ = [
     "MODELS",
     "ConvPoolRelu",
     "build",
+    "fan_in",
     "hypothetical_count",
     "initialise",
     "parameter_count",

@@ -41,6 +41,16 @@ def fans(weight: torch.Tensor) -> tuple[int, int]:
     return weight.shape[1] * field, weight.shape[0] * field
 
 
+def fan_in(module: nn.Module) -> torch.Tensor:
+    """(D,), the fan-in of the layer that each parameter belongs to, weights and biases alike.
+
+    In the order of `module.parameters()`, a parameter that two layers share once.
+    Raises ValueError as `initialise`.
+    """
+    of = {p: fans(weight)[0] for weight, biases in _layers(module) for p in (weight, *biases)}
+    return torch.cat([torch.full((p.numel(),), float(of[p])) for p in module.parameters()])
+
+
 def initialise(module: nn.Module, scheme: str, rng: np.random.Generator) -> None:
     """Fills all parameters of `module` in place, rounded to float32.
 
