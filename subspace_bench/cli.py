@@ -17,6 +17,7 @@ from typer.exceptions import Abort, TyperException
 
 from subspace_bench import __version__, checks
 from subspace_bench.errors import UserError
+from subspace_bench.machine import cores
 from subspace_bench.runs import Store
 from subspace_bench.terminal import console, show
 
@@ -188,6 +189,43 @@ def train(
 
 
 @app.command()
+def compare(
+    names: Annotated[
+        str | None, typer.Option("--projectors", help="Names with commas between; else all.")
+    ] = None,
+    native: Annotated[
+        str | None, typer.Option(help="Values of D with commas between; else 21,840 to 10⁹.")
+    ] = None,
+    dims: Annotated[
+        str | None, typer.Option(help="Values of d with commas between; else 10 to 100,000.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="Of ω and θ.")] = "float32",
+    repeat: Annotated[int, typer.Option(help="Samples of every time, at least.")] = 7,
+    plan: Annotated[bool, typer.Option("--plan", help="Show the cells; measure nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Measure again what was.")] = False,
+    out: Out = Path("results"),
+) -> int:
+    """Measure projectors: memory, time, distortion; write projectors-<device>.md.
+
+    Goes on where an earlier call on this machine stopped.
+    """
+    checks.at_least(1, repeat=repeat)
+    checks.place(out)
+    from subspace_bench.compare import flow
+
+    wanted = flow.wanted(names, native, dims, checks.device(device), dtype)
+    try:
+        return flow.compare(wanted, repeat, plan, force, out, console())
+    except KeyboardInterrupt:
+        print(
+            f"\ninterrupted: the cells measured so far are kept. To go on: {this_command()}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+
+
+@app.command()
 def report(
     tables: Tables = None,
     profile: Profile = "post",
@@ -256,13 +294,6 @@ def table_names(given: list[str] | None, profile: str) -> list[str]:
     checks.known("profile", [profile], PROFILES)
     checks.known("table", given or [], EXPERIMENTS)
     return [name for name in EXPERIMENTS if not given or name in given]
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def said(failures: list[Message]) -> int:

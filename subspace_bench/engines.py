@@ -158,7 +158,7 @@ def carry_out_one(
     run: Run, store: Store, data_root: Path | None, pipe: Connection, stop: Event
 ) -> Message:
     """Trains one run and keeps its record."""
-    from subspace_bench.memory import reset_peak_memory
+    from subspace_bench.machine import reset_peak_memory
     from subspace_bench.train import Interrupted, Progress, train
 
     def tell(p: Progress) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from subspace_bench import __version__
 from subspace_bench.data import Dataset
-from subspace_bench.memory import peak_memory
+from subspace_bench.machine import peak_memory
 from subspace_bench.runs import Run
 
 

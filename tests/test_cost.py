@@ -16,7 +16,7 @@ from subspace_bench.cost import (
     wall_seconds,
     work,
 )
-from subspace_bench.memory import available_memory
+from subspace_bench.machine import available_memory
 from subspace_bench.runs import Protocol, Record, Run
 from subspace_bench.terminal import duration, size
 

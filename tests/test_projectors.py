@@ -89,8 +89,9 @@ def test_streams_of_different_seeds_are_uncorrelated(name) -> None:
     a, b = (matrix(make(name, 4096, 64, seed)) for seed in (5, 6))
     assert not torch.equal(a, b)
     cosine = (a * b).sum() / (a.norm() * b.norm())
+    # A structured P has about one independent number a row, so rows count, not entries.
     kurtosis = float((a**4).mean() / (a**2).mean() ** 2)  # few large entries count as fewer
-    assert abs(cosine) < 6 * (max(1.0, kurtosis) / a.numel()) ** 0.5
+    assert abs(cosine) < 5 * (max(1.0, kurtosis) / len(a)) ** 0.5
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -175,6 +175,7 @@ def test_held_out_images_are_scored_and_never_trained_on(digits) -> None:
     run = replace(DIRECT, protocol=protocol)
     images, labels = scored_images(run, digits)
     batches = Batches(run, digits)
+    assert len(images) == len(labels)
     assert len(images) + len(batches.labels) == len(digits.train_labels)
     assert torch.equal(images, digits.train_images[len(batches.labels) :])
     assert train(run, digits).result["accuracy_end"] is not None

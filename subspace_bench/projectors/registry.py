@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from torch import Tensor
 
 from subspace_bench.errors import UserError
-from subspace_bench.memory import available_memory
+from subspace_bench.machine import available_memory
 from subspace_bench.projectors.base import Projector, check_sizes
 from subspace_bench.terminal import size
 

@@ -1,12 +1,20 @@
-"""Memory: what this machine can still give, and what this process has taken at most, in bytes."""
+"""What this machine has, and what this process has taken of it: cores, and bytes of memory."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import resource
 import sys
 from pathlib import Path
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def available_memory() -> float:
@@ -31,11 +39,31 @@ def reset_peak_memory() -> None:
 
 def peak_memory() -> int:
     """Bytes this process held at most, since `reset_peak_memory` where that works."""
+    peak = _status("VmHWM")
+    if peak is None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return peak
+
+
+def resident_memory() -> int:
+    """Bytes this process holds now; where the system does not tell, what it held at most."""
+    now = _status("VmRSS")
+    return peak_memory() if now is None else now
+
+
+def release_free_memory() -> None:
+    """Gives memory back that was freed but is kept for reuse, where the C library can (glibc)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _status(field: str) -> int | None:
+    """Bytes in a field of Linux's /proc/self/status; None on other systems."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{field}:"):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return None

@@ -1,0 +1,45 @@
+"""A projector of one's own: P's columns are shifts of one random vector of signs.
+
+Installed (`pip install examples/circulant`), it is `circulant` in every command, table, test and
+benchmark of subspace-bench.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from subspace_bench.projectors import Footprint, Projector, Promise
+from subspace_bench.streams import generator
+
+
+class Circulant(Projector):
+    """P_ij = s_{(i − j) mod D}/√D with random signs s: a convolution, done by FFT.
+
+    Equivalent in SciPy: `scipy.linalg.circulant(s)[:, :d] / sqrt(D)`.
+    """
+
+    signs: Tensor
+
+    def __init__(self, native: int, dim: int, seed: int) -> None:
+        super().__init__(native, dim, seed)
+        drawn = generator(seed, "projector").integers(0, 2, native, dtype="int8") * 2 - 1
+        self.register_buffer("signs", torch.from_numpy(drawn), persistent=False)
+
+    @classmethod
+    def footprint(cls, native: int, dim: int) -> Footprint:
+        return Footprint(held=native, working=48 * native)  # bytes: signs; FFTs on their way
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "unit"
+
+    def _project(self, omega: Tensor) -> Tensor:
+        padded = pad(omega, (0, self.native - self.dim))
+        return torch.fft.irfft(self._spectrum(omega) * torch.fft.rfft(padded), n=self.native)
+
+    def _adjoint(self, theta: Tensor) -> Tensor:
+        product = self._spectrum(theta).conj() * torch.fft.rfft(theta)
+        return torch.fft.irfft(product, n=self.native)[:, : self.dim]
+
+    def _spectrum(self, like: Tensor) -> Tensor:
+        return torch.fft.rfft(self.signs.to(like.dtype) * self.native**-0.5)

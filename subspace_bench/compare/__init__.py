@@ -1,0 +1,1 @@
+"""`subspace-bench compare`: what every projector costs at every size, measured on this machine."""

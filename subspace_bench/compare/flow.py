@@ -1,0 +1,126 @@
+"""The command `subspace-bench compare`: options to cells, cells to a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from subspace_bench import checks, projectors
+from subspace_bench.compare import page
+from subspace_bench.compare.cells import (
+    DIMS,
+    NATIVE,
+    SHARE,
+    Cells,
+    free_memory,
+    grid,
+    run,
+    waiting,
+)
+from subspace_bench.errors import UserError
+from subspace_bench.experiments import Evidence, Plan
+from subspace_bench.experiments.projector_accuracy import accuracies
+from subspace_bench.machine import cores
+from subspace_bench.measure import DTYPES, Case
+from subspace_bench.reference import reference_store
+from subspace_bench.terminal import duration, show, size
+
+CELL = 6.0  # seconds that a cell takes, on the average of the default grid
+
+
+def wanted(
+    names: str | None, native: str | None, dims: str | None, device: str, dtype: str
+) -> list[Case]:
+    """The cells that the options ask for.
+
+    Raises:
+        UserError: for an unknown projector or dtype, or sizes that are none.
+    """
+    chosen = names.split(",") if names else projectors.names()
+    checks.known("projector", chosen, projectors.names())
+    checks.known("dtype", [dtype], DTYPES)
+    return grid(
+        chosen,
+        numbers("--native", native, tuple(NATIVE)),
+        numbers("--dims", dims, DIMS),
+        device,
+        dtype,
+    )
+
+
+def numbers(option: str, text: str | None, default: tuple[int, ...]) -> tuple[int, ...]:
+    """Whole numbers from "10,100"."""
+    if text is None:
+        return default
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as failure:
+        raise UserError(
+            f"{option} is {text!r}: give whole numbers with commas between, as 100,1000"
+        ) from failure
+
+
+def compare(
+    cases: list[Case], repeat: int, plan: bool, force: bool, out: Path, screen: Console
+) -> int:
+    """Measures what is not measured yet and writes the page; returns the exit code."""
+    cells = Cells(out, cases[0].device, cores() if cases[0].device == "cpu" else 1)
+    left = cases if force else waiting(cases, cells)
+    free = free_memory(cells.device)
+    fitting = [case for case in left if fits(case, free)]
+    screen.print(
+        f"{len(cases) - len(left)} of {len(cases)} cells are measured, {len(left)} to come, "
+        f"{len(left) - len(fitting)} of which do not fit {size(free)}: about "
+        f"{duration(CELL * len(fitting))}"
+    )
+    if cells.dropped:
+        screen.print(f"{cells.path} held {cells.dropped} cells of another machine: left out")
+    if plan:
+        show(screen, "Cells to measure", listing(left, free))
+        return 0
+
+    def tell(case: Case, found: dict[str, Any]) -> None:
+        screen.print(f"{case.label:<44} {said(found)}")
+
+    try:
+        run(left, cells, repeat, tell)
+    finally:
+        if cells.rows:
+            evidence = Evidence(Plan("full"), reference_store(), None)
+            for path in page.write(cells, accuracies(evidence), out)[:1]:
+                screen.print(str(path))
+    page.write_not_measured(out)
+    return 0
+
+
+def fits(case: Case, free: float) -> bool:
+    """Whether a cell is worth a try; one whose projector cannot be had fails by itself."""
+    try:
+        return case.needed_bytes <= SHARE * free
+    except UserError:
+        return True
+
+
+def listing(cases: list[Case], free: float) -> pd.DataFrame:
+    """The cells of --plan with the memory they need."""
+    return pd.DataFrame(
+        {
+            "cell": case.label,
+            "memory": size(case.needed_bytes),
+            "": "" if fits(case, free) else "does not fit",
+        }
+        for case in cases
+    )
+
+
+def said(found: dict[str, Any]) -> str:
+    """A cell in a line."""
+    if found["status"] != "ok":
+        return str(found["status"])
+    return (
+        f"{size(found['held_bytes'])} held, set-up {found['setup_s']:.2g} s, forward "
+        f"{found['forward_ms']:.3g} ms, transpose {found['transpose_ms']:.3g} ms"
+    )

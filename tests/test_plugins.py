@@ -1,0 +1,73 @@
+"""A projector of another package: there in every command, and one that is broken harms no other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "circulant"
+ROOT = EXAMPLE.parent.parent
+
+
+def installed(tmp_path: Path, **entries: str) -> dict[str, str]:
+    """An environment in which packages with these entry points are installed, and the example."""
+    declared = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    points = {**declared["entry-points"]["subspace_bench.projectors"], **entries}
+    metadata = tmp_path / "site" / "circulant_projector-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: circulant-projector\n")
+    lines = [f"{name} = {value}" for name, value in points.items()]
+    text = "\n".join(["[subspace_bench.projectors]", *lines])
+    (metadata / "entry_points.txt").write_text(text + "\n")
+    path = os.pathsep.join([str(metadata.parent), str(EXAMPLE), str(ROOT)])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], env=env, cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_the_example_keeps_the_contract(tmp_path) -> None:
+    env = installed(tmp_path)
+    found = command(env, "pytest", "-q", "-p", "no:cacheprovider", "tests/test_projectors.py",
+                    "-k", "circulant")  # fmt: skip
+    assert found.returncode == 0, found.stdout
+    assert " passed" in found.stdout
+
+
+def test_the_example_is_in_every_command(tmp_path) -> None:
+    env = installed(tmp_path)
+    assert "circulant" in command(env, "subspace_bench", "list").stdout
+    out = ["--out", str(tmp_path / "out")]
+    trained = command(env, "subspace_bench", "train", "--projector", "circulant", "--dim", "20",
+                      "--steps", "3", "--dataset", "mnist-5k", *out)  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    sizes = ["--projectors", "circulant,gaussian", "--native", "500", "--dims", "7"]
+    compared = command(env, "subspace_bench", "compare", *sizes, *out)
+    assert compared.returncode == 0, compared.stderr
+    page = (tmp_path / "out" / "projectors-cpu.md").read_text()
+    assert "| 7   | circulant" in page
+
+
+def test_a_broken_one_fails_alone(tmp_path) -> None:
+    env = installed(tmp_path, broken="no_such_module:Nothing", odd="math:pi")
+    listed = command(env, "subspace_bench", "list")
+    assert listed.returncode == 0
+    assert "does not import" in listed.stdout
+    out = ["--out", str(tmp_path / "out")]
+    trained = command(env, "subspace_bench", "train", "--projector", "broken", "--dim", "2", *out)
+    assert trained.returncode == 2
+    assert trained.stderr.startswith("error: projector 'broken' of circulant-projector does not")
+    assert len(trained.stderr.splitlines()) == 1
+    sizes = ["--projectors", "broken,odd,circulant", "--native", "500", "--dims", "7"]
+    compared = command(env, "subspace_bench", "compare", *sizes, *out)
+    assert compared.returncode == 0, compared.stderr
+    page = (tmp_path / "out" / "projectors-cpu.md").read_text()
+    assert "mend or uninstall it" in page
+    assert "derives from subspace_bench.Projector" in page
+    assert "| 7   | circulant" in page
