@@ -1,4 +1,4 @@
-"""`nox -s reproduce`, `nox -s tests`, `nox -s lint`, `nox -s bench`; arguments after `--` pass on.
+"""`nox -s reproduce`, `tests`, `lint`, `bench`, `gpu`; arguments after `--` pass on.
 
 All sessions share one environment, `.nox/env` (or `env` under `--envdir`): with torch it takes
 about 6 GB. It is installed from constraints.txt once, and again only when that or pyproject.toml
@@ -72,6 +72,14 @@ def bench(session: nox.Session) -> None:
     session.run(python, "-m", "asv", "run", *known, *session.posargs)
     if not timed(commit.stdout.strip()):
         session.error("asv stored no result: see its output above, or add --show-stderr")
+
+
+@nox.session(venv_backend="none", default=False)
+def gpu(session: nox.Session) -> None:
+    """CUDA tests, then the page of projectors on CUDA; goes on where it stopped."""
+    python = environment(session)
+    session.run(python, "-m", "pytest", "-k", "cuda")
+    session.run(*(python, "-m", "subspace_bench", "compare", "--device", "cuda", *session.posargs))
 
 
 def timed(commit: str) -> int:

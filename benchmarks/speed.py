@@ -25,7 +25,7 @@ from subspace_bench import provenance
 from subspace_bench.data import Dataset, load_or_embedded
 from subspace_bench.experiments import EXPERIMENTS, Plan, trainings
 from subspace_bench.kernels import projected_adam
-from subspace_bench.memory import peak_memory
+from subspace_bench.machine import peak_memory
 from subspace_bench.optimizers import make_optimizer
 from subspace_bench.runs import Run, write_atomically
 from subspace_bench.train import evaluate, prepare

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from subspace_bench.experiments import (
-    claims,
-    mnist_lite,
-    projector_accuracy,
-    subspace,
-    tutorials,
-    ultra_small,
-)
+from subspace_bench.experiments import claims, mnist_lite, subspace, tutorials, ultra_small
 from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
 
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (tutorials, mnist_lite, subspace, ultra_small, claims, projector_accuracy)
+    for module in (tutorials, mnist_lite, subspace, ultra_small, claims)
 }
 
 __all__ = ["EXPERIMENTS", "Evidence", "Experiment", "Page", "Plan"]
