@@ -29,6 +29,13 @@ def at_least(least: float, **numbers: float | None) -> None:
             raise UserError(f"--{name} is {number}: it must be {least} or more")
 
 
+def share(**numbers: float) -> None:
+    """Every number given lies between 0 and 1, ends excluded; the keyword names its option."""
+    for name, number in numbers.items():
+        if not 0 < number < 1:
+            raise UserError(f"--{name} is {number}: it must lie between 0 and 1")
+
+
 def device(name: str) -> str:
     """The device that "auto", "cpu" or "cuda" means here."""
     known("device", [name], ("auto", "cpu", "cuda"))

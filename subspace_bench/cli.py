@@ -6,7 +6,6 @@ Torch and pandas are imported inside the commands, so that every --help answers 
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -16,15 +15,26 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from subspace_bench import __version__, checks
+from subspace_bench.compare.command import compare
 from subspace_bench.errors import UserError
 from subspace_bench.machine import cores
+from subspace_bench.options import (
+    BAD_INPUT,
+    FAILED_RUNS,
+    INTERRUPTED,
+    Data,
+    Device,
+    Out,
+    Profile,
+    Tables,
+    this_command,
+)
+from subspace_bench.regression.command import check
 from subspace_bench.runs import Store
 from subspace_bench.terminal import console, show
 
 if TYPE_CHECKING:
     from subspace_bench.engines import Message
-
-BAD_INPUT, FAILED_RUNS, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
     help="Training networks in random subspaces, θ = θ₀ + Pω: every table and figure of the 2017 "
@@ -33,18 +43,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Tables = Annotated[list[str] | None, typer.Argument(help="Tables; all of them if none is named.")]
-Out = Annotated[Path, typer.Option(help="Where tables, figures and runs/ (your records) go.")]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Folder with the data; else SUBSPACE_BENCH_DATA, a cache, a download."),
-]
-Profile = Annotated[
-    str,
-    typer.Option(help="quick (3 minutes), post (all that the post trained) or full (tutorials)."),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -189,43 +187,6 @@ def train(
 
 
 @app.command()
-def compare(
-    names: Annotated[
-        str | None, typer.Option("--projectors", help="Names with commas between; else all.")
-    ] = None,
-    native: Annotated[
-        str | None, typer.Option(help="Values of D with commas between; else 21,840 to 10⁹.")
-    ] = None,
-    dims: Annotated[
-        str | None, typer.Option(help="Values of d with commas between; else 10 to 100,000.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="Of ω and θ.")] = "float32",
-    repeat: Annotated[int, typer.Option(help="Samples of every time, at least.")] = 7,
-    plan: Annotated[bool, typer.Option("--plan", help="Show the cells; measure nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Measure again what was.")] = False,
-    out: Out = Path("results"),
-) -> int:
-    """Measure projectors: memory, time, distortion; write projectors-<device>.md.
-
-    Goes on where an earlier call on this machine stopped.
-    """
-    checks.at_least(1, repeat=repeat)
-    checks.place(out)
-    from subspace_bench.compare import flow
-
-    wanted = flow.wanted(names, native, dims, checks.device(device), dtype)
-    try:
-        return flow.compare(wanted, repeat, plan, force, out, console())
-    except KeyboardInterrupt:
-        print(
-            f"\ninterrupted: the cells measured so far are kept. To go on: {this_command()}",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
-
-
-@app.command()
 def report(
     tables: Tables = None,
     profile: Profile = "post",
@@ -286,6 +247,10 @@ def data(
     return 0
 
 
+app.command()(compare)
+app.command()(check)
+
+
 def table_names(given: list[str] | None, profile: str) -> list[str]:
     """The tables asked for, or all; names and profile are checked."""
     from subspace_bench.experiments import EXPERIMENTS
@@ -312,12 +277,3 @@ def interrupted(own: Store, kept: str) -> int:
         file=sys.stderr,
     )
     return INTERRUPTED
-
-
-def this_command() -> str:
-    """The command that goes on with the interrupted one: the same."""
-    arguments = sys.argv[1:]
-    if os.environ.get("NOX_CURRENT_SESSION") == "reproduce":
-        options = arguments[1:]
-        return shlex.join(["nox", "-s", "reproduce", *(["--", *options] if options else [])])
-    return shlex.join(["subspace-bench", *arguments])

@@ -113,6 +113,20 @@ def train(
     return Record(run, result(run, net, optimizer, state), facts)
 
 
+def loss_curve(run: Run, dataset: Dataset) -> list[float]:
+    """The loss of every step of a run, before its update; nothing is scored or kept."""
+    torch.set_num_threads(run.threads)
+    net = prepare(run)
+    optimizer = make_optimizer(run, net)
+    batches = Batches(run, dataset)
+    losses = []
+    for update in range(run.protocol.steps):
+        x, y = batches(update)
+        seed_torch(run.seed, "dropout", update)
+        losses.append(step(net, optimizer, x, y).item())
+    return losses
+
+
 def scored_images(run: Run, dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Images and labels that the run is scored on: the test set, or training images held out."""
     if run.protocol.score_on == "test":

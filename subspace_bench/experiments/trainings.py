@@ -87,6 +87,11 @@ def recipe(projector: str, dim: int, lr: float, held_out: bool = False) -> Run:
     )
 
 
+def direct(model: str, lr: float) -> Run:
+    """A net trained in θ itself under the recipe."""
+    return Run(model, "he", replace(RECIPE, lr=lr))
+
+
 def tutorial(row: str) -> Run:
     """A tutorial of the post's first table, under its own protocol, scored ten times."""
     name = f"tutorial-{row}"

@@ -1,0 +1,49 @@
+"""`subspace-bench compare`: its options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from subspace_bench import checks
+from subspace_bench.options import INTERRUPTED, Out, this_command
+from subspace_bench.terminal import console
+
+
+def compare(
+    names: Annotated[
+        str | None, typer.Option("--projectors", help="Names with commas between; else all.")
+    ] = None,
+    native: Annotated[
+        str | None, typer.Option(help="Values of D with commas between; else 21,840 to 10⁹.")
+    ] = None,
+    dims: Annotated[
+        str | None, typer.Option(help="Values of d with commas between; else 10 to 100,000.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="Of ω and θ.")] = "float32",
+    repeat: Annotated[int, typer.Option(help="Samples of every time, at least.")] = 7,
+    plan: Annotated[bool, typer.Option("--plan", help="Show the cells; measure nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Measure again what was.")] = False,
+    out: Out = Path("results"),
+) -> int:
+    """Measure projectors: memory, time, distortion; write projectors-<device>.md.
+
+    Goes on where an earlier call on this machine stopped.
+    """
+    checks.at_least(1, repeat=repeat)
+    checks.place(out)
+    from subspace_bench.compare import flow
+
+    wanted = flow.wanted(names, native, dims, checks.device(device), dtype)
+    try:
+        return flow.compare(wanted, repeat, plan, force, out, console())
+    except KeyboardInterrupt:
+        print(
+            f"\ninterrupted: the cells measured so far are kept. To go on: {this_command()}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED

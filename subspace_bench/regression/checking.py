@@ -1,0 +1,162 @@
+"""A check: new numbers for every reference, two seeds first, more only where in doubt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import pandas as pd
+
+from subspace_bench.regression.reference import Reference
+from subspace_bench.regression.sequential import IN_DOUBT, MOVED, WITHIN, Decision, Design
+
+FAILED = "not judged"
+FIRST_SEED = 1_000_000  # of the new numbers: none that a reference has
+Task = tuple[str, int]  # name, seed
+Measured = Mapping[Task, float | str]  # a number, or why there is none
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check says of one reference.
+
+    Attributes:
+        values: the new numbers, in the order of their seeds.
+        failure: why it could not be judged; empty where it was.
+    """
+
+    name: str
+    reference: Reference
+    design: Design
+    values: tuple[float, ...]
+    decision: Decision | None
+    failure: str = ""
+
+    @property
+    def verdict(self) -> str:
+        return FAILED if self.decision is None else self.decision.verdict
+
+    @property
+    def smallest(self) -> float:
+        """The shift that is found with 95% power, in the quantity's own unit."""
+        return self.design.smallest() * self.reference.sample.sd
+
+    @property
+    def sentence(self) -> str:
+        """What the verdict means."""
+        if self.decision is None:
+            return f"No verdict: {self.failure}."
+        gap = self.decision.difference
+        if self.verdict == MOVED:
+            way = "down" if gap < 0 else "up, which a leak or a broken test set does too"
+            return f"It moved {way}: find the change that did it, or rebase if it is meant."
+        return f"No sign of a move; one of {self.smallest:.2f} is found with 95% power."
+
+
+def check(
+    references: Mapping[str, Reference],
+    measure: Callable[[Sequence[Task]], Measured],
+    alpha: float = 0.01,
+) -> list[Outcome]:
+    """Judges every reference by new numbers.
+
+    Arguments:
+        measure: trains all (name, seed) it is given; it is called once a look.
+        alpha: probability that any reference is called moved though none has.
+    """
+    designs = {
+        name: Design(alpha, len(references), len(reference.values))
+        for name, reference in references.items()
+    }
+    values: dict[str, list[float]] = {name: [] for name in references}
+    done: dict[str, Outcome] = {}
+    while len(done) < len(references):
+        tasks = [
+            (name, FIRST_SEED + seed)
+            for name in references
+            if name not in done
+            for seed in range(len(values[name]), wanted(designs[name], values[name]))
+        ]
+        found = measure(tasks)
+        for name in references:
+            if name in done:
+                continue
+            new = [found[task] for task in tasks if task[0] == name]
+            reason = failure(new)
+            values[name] += [v for v in new if isinstance(v, float)]
+            decision = None
+            if not reason:
+                decision = designs[name].judge(references[name].values, values[name])
+                if decision.verdict == IN_DOUBT:
+                    continue
+            numbers = tuple(values[name])
+            done[name] = Outcome(name, references[name], designs[name], numbers, decision, reason)
+    return [done[name] for name in references]
+
+
+def wanted(design: Design, values: Sequence[float]) -> int:
+    """How many numbers the next look takes."""
+    return next(n for n in design.looks if n > len(values))
+
+
+def failure(values: Sequence[float | str]) -> str:
+    """Why these numbers cannot be judged; empty where they can."""
+    for value in values:
+        if isinstance(value, str):
+            return value
+        if not math.isfinite(value):
+            return f"a training came to {value}"
+    return ""
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """0: all within; 1: moved; 2: something could not be judged."""
+    verdicts = {outcome.verdict for outcome in outcomes}
+    return 2 if FAILED in verdicts else 1 if MOVED in verdicts else 0
+
+
+def frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """The table that a check prints, all strings."""
+    return pd.DataFrame(
+        {
+            "run": o.name,
+            "reference": f"{o.reference.sample.mean:.2f} ± {o.reference.sample.sd:.2f}",
+            "now": f"{sum(o.values) / len(o.values):.2f} (n = {len(o.values)})" if o.values else "",
+            "difference": f"{o.decision.difference:+.2f}" if o.decision else "",
+            "p": f"{o.decision.p:.2g}" if o.decision else "",
+            "verdict": o.verdict,
+            "": o.sentence,
+        }
+        for o in outcomes
+    )
+
+
+def markdown(outcomes: Sequence[Outcome], alpha: float) -> str:
+    """The check as a page."""
+    summary = {0: "within", 1: "moved", 2: "not all could be judged"}[exit_code(outcomes)]
+    return (
+        "\n\n".join(
+            [
+                f"# Accuracy check: {summary}",
+                frame(outcomes).to_markdown(index=False, disable_numparse=True),
+            ]
+        )
+        + "\n"
+    )
+
+
+def junit(outcomes: Sequence[Outcome]) -> str:
+    """The check as JUnit XML, which CI services show."""
+    verdicts = [outcome.verdict for outcome in outcomes]
+    suite = ElementTree.Element(
+        "testsuite", name="accuracy", tests=str(len(outcomes)),
+        failures=str(verdicts.count(MOVED)), errors=str(verdicts.count(FAILED)),
+    )  # fmt: skip
+    for outcome in outcomes:
+        case = ElementTree.SubElement(suite, "testcase", classname="accuracy", name=outcome.name)
+        if outcome.verdict != WITHIN:
+            kind = "failure" if outcome.verdict == MOVED else "error"
+            ElementTree.SubElement(case, kind, message=outcome.sentence)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

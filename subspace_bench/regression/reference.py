@@ -1,0 +1,124 @@
+"""References: what a quantity came to over many seeds, in a TOML file that git keeps.
+
+Old references stay in the file as its history; a file that was edited by hand is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from subspace_bench.errors import UserError
+from subspace_bench.runs import digest, write_atomically
+from subspace_bench.statistics import Sample
+
+SCHEMA = 1
+FEWEST = 10  # numbers in a reference: with fewer, Student's test finds too little
+HEAD = "# Made by a rebase and read by checks. Not to be edited by hand.\n"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A quantity over seeds 0 … n−1.
+
+    Attributes:
+        values: one number a seed.
+        identity: what was measured: protocol, data, numerics version; whatever must not differ.
+        origin: where it was measured: machine, versions, revision. Nothing is held against it but
+            the bits of `losses`.
+        losses: float32 losses of every step of seed 0, in hexadecimal, for the exact mode.
+    """
+
+    values: tuple[float, ...]
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    losses: str = ""
+
+    @property
+    def sample(self) -> Sample:
+        return Sample(self.values)
+
+
+def load(path: Path, remedy: str) -> dict[str, Reference]:
+    """The references in a file, by name.
+
+    Arguments:
+        remedy: what a user does to make a new one.
+
+    Raises:
+        UserError: where there is no file, or it is damaged, edited by hand, of another schema, or
+            holds fewer than FEWEST numbers.
+    """
+    content = _read(path, remedy)
+    found = {name: _parse(value) for name, value in content["reference"].items()}
+    for name, reference in found.items():
+        if len(reference.values) < FEWEST:
+            raise UserError(
+                f"{path}: {name} has {len(reference.values)} numbers and the test needs {FEWEST} "
+                f"or more: {remedy}"
+            )
+    return found
+
+
+def save(path: Path, references: Mapping[str, Reference], remedy: str) -> None:
+    """Writes references; those that they replace join the history. Others stay as they are.
+
+    Raises:
+        UserError: as `load`, for a file that is there; where the place cannot be written.
+    """
+    old = _read(path, remedy) if path.exists() else {"reference": {}, "history": []}
+    replaced = {n: old["reference"][n] for n in references if n in old["reference"]}
+    kept = {n: r for n, r in old["reference"].items() if n not in references}
+    content = {
+        "reference": {**kept, **{name: _plain(r) for name, r in references.items()}},
+        "history": [*([replaced] if replaced else []), *old["history"]],
+    }
+    head = {"schema": SCHEMA, "sha256": digest(content)}
+    write_atomically(path, HEAD + tomli_w.dumps({**head, **content}))
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    if not path.exists():
+        raise UserError(f"there is no reference file {path}: {remedy}")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        schema, claimed = content.pop("schema"), content.pop("sha256")
+        content.setdefault("history", [])
+        references = content["reference"]
+    except (ValueError, KeyError, OSError) as failure:
+        raise UserError(f"{path} is no reference file ({failure}): {remedy}") from failure
+    if schema != SCHEMA:
+        raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: {remedy}")
+    if digest(content) != claimed or not isinstance(references, dict):
+        raise UserError(f"{path} was edited by hand: restore it, or {remedy}")
+    return content
+
+
+def _parse(value: dict[str, Any]) -> Reference:
+    return Reference(
+        tuple(value["values"]), value["identity"], value["origin"], value.get("losses", "")
+    )
+
+
+def _plain(reference: Reference) -> dict[str, Any]:
+    values = [float(v) for v in reference.values]
+    if not all(math.isfinite(v) for v in values):
+        raise UserError("a reference cannot hold NaN or infinity: mend the training first")
+    plain = {"values": values, "identity": dict(reference.identity)}
+    plain["origin"] = dict(reference.origin)
+    return plain | ({"losses": reference.losses} if reference.losses else {})
+
+
+def side_by_side(old: Reference | None, new: Reference) -> str:
+    """What a rebase changes, in a line."""
+    now = f"{new.sample.show()}, sd {new.sample.sd:.3g}"
+    if old is None:
+        return f"new {now}"
+    gap = new.sample.mean - old.sample.mean
+    return f"old {old.sample.show()}, sd {old.sample.sd:.3g}; new {now}: {gap:+.3f}"

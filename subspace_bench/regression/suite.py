@@ -1,0 +1,108 @@
+"""Our own reference runs: short trainings that leave the plateau at once, so that they feel faults.
+
+The exact mode trains seed 0 again and compares the loss of every step, bit for bit: it tells a
+change of numerics from a change of accuracy.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from subspace_bench import provenance
+from subspace_bench.data import Dataset
+from subspace_bench.engines import Message, carry_out
+from subspace_bench.experiments import trainings
+from subspace_bench.regression.checking import Measured, Task
+from subspace_bench.regression.reference import Reference
+from subspace_bench.runs import NUMERICS, Run, Store
+
+STEPS = 300
+DIM = 1_000
+Measure = Callable[[Sequence[Task]], Measured]
+DECIDING = ("cpu", "cpu_capability", "python", "torch", "numpy", "numba")  # the bits
+
+
+def runs(dataset: str = "mnist") -> dict[str, Run]:
+    """The reference runs by name, with seed 0."""
+    subspaces = {
+        f"conv, d = {DIM:,}, {name}": trainings.recipe(name, DIM, 0.2)
+        for name in ("orthonormal", "fastfood", "hashed")
+    }
+    direct = {
+        "conv": trainings.direct("conv-plain", 5e-3),
+        "MNIST-lite CNN": trainings.direct("cnn-10754", 5e-3),
+        "FC": trainings.direct("fc", 2e-3),
+    }
+    return {
+        name: shortened(replace(run, dataset=dataset)) for name, run in (direct | subspaces).items()
+    }
+
+
+def shortened(run: Run) -> Run:
+    """STEPS updates, scored at the end."""
+    protocol = replace(run.protocol, steps=STEPS, score_first=STEPS, score_every=STEPS)
+    return replace(run, protocol=protocol)
+
+
+def identity(run: Run, dataset: Dataset) -> dict[str, Any]:
+    """What must not differ between a reference and a check."""
+    return {"run": replace(run, seed=0).hash, "data": dataset.digest, "numerics": NUMERICS}
+
+
+def origin() -> dict[str, Any]:
+    """Where a reference is made."""
+    here = provenance.machine()
+    known = {name: here[name] for name in DECIDING}
+    return {**known, "revision": provenance.revision()["revision"] or "unknown"}
+
+
+def measurer(
+    dataset: str, root: Path | None, jobs: int, tell: Callable[[Message], None]
+) -> Measure:
+    """Trains tasks, `jobs` at a time; each is trained anew, whatever records there are."""
+    named = runs(dataset)
+
+    def measure(tasks: Sequence[Task]) -> Measured:
+        wanted = {task: replace(named[task[0]], seed=task[1]) for task in tasks}
+        with tempfile.TemporaryDirectory() as folder:
+            store = Store(Path(folder))
+            failures = carry_out(list(wanted.values()), store, root, jobs, tell)
+            reasons = {message.run: message.reason for message in failures}
+            found: dict[Task, float | str] = {}
+            for task, run in wanted.items():
+                record = store.get(run)
+                if record is None:
+                    found[task] = f"seed {run.seed} failed: {reasons.get(run, 'no record')}"
+                elif "diverged" in record.result:
+                    found[task] = f"seed {run.seed} diverged"
+                else:
+                    found[task] = float(record.result["accuracy_end"])
+            return found
+
+    return measure
+
+
+def losses(run: Run, dataset: Dataset) -> str:
+    """The float32 loss of every step of a run, in hexadecimal."""
+    from subspace_bench.train import loss_curve
+
+    return b"".join(struct.pack("<f", loss) for loss in loss_curve(run, dataset)).hex()
+
+
+def first_difference(ours: str, theirs: str) -> int | None:
+    """The first step, from 1, whose loss has other bits; None where all are the same."""
+    for i in range(0, max(len(ours), len(theirs)), 8):
+        if ours[i : i + 8] != theirs[i : i + 8]:
+            return i // 8 + 1
+    return None
+
+
+def same_machine(reference: Reference) -> bool:
+    """Whether bits are to be expected: the same class of machine, and the same versions."""
+    here = provenance.machine()
+    return all(reference.origin.get(name) == here[name] for name in DECIDING)

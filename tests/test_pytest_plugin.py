@@ -1,0 +1,86 @@
+"""The fixture accuracy_regression, as a project that uses it sees it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "accuracy-ci"
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the example; calls pytest in it."""
+    shutil.copytree(EXAMPLE, tmp_path / "project")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p",
+                   "subspace_bench.pytest_plugin", *arguments]  # fmt: skip
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        return subprocess.run(
+            command, cwd=tmp_path / "project", env=env, capture_output=True, text=True
+        )
+
+    run.folder = tmp_path / "project"  # type: ignore[attr-defined]
+    return run
+
+
+def patched(project, old: str, new: str) -> None:
+    path = project.folder / "training.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_green_as_it_is_red_with_a_fault_and_green_again(project) -> None:
+    assert project().returncode == 0
+    patched(project, "images / 255", "images / 25500")
+    red = project()
+    assert red.returncode == 1
+    assert "It moved down" in red.stdout
+    patched(project, "images / 25500", "images / 255")
+    assert project().returncode == 0
+
+
+def test_a_leak_is_a_move_up(project) -> None:
+    patched(project, "order[:4000], order[4000:]", "order, order[4000:]")
+    red = project()
+    assert red.returncode == 1
+    assert "It moved up" in red.stdout
+
+
+def test_rebase_makes_a_reference_and_shows_old_and_new(project) -> None:
+    patched(project, "epochs: int = 5", "epochs: int = 1")
+    made = project("-rP", "--accuracy-rebase")
+    assert made.returncode == 0
+    assert "old 90.05" in made.stdout
+    assert project().returncode == 0
+    assert (project.folder / "test_accuracy" / "test_train.toml").read_text().count("values") == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("return float(", "return float('nan') * float(", "a training came to nan"),
+        ("return float(", "return 1 / 0 * float(", "raised ZeroDivisionError"),
+    ],
+)
+def test_what_cannot_be_judged_fails_and_says_why(project, old, new, said) -> None:
+    patched(project, old, new)
+    failed = project()
+    assert failed.returncode == 1
+    assert said in failed.stdout
+    assert "Traceback" not in failed.stdout
+
+
+def test_without_a_reference_it_says_how_to_make_one(project) -> None:
+    shutil.rmtree(project.folder / "test_accuracy")
+    failed = project()
+    assert failed.returncode == 1
+    assert "pytest --accuracy-rebase" in failed.stdout

@@ -1,0 +1,194 @@
+"""`subspace-bench check` and its parts: references, outcomes, exit codes, and a planted fault."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from subspace_bench.cli import main
+from subspace_bench.errors import UserError
+from subspace_bench.regression import checking
+from subspace_bench.regression.reference import Reference, load, save
+from subspace_bench.regression.suite import first_difference
+
+ROOT = Path(__file__).parent.parent
+VALUES = tuple(float(v) for v in 95 + np.random.default_rng(0).standard_normal(40))
+
+
+def outcome_of(shift: float = 0.0, broken: str = "") -> list[checking.Outcome]:
+    """A check of one reference whose new numbers are shifted, or fail."""
+    draw = np.random.default_rng(1)
+
+    def measure(tasks):
+        return {task: broken or float(95 + shift + draw.standard_normal()) for task in tasks}
+
+    return checking.check({"net": Reference(VALUES)}, measure)
+
+
+def test_a_reference_survives_its_file_and_keeps_the_old_one(tmp_path) -> None:
+    path = tmp_path / "r.toml"
+    first = Reference(VALUES, {"run": "abc"}, {"cpu": "x"}, "00ff")
+    save(path, {"net": first}, "rebase")
+    assert load(path, "rebase") == {"net": first}
+    save(path, {"net": Reference(VALUES[:20]), "other": first}, "rebase")
+    assert load(path, "rebase") == {"net": Reference(VALUES[:20]), "other": first}
+    assert "[[history]]" in path.read_text() or "history = [" in path.read_text()
+    assert path.read_text().count("run = ") == 2  # the old one's, and the other's
+
+
+def test_damaged_references_are_refused_in_one_line(tmp_path) -> None:
+    path = tmp_path / "r.toml"
+    with pytest.raises(UserError, match="there is no reference file"):
+        load(path, "rebase it")
+    save(path, {"net": Reference(VALUES)}, "rebase it")
+    whole = path.read_text()
+    path.write_text(whole.replace("94.", "93.", 1))
+    with pytest.raises(UserError, match="edited by hand: restore it, or rebase it"):
+        load(path, "rebase it")
+    with pytest.raises(UserError, match="edited by hand"):
+        save(path, {"net": Reference(VALUES)}, "rebase it")
+    path.write_text(whole.replace("schema = 1", "schema = 9"))
+    with pytest.raises(UserError, match="schema 9"):
+        load(path, "rebase it")
+    path.write_text("schema = ")
+    with pytest.raises(UserError, match="is no reference file"):
+        load(path, "rebase it")
+    path.unlink()
+    save(path, {"net": Reference(VALUES[:5])}, "rebase it")
+    with pytest.raises(UserError, match="has 5 numbers and the test needs 10"):
+        load(path, "rebase it")
+    with pytest.raises(UserError, match="NaN"):
+        save(path, {"net": Reference((float("nan"),) * 20)}, "rebase it")
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict", "code"), [(0.0, "within", 0), (-4.0, "moved", 1), (4.0, "moved", 1)]
+)
+def test_moves_in_both_directions_are_found(shift, verdict, code) -> None:
+    outcomes = outcome_of(shift)
+    assert [o.verdict for o in outcomes] == [verdict]
+    assert checking.exit_code(outcomes) == code
+    assert len(outcomes[0].values) in (2, 4, 8, 12)
+    if shift:
+        assert ("down" if shift < 0 else "leak") in outcomes[0].sentence
+
+
+def test_doubt_takes_more_seeds_and_no_seed_twice() -> None:
+    asked: list[checking.Task] = []
+
+    def measure(tasks):
+        asked.extend(tasks)
+        return dict.fromkeys(tasks, float(np.mean(VALUES)) - 1.2 * float(np.std(VALUES)))
+
+    [outcome] = checking.check({"net": Reference(VALUES)}, measure)
+    assert len(asked) == len(set(asked)) == len(outcome.values) > 2
+    assert not {seed for _, seed in asked} & set(range(40))
+
+
+@pytest.mark.parametrize("broken", ["seed 3 raised ValueError: no", float("nan")])
+def test_a_crash_in_one_run_reports_the_others(broken) -> None:
+    good = Reference(VALUES)
+
+    def measure(tasks):
+        return {task: broken if task[0] == "bad" else 95.0 for task in tasks}
+
+    bad, fine = checking.check({"bad": good, "fine": good}, measure)
+    assert (bad.verdict, fine.verdict) == ("not judged", "within")
+    assert checking.exit_code([bad, fine]) == 2
+    assert str(broken) in bad.sentence
+
+
+def test_pages_say_what_was_judged() -> None:
+    outcomes = [*outcome_of(-4.0), *outcome_of(broken="seed 1 failed: no")]
+    assert "# Accuracy check: not all could be judged" in checking.markdown(outcomes, 0.01)
+    suite = ElementTree.fromstring(checking.junit(outcomes))
+    counts = {name: suite.get(name) for name in ("tests", "failures", "errors")}
+    assert counts == {"tests": "2", "failures": "1", "errors": "1"}
+
+
+def test_the_first_differing_step_is_named() -> None:
+    assert first_difference("aaaaaaaabbbbbbbb", "aaaaaaaabbbbbbbb") is None
+    assert first_difference("aaaaaaaabbbbbbbb", "aaaaaaaabbbbbbbc") == 2
+    assert first_difference("aaaaaaaa", "aaaaaaaabbbbbbbb") == 2
+
+
+def test_bad_options_are_one_line_and_exit_code_2(tmp_path, capsys) -> None:
+    missing = str(tmp_path / "no.toml")
+    for arguments, said in [
+        (["--reference", missing], "there is no reference file"),
+        (["--alpha", "1.5"], "--alpha is 1.5"),
+        (["--seeds", "5", "--rebase"], "--seeds is 5"),
+        (["--jobs", "0"], "--jobs is 0"),
+    ]:
+        with pytest.raises(SystemExit) as ended:
+            main(["check", *arguments])
+        error = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert said in error
+        assert len(error.splitlines()) == 1
+
+
+TINY = """
+from subspace_bench.experiments import trainings
+from subspace_bench.regression import suite
+from dataclasses import replace
+def tiny(dataset):
+    run = replace(trainings.direct("mlp-16", 1e-2), dataset="mnist-5k")
+    protocol = replace(run.protocol, steps=60, score_first=60, score_every=60)
+    return {"net": replace(run, protocol=protocol)}
+suite.runs = tiny
+"""
+# A spawned worker imports the main script too: what it patches is patched there as well.
+FAULT = """
+from subspace_bench import train
+def step(net, optimizer, x, y, plain=train.step):
+    return plain(net, optimizer, x, (y + 1) % 10 if y[0] < 3 else y)
+train.step = step
+"""
+RUN = """
+if __name__ == "__main__":
+    import sys
+    from subspace_bench.cli import main
+    main(["check", *sys.argv[1:]])
+"""
+
+
+def test_a_planted_fault_turns_the_check_red_and_its_removal_green(tmp_path) -> None:
+    reference = str(tmp_path / "regression.toml")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "SUBSPACE_BENCH_DATA": str(tmp_path)}
+    env.pop("SUBSPACE_BENCH_DATA")
+
+    def check(fault: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        script = tmp_path / "check.py"
+        script.write_text(TINY + fault + RUN)
+        command = [sys.executable, str(script), "--reference", reference, *arguments]
+        return subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
+
+    made = check("", "--rebase")
+    assert made.returncode == 0, made.stderr
+    green = check("", "--report", str(tmp_path / "check.md"))
+    assert green.returncode == 0, green.stdout + green.stderr
+    assert "within" in (tmp_path / "check.md").read_text()
+    assert check("", "--exact").returncode == 0
+    red = check(FAULT)
+    assert red.returncode == 1, red.stdout + red.stderr
+    assert "moved down" in " ".join(red.stdout.split())
+    exact = check(FAULT, "--exact")
+    assert exact.returncode == 1
+    assert "first differs at step" in exact.stdout
+    assert check("").returncode == 0
+
+
+def test_a_reference_of_another_protocol_is_refused(tmp_path, capsys) -> None:
+    path = tmp_path / "r.toml"
+    save(path, {"net": Reference(VALUES, {"run": "other"})}, "rebase")
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "--reference", str(path)])
+    assert ended.value.code == 2
+    assert "is of other runs" in capsys.readouterr().err
