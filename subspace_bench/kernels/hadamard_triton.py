@@ -1,0 +1,56 @@
+"""The unnormalised Walsh-Hadamard transform on CUDA: up to 12 levels a pass over memory.
+
+A program holds 2^12 numbers: first neighbours (levels 0 to 11), then in each further pass runs of
+32 neighbours at up to 2^7 places a power of two apart. Same additions, same bits as on the CPU.
+"""
+
+from contextlib import nullcontext
+
+import torch
+import triton
+import triton.language as tl
+
+TILE = 12  # log2 of the numbers that a program holds
+RUN = 5  # log2 of neighbours read together: 128 bytes
+
+
+def transform_(x: torch.Tensor) -> None:
+    """Transforms the last dimension of x (…, 2^k), contiguous, in place."""
+    size, levels = x.numel(), x.shape[-1].bit_length() - 1
+    if not size:
+        return
+    done = min(levels, TILE)
+    with torch.cuda.device(x.device) if x.is_cuda else nullcontext():  # the CPU interprets
+        _pass[(triton.cdiv(size, 1 << TILE),)](x, size, 0, 0, done, TILE, num_warps=8)
+        while done < levels:
+            step = min(TILE - RUN, levels - done)
+            _pass[(size >> (step + RUN),)](x, size, done, RUN, step, step + RUN, num_warps=8)
+            done += step
+
+
+@triton.jit
+def _pass(
+    x, size, DONE: tl.constexpr, RUN: tl.constexpr, LEVELS: tl.constexpr, TILE: tl.constexpr
+):
+    """Levels DONE … DONE + LEVELS − 1; a tile is runs of 2^RUN numbers that lie 2^DONE apart."""
+    tile = tl.program_id(0).to(tl.int64)
+    place = tl.arange(0, 1 << TILE)
+    if DONE == 0:
+        at = (tile << TILE) + place
+    else:
+        runs: tl.constexpr = DONE - RUN  # log2 of the runs side by side
+        start = ((tile >> runs) << (DONE + LEVELS)) + ((tile & ((1 << runs) - 1)) << RUN)
+        at = start + ((place >> RUN).to(tl.int64) << DONE) + (place & ((1 << RUN) - 1))
+    value = tl.load(x + at, mask=at < size, other=0.0)
+    for level in tl.static_range(LEVELS):
+        value = _level(value, 1 << (RUN + level), 1 << TILE)
+    tl.store(x + at, value, mask=at < size)
+
+
+@triton.jit
+def _level(value, APART: tl.constexpr, SIZE: tl.constexpr):
+    """Sums and differences of what lies APART within SIZE numbers."""
+    pairs = tl.reshape(value, (SIZE // (2 * APART), 2, APART))
+    low, high = tl.split(tl.permute(pairs, (0, 2, 1)))
+    pairs = tl.permute(tl.join(low + high, low - high), (0, 2, 1))
+    return tl.reshape(pairs, (SIZE,))

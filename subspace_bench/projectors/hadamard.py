@@ -1,0 +1,83 @@
+"""The Walsh-Hadamard transform of tensors, in place: x ← Hx, what fast projections mix with.
+
+H_1 = 1, H_2n = [[H_n, H_n], [H_n, −H_n]] (Sylvester); HH = n·I. Every way here adds the same two
+numbers at the same level, so all of them give the same bits.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from subspace_bench.errors import UserError
+
+_SHARED = 1 << 17  # numbers: fewer are done sooner than a second thread wakes
+_CHUNK = 1 << 9  # columns of a pass that one thread takes at a time
+
+
+def hadamard_(x: Tensor) -> Tensor:
+    """The unnormalised transform of the last dimension, in place; returns x. Not differentiable.
+
+    float32 runs in 16-lane vectors on the CPU and in a Triton kernel on CUDA; other dtypes and
+    devices level by level in plain PyTorch. The bits depend neither on the way nor on threads.
+    Equivalent in SciPy: `x @ scipy.linalg.hadamard(n)`.
+
+    Arguments:
+        x: (…, n), n a power of two; contiguous, of a floating dtype.
+
+    Raises:
+        UserError: for another n, or a tensor that is not contiguous.
+    """
+    size = x.shape[-1] if x.ndim else 0
+    if size < 1 or size & (size - 1) or not x.is_contiguous():
+        raise UserError(
+            f"a Hadamard transform needs a contiguous tensor whose last dimension is a power of "
+            f"two, not shape {tuple(x.shape)} with strides {x.stride()}: pad it or copy it"
+        )
+    if x.dtype == torch.float32 and x.device.type == "cpu" and size >= 256:
+        _vectors_(x)
+    elif x.dtype == torch.float32 and x.is_cuda and find_spec("triton"):
+        from subspace_bench.kernels.hadamard_triton import transform_
+
+        transform_(x)
+    else:
+        levels_(x)
+    return x
+
+
+def levels_(x: Tensor) -> Tensor:
+    """`hadamard_` in plain PyTorch, on any device and dtype: one level at a time."""
+    flat = x.view(-1)
+    apart = 1
+    while apart < x.shape[-1]:
+        a, b = flat.view(-1, 2, apart).unbind(1)
+        difference = a - b
+        a += b
+        b.copy_(difference)
+        apart *= 2
+    return x
+
+
+def _vectors_(x: Tensor) -> None:
+    """On torch's threads: whole rows, or pieces of rows and then the passes that join them."""
+    from subspace_bench.kernels import hadamard_simd as simd
+    from subspace_bench.kernels._threads import in_threads
+
+    flat = x.view(-1).numpy()
+    levels = x.shape[-1].bit_length() - 1
+    rows, piece = len(flat) >> levels, levels
+    if len(flat) < _SHARED:
+        simd.rows()(flat, levels, 0, rows)
+        return
+    threads = torch.get_num_threads()
+    pieces = rows
+    while pieces % threads and pieces < 4 * threads and piece >= 9 + simd.RADIX:
+        piece -= simd.RADIX
+        pieces = rows << (levels - piece)
+    in_threads(simd.rows(), flat, piece, parts=pieces)
+    while piece < levels:
+        parts = len(flat) // _CHUNK >> simd.RADIX
+        in_threads(simd.columns(), flat, piece, simd.RADIX, _CHUNK, parts=parts)
+        piece += simd.RADIX
