@@ -22,6 +22,8 @@ OURS = {
     "gaussian": "gaussian:Gaussian",
     "gaussian-unit": "gaussian:GaussianUnit",
     "orthonormal": "orthonormal:Orthonormal",
+    "fastfood": "fastfood:Fastfood",
+    "fastfood-layers": "fastfood:FastfoodLayers",
 }
 
 

@@ -1,0 +1,193 @@
+"""Fastfood: a product of diagonals, a permutation and Hadamard transforms in place of a dense P.
+
+P = S H G Π H B in blocks of n rows: B random signs, Π a permutation, G ~ N(0, 1), S the lengths χ_n
+of a Gaussian matrix's rows over √(nD)·‖G‖ (Le, Sarlós and Smola, ICML 2013). ω is padded with zeros
+to n, the blocks stand one upon another, and the last is cut at D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subspace_bench import streams
+from subspace_bench.errors import UserError
+from subspace_bench.projectors import draws, philox
+from subspace_bench.projectors.base import Footprint, Projector, Promise
+from subspace_bench.projectors.hadamard import hadamard_
+
+STORED = 1 << 27  # rows up to which G and S are kept; beyond, a block's are made when it is used
+_LEAST = 8  # log2 of the least n: shorter blocks save nothing, and stray from Gaussian rows
+_CHUNK = 1 << 20  # numbers of the blocks that plain PyTorch handles at a time
+
+
+class Fastfood(Projector):
+    """P of D·log d operations and 8 bytes a row (none beyond 2^27 rows): columns unit in the mean.
+
+    n = 2^⌈log2 d⌉, at least 256. Equivalent in NumPy, for one block: `s * (H @ (g * (H @ (b *
+    np.pad(omega, (0, n - d))))[pi]))` with H = `scipy.linalg.hadamard(n)`.
+    """
+
+    g: Tensor
+    s: Tensor
+
+    def __init__(self, native: int, dim: int, seed: int) -> None:
+        super().__init__(native, dim, seed)
+        self._build([native])
+
+    def _build(self, layers: list[int]) -> None:
+        self._levels = _levels(self.dim)
+        self._key = streams.key(self.seed, "projector")
+        self._layers = layers
+        self._starts = _starts(layers, 1 << self._levels)
+        self.register_buffer("g", None, persistent=False)  # made again from the seed
+        self.register_buffer("s", None, persistent=False)
+        rows = (len(self._starts) - 1) << self._levels
+        if rows <= STORED:
+            from subspace_bench.kernels.fastfood import diagonals
+
+            self.g, self.s = torch.empty(rows), torch.empty(self.native)
+            diagonals(self._key, self._starts, self._levels, self.g, self.s)
+
+    @classmethod
+    def footprint(cls, native: int, dim: int) -> Footprint:
+        size = 1 << _levels(dim)
+        rows = -(-native // size) * size
+        sums = 16 * min(dim, native // 16 + size)  # of the adjoint's parts
+        return Footprint(held=4 * (rows + native) if rows <= STORED else 0, working=4 * sums)
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "expected"
+
+    def _project(self, omega: Tensor) -> Tensor:
+        if self._vectors(omega):
+            from subspace_bench.kernels.fastfood import project
+
+            return project(omega, *self._blocks())
+        theta = omega.new_empty(len(omega), self.native)
+        padded = omega.new_zeros(len(omega), 1, 1 << self._levels)
+        padded[:, 0, : self.dim] = omega
+        for blocks, start, stop in self._chunks(omega):
+            g, s, signs, places = self._draws(blocks, start, stop, omega)
+            mixed = hadamard_(padded * signs)
+            mixed = hadamard_(mixed.gather(2, places.expand_as(mixed)).mul_(g))
+            theta[:, start:stop] = mixed.flatten(1)[:, : stop - start].mul_(s)
+        return theta
+
+    def _adjoint(self, theta: Tensor) -> Tensor:
+        if self._vectors(theta):
+            from subspace_bench.kernels.fastfood import adjoint
+
+            return adjoint(theta, self.dim, *self._blocks())
+        omega = theta.new_zeros(len(theta), self.dim)
+        for blocks, start, stop in self._chunks(theta):
+            g, s, signs, places = self._draws(blocks, start, stop, theta)
+            mixed = theta.new_zeros(len(theta), len(blocks), 1 << self._levels)
+            mixed.flatten(1)[:, : stop - start] = theta[:, start:stop] * s
+            hadamard_(mixed).mul_(g)
+            spread = torch.empty_like(mixed).scatter_(2, places.expand_as(mixed), mixed)
+            omega += hadamard_(spread).mul_(signs).sum(1)[:, : self.dim]
+        return omega
+
+    def _vectors(self, rows: Tensor) -> bool:
+        """Whether the kernel takes these rows."""
+        plain = self.g is None or self.g.dtype == torch.float32
+        return rows.device.type == "cpu" and rows.dtype == torch.float32 and plain
+
+    def _blocks(self) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor]:
+        nothing = torch.empty(0)
+        kept = (nothing, nothing) if self.g is None else (self.g, self.s)
+        return self._key, self._starts, self._levels, *kept
+
+    def _chunks(self, rows: Tensor) -> Iterator[tuple[Tensor, int, int]]:
+        """Numbers of some blocks of one layer, and the piece of θ that is theirs."""
+        size = 1 << self._levels
+        step = max(1, _CHUNK // (size * max(1, len(rows))))
+        block, begin = 0, 0
+        for layer in self._layers:
+            count = -(-layer // size)
+            for i in range(0, count, step):
+                numbers = torch.arange(i, min(i + step, count), device=rows.device) + block
+                yield numbers, begin + i * size, begin + min((i + step) * size, layer)
+            block, begin = block + count, begin + layer
+
+    def _draws(
+        self, blocks: Tensor, start: int, stop: int, like: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """G (blocks, n), S (stop − start,), B (blocks, n) and Π (blocks, n)."""
+        size = 1 << self._levels
+        if self.g is None:
+            g, s = diagonals(self._key, blocks, size, self.native)
+            s = s.flatten()[: stop - start]
+        else:
+            first = int(blocks[0])
+            g = self.g[first * size : (first + len(blocks)) * size].view(-1, size)
+            s = self.s[start:stop]
+        signs = draws.signs(self._key, blocks, 0, size)
+        index = torch.arange(size, device=like.device).expand(len(blocks), size)
+        places = draws.permuted(index, draws.rounds(self._key, blocks), self._levels)
+        return g.to(like.dtype), s.to(like.dtype), signs.to(like.dtype), places
+
+
+class FastfoodLayers(Fastfood):
+    """`Fastfood` begun anew for each parameter of a model, as Li et al. and Aghajanyan et al. do.
+
+    Every layer gets blocks of its own and the whole of ω, however small it is: n does not depend on
+    the layer. A layer's last block is cut, but its G is kept whole: 4n bytes more a layer than
+    `footprint`, which knows of one, can tell.
+
+    Arguments:
+        layers: sizes of θ's parameters, in order; or None, which makes θ one layer.
+
+    Raises:
+        UserError: where the sizes do not add up to D.
+    """
+
+    accepts: ClassVar[frozenset[str]] = frozenset({"layers"})
+
+    def __init__(
+        self, native: int, dim: int, seed: int, layers: list[int] | None = None
+    ) -> None:
+        Projector.__init__(self, native, dim, seed)
+        layers = [native] if layers is None else list(layers)
+        if sum(layers) != native or min(layers) < 0:
+            raise UserError(
+                f"the layers have {sum(layers):,} parameters in all and D is {native:,}: "
+                "give the size of every parameter of θ, in order"
+            )
+        self._build([layer for layer in layers if layer])
+
+    def identity(self) -> dict[str, Any]:
+        """With the sizes of the layers."""
+        return {**super().identity(), "layers": self._layers}
+
+
+def diagonals(
+    key: tuple[int, int], blocks: Tensor, size: int, native: int
+) -> tuple[Tensor, Tensor]:
+    """G and S (blocks, size), float32, in plain PyTorch: `fill_block` of kernels/fastfood.py."""
+    index = torch.arange(size // 2, device=blocks.device)
+    a, b, c, d = philox.words(key, index, blocks[:, None], torch.zeros_like(index))
+    pairs = philox.normal_pair(a, b), philox.normal_pair(c, d)
+    g, z = (torch.cat(halves, dim=1) for halves in zip(*pairs, strict=True))
+    # χ_n by Wilson and Hilferty (1931): χ_n² = n·y³, y normal with these moments.
+    variance = 2 / (9 * size)
+    y = 1 - variance + variance**0.5 * z.double()
+    norm = g.double().square().sum(1, keepdim=True)
+    return g, (y * y.sqrt() / (norm * native).sqrt()).float()
+
+
+def _levels(dim: int) -> int:
+    return max(_LEAST, (dim - 1).bit_length())
+
+
+def _starts(layers: list[int], size: int) -> np.ndarray:
+    """Where each block's piece of θ begins, and D."""
+    ends = np.cumsum([0, *layers])
+    pieces = [np.arange(a, b, size) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return np.concatenate([*pieces, ends[-1:]]).astype(np.int64)
