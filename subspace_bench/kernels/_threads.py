@@ -14,14 +14,18 @@ from pathlib import Path
 import torch
 
 _TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+SHARED = 1 << 17  # numbers: a few operations on fewer are done sooner than a second thread wakes
 
 
-def in_threads(kernel: Callable[..., None], *args: object, parts: int) -> None:
+def in_threads(
+    kernel: Callable[..., None], *args: object, parts: int, numbers: int = SHARED
+) -> None:
     """kernel(*args, first, last) over `parts` parts, in torch.get_num_threads() equal shares.
 
     The split is fixed; kernels must release the GIL, and write only what belongs to their parts.
+    One thread does it all where the parts have fewer than SHARED numbers between them.
     """
-    threads = max(1, min(torch.get_num_threads(), parts))
+    threads = max(1, min(torch.get_num_threads(), parts)) if numbers >= SHARED else 1
     cuts = [t * parts // threads for t in range(threads + 1)]
     if threads == 1:
         kernel(*args, 0, parts)

@@ -40,7 +40,7 @@ def project(
     flat = theta.view(-1).numpy()
     in_threads(
         _project(), padded, rows, dim, np.array(key, np.uint64), starts, levels,
-        g.numpy(), s.numpy(), flat, parts=len(starts) - 1,
+        g.numpy(), s.numpy(), flat, parts=len(starts) - 1, numbers=rows * (len(starts) << levels),
     )  # fmt: skip
     return theta
 
@@ -52,15 +52,15 @@ def adjoint(
     """Pᵀθ of each row, (rows, D) → (rows, d). Its bits do not depend on the threads."""
     rows, blocks = len(theta), len(starts) - 1
     parts = min(_PARTS, blocks)
-    sums = theta.new_zeros(parts, rows, dim + -dim % LANES)
+    width = dim + -dim % LANES
+    sums = theta.new_zeros(parts, rows, width)
+    flat = sums.view(-1).numpy()
     in_threads(
         _adjoint(), theta.view(-1).numpy(), rows, dim, np.array(key, np.uint64), starts, levels,
-        g.numpy(), s.numpy(), sums.view(-1).numpy(), parts, parts=parts,
+        g.numpy(), s.numpy(), flat, parts, parts=parts, numbers=rows * (len(starts) << levels),
     )  # fmt: skip
-    total = sums[0]
-    for part in sums[1:]:
-        total += part
-    return total[:, :dim].contiguous()
+    _sum_parts(flat, parts, rows * width)
+    return sums[0, :, :dim].contiguous()
 
 
 @njit(**_JIT)
@@ -170,6 +170,13 @@ def _adjoint():
                         add_product(one[i:width], signs, sums[at + i : at + width])
 
     return adjoint
+
+
+@njit(**_JIT)
+def _sum_parts(sums, parts, size):
+    for part in range(1, parts):
+        for i in range(size):
+            sums[i] += sums[part * size + i]
 
 
 @njit(**_JIT)

@@ -1,0 +1,80 @@
+"""The passes of projectors/srht.py between its transforms, on the CPU in float32, signs made anew."""
+
+from functools import cache
+
+import numpy as np
+from numba import njit
+from torch import Tensor
+
+from . import draws_simd
+from ._threads import in_threads
+from .draws_simd import signs128
+from .simd import aligned, fingerprint
+
+_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
+_GROUP = 128  # signs of one counter
+_PART = 1 << 14  # numbers of a part
+
+
+def flip_(x: Tensor, key: tuple[int, int], block: int, scale: float) -> None:
+    """x (n,) ← scale · (signs of `block`) · x, in place."""
+    in_threads(
+        _flip(), x.numpy(), np.array(key, np.uint64), block, np.float32(scale),
+        parts=-(-len(x) // _PART), numbers=len(x),
+    )  # fmt: skip
+
+
+def fold(x: Tensor, out: Tensor, size: int, key: tuple[int, int], scale: float, back: bool) -> None:
+    """out ← D X C x, or its adjoint C X D x; out may be x. See `SRHT._fold` for what they are."""
+    in_threads(
+        _fold(back), x.numpy(), out.numpy(), size, np.array(key, np.uint64), np.float32(scale),
+        parts=-(-size // _PART), numbers=len(x),
+    )  # fmt: skip
+
+
+@cache
+def _flip():
+    mark = fingerprint(__file__, draws_simd.__file__)
+
+    @njit(**_JIT)
+    def flip(x, key, block, scale, first, last):
+        mark  # noqa: B018 (see fingerprint)
+        signs = aligned(_GROUP)
+        for i in range(first * _PART, min(last * _PART, len(x)), _GROUP):
+            signs128(key, i // _GROUP, block, signs, 0)
+            piece = x[i : i + _GROUP]
+            for j in range(len(piece)):
+                piece[j] *= signs[j] * scale
+
+    return flip
+
+
+@cache
+def _fold(BACK: bool):
+    mark = fingerprint(__file__, draws_simd.__file__)
+
+    @njit(**_JIT)
+    def fold(x, out, size, key, scale, first, last):
+        mark  # noqa: B018
+        low, high = aligned(_GROUP), aligned(_GROUP)
+        half = np.float32(np.sqrt(0.5))
+        for i in range(first * _PART, min(last * _PART, size), _GROUP):
+            signs128(key, i // _GROUP, 0, low, 0)
+            end = min(i + _GROUP, size)
+            a, to_a = x[i:end], out[i:end]
+            b, to_b = x[size + i : size + end], out[size + i : size + end]
+            if len(b):
+                signs128(key, i // _GROUP, 1, high, 0)
+            for j in range(len(b)):
+                if BACK:
+                    p, q = low[j] * a[j], high[j] * b[j]
+                    to_a[j] = (p + q) * half * scale
+                    to_b[j] = (p - q) * half
+                else:
+                    p, q = a[j] * scale, b[j]
+                    to_a[j] = (p + q) * half * low[j]
+                    to_b[j] = (p - q) * half * high[j]
+            for j in range(len(b), len(a)):
+                to_a[j] = a[j] * (low[j] * scale)
+
+    return fold

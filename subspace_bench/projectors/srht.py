@@ -1,0 +1,143 @@
+"""Subsampled randomised Hadamard transform: d random columns of an orthogonal Q on R^D.
+
+Q = D₁ H where D = 2^k, H normalised, D₁ random signs (Ailon and Chazelle 2006; Tropp 2011). At
+other lengths Q = D₁ X H_first D₂ H_last: transforms of the first and of the last m = 2^k < D
+coordinates, and X, which turns coordinates i and m + i by 45° into each other.
+DCT_FIGURES
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from subspace_bench import streams
+from subspace_bench.projectors import draws
+from subspace_bench.projectors.base import Footprint, Projector, Promise
+from subspace_bench.projectors.hadamard import hadamard_
+
+_CHUNK = 1 << 22  # numbers that plain PyTorch makes signs for at a time, a multiple of 128
+_MIDDLE = 2  # block of the signs D₂; D₁ has 0 up to coordinate m, 1 from there on
+
+
+class SRHT(Projector):
+    """d orthonormal columns for any 1 ≤ d ≤ D, in O(D log D) operations and d integers of memory.
+
+    Every column has all D coordinates but where D is just above a power of two, and every
+    coordinate of θ about the same variance. Equivalent in SciPy, at D = 2^k: `signs *
+    (scipy.linalg.hadamard(D)[:, columns] @ omega) / sqrt(D)`.
+    """
+
+    positions: Tensor
+
+    def __init__(self, native: int, dim: int, seed: int) -> None:
+        super().__init__(native, dim, seed)
+        self._key = streams.key(seed, "projector")
+        self._size = 1 << (native.bit_length() - 1)  # m
+        found = distinct(self._key, native, dim)
+        self.register_buffer("positions", found.to(_integers(native)), persistent=False)
+
+    @classmethod
+    def footprint(cls, native: int, dim: int) -> Footprint:
+        # The adjoint works on a copy of θ; positions are found in int64.
+        return Footprint(
+            held=_integers(native).itemsize * dim, working=max(4 * native, 4 * 8 * dim)
+        )
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "orthonormal"
+
+    def _project(self, omega: Tensor) -> Tensor:
+        theta = omega.new_zeros(len(omega), self.native)
+        theta[:, self.positions.long()] = omega
+        if self._size < self.native:
+            self._transform(theta, last=True)
+            self._flip(theta)
+        self._transform(theta)
+        self._fold(theta, theta, back=False)
+        return theta
+
+    def _adjoint(self, theta: Tensor) -> Tensor:
+        rows = torch.empty_like(theta)
+        self._fold(theta, rows, back=True)
+        self._transform(rows)
+        if self._size < self.native:
+            self._flip(rows)
+            self._transform(rows, last=True)
+        return rows[:, self.positions.long()]
+
+    def _transform(self, rows: Tensor, last: bool = False) -> None:
+        """The first m, or the last m coordinates of each row, unnormalised."""
+        start = self.native - self._size if last else 0
+        if self._size == self.native:
+            hadamard_(rows)
+            return
+        for row in rows:
+            hadamard_(row[start : start + self._size])
+
+    def _flip(self, rows: Tensor) -> None:
+        """D₂, and the scale of H_last."""
+        scale = self._size**-0.5
+        for row in rows[:, self.native - self._size :]:
+            if _vectors(row):
+                from subspace_bench.kernels.srht import flip_
+
+                flip_(row, self._key, _MIDDLE, scale)
+                continue
+            for a, b in _chunks(self._size):
+                row[a:b].mul_(self._signs(_MIDDLE, a, b, row)).mul_(scale)
+
+    def _fold(self, rows: Tensor, out: Tensor, back: bool) -> None:
+        """D₁ X C, or its adjoint C X D₁: C scales the first m coordinates by 1/√m for H_first."""
+        scale, size = self._size**-0.5, self._size
+        for x, to in zip(rows, out, strict=True):
+            if _vectors(x):
+                from subspace_bench.kernels.srht import fold
+
+                fold(x, to, size, self._key, scale, back)
+                continue
+            for a, b in _chunks(size):
+                low = x[a:b] * self._signs(0, a, b, x) if back else x[a:b] * scale
+                high = x[size + a : size + b]
+                if turned := len(high):
+                    signs = self._signs(1, a, a + turned, x)
+                    high = high * signs if back else high
+                    sum_, difference = low[:turned] + high, low[:turned] - high
+                    low[:turned] = sum_ * 0.5**0.5
+                    to[size + a : size + a + turned] = difference * 0.5**0.5
+                    if not back:
+                        to[size + a : size + a + turned].mul_(signs)
+                to[a:b] = low * (scale if back else self._signs(0, a, b, x))
+
+    def _signs(self, block: int, start: int, stop: int, like: Tensor) -> Tensor:
+        number = torch.tensor([block], device=like.device)
+        return draws.signs(self._key, number, start, stop)[0].to(like.dtype)
+
+
+def distinct(key: tuple[int, int], native: int, dim: int) -> Tensor:
+    """`dim` distinct numbers below `native`, int64: the first of a permutation of all of them.
+
+    A keyed permutation of 0 … 2^k − 1, 2^k ≥ D, is followed from each number until it is below D
+    (cycle walking, Black and Rogaway 2002).
+    """
+    bits = (native - 1).bit_length()
+    keyed = draws.rounds(key, torch.zeros(1, dtype=torch.int64))
+    found = draws.permuted(torch.arange(dim)[None], keyed, bits)[0]
+    while len(beyond := (found >= native).nonzero()[:, 0]):
+        found[beyond] = draws.permuted(found[beyond][None], keyed, bits)[0]
+    return found
+
+
+def _integers(native: int) -> torch.dtype:
+    return torch.int32 if native <= 1 << 31 else torch.int64
+
+
+def _vectors(row: Tensor) -> bool:
+    return row.device.type == "cpu" and row.dtype == torch.float32
+
+
+def _chunks(size: int) -> Iterator[tuple[int, int]]:
+    return ((a, min(a + _CHUNK, size)) for a in range(0, size, _CHUNK))
