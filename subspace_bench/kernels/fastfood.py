@@ -40,7 +40,7 @@ def project(
     flat = theta.view(-1).numpy()
     in_threads(
         _project(), padded, rows, dim, np.array(key, np.uint64), starts, levels,
-        g.numpy(), s.numpy(), flat, parts=len(starts) - 1, numbers=rows * (len(starts) << levels),
+        g.numpy(), s.numpy(), flat, parts=len(starts) - 1, estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     return theta
 
@@ -57,7 +57,7 @@ def adjoint(
     flat = sums.view(-1).numpy()
     in_threads(
         _adjoint(), theta.view(-1).numpy(), rows, dim, np.array(key, np.uint64), starts, levels,
-        g.numpy(), s.numpy(), flat, parts, parts=parts, numbers=rows * (len(starts) << levels),
+        g.numpy(), s.numpy(), flat, parts, parts=parts, estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     _sum_parts(flat, parts, rows * width)
     return sums[0, :, :dim].contiguous()

@@ -20,15 +20,15 @@ def flip_(x: Tensor, key: tuple[int, int], block: int, scale: float) -> None:
     """x (n,) ← scale · (signs of `block`) · x, in place."""
     in_threads(
         _flip(), x.numpy(), np.array(key, np.uint64), block, np.float32(scale),
-        parts=-(-len(x) // _PART), numbers=len(x),
+        parts=-(-len(x) // _PART), estimate=0.2 * len(x),
     )  # fmt: skip
 
 
-def fold(x: Tensor, out: Tensor, size: int, key: tuple[int, int], scale: float, back: bool) -> None:
-    """out ← D X C x, or its adjoint C X D x; out may be x. See `SRHT._fold` for what they are."""
+def fold_(x: Tensor, size: int, key: tuple[int, int], scale: float, back: bool) -> None:
+    """x (n,) ← D₁ X C x, or its adjoint C X D₁ x, in place: see `SRHT._fold`."""
     in_threads(
-        _fold(back), x.numpy(), out.numpy(), size, np.array(key, np.uint64), np.float32(scale),
-        parts=-(-size // _PART), numbers=len(x),
+        _fold(back), x.numpy(), size, np.array(key, np.uint64), np.float32(scale),
+        parts=-(-size // _PART), estimate=0.2 * len(x),
     )  # fmt: skip
 
 
@@ -54,27 +54,27 @@ def _fold(BACK: bool):
     mark = fingerprint(__file__, draws_simd.__file__)
 
     @njit(**_JIT)
-    def fold(x, out, size, key, scale, first, last):
+    def fold(x, size, key, scale, first, last):
         mark  # noqa: B018
         low, high = aligned(_GROUP), aligned(_GROUP)
         half = np.float32(np.sqrt(0.5))
         for i in range(first * _PART, min(last * _PART, size), _GROUP):
             signs128(key, i // _GROUP, 0, low, 0)
             end = min(i + _GROUP, size)
-            a, to_a = x[i:end], out[i:end]
-            b, to_b = x[size + i : size + end], out[size + i : size + end]
+            a, b = x[i:end], x[size + i : size + end]
             if len(b):
                 signs128(key, i // _GROUP, 1, high, 0)
             for j in range(len(b)):
                 if BACK:
                     p, q = low[j] * a[j], high[j] * b[j]
-                    to_a[j] = (p + q) * half * scale
-                    to_b[j] = (p - q) * half
+                    a[j] = (p + q) * half * scale
+                    b[j] = (p - q) * half
                 else:
                     p, q = a[j] * scale, b[j]
-                    to_a[j] = (p + q) * half * low[j]
-                    to_b[j] = (p - q) * half * high[j]
-            for j in range(len(b), len(a)):
-                to_a[j] = a[j] * (low[j] * scale)
+                    a[j] = (p + q) * half * low[j]
+                    b[j] = (p - q) * half * high[j]
+            rest, signs = a[len(b) :], low[len(b) :]
+            for j in range(len(rest)):
+                rest[j] *= signs[j] * scale
 
     return fold

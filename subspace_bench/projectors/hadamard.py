@@ -13,6 +13,7 @@ from torch import Tensor
 
 from subspace_bench.errors import UserError
 
+_SHARED = 1 << 19  # numbers: fewer are done before other threads wake
 _CHUNK = 1 << 9  # columns of a pass that one thread takes at a time
 
 
@@ -62,17 +63,20 @@ def levels_(x: Tensor) -> Tensor:
 def _vectors_(x: Tensor) -> None:
     """On torch's threads: whole rows, or pieces of rows and then the passes that join them."""
     from subspace_bench.kernels import hadamard_simd as simd
-    from subspace_bench.kernels._threads import SHARED, in_threads
+    from subspace_bench.kernels._threads import in_threads
 
     flat = x.view(-1).numpy()
     levels = x.shape[-1].bit_length() - 1
     rows, piece = len(flat) >> levels, levels
-    threads = torch.get_num_threads() if len(flat) >= SHARED else 1
+    threads = torch.get_num_threads() if len(flat) >= _SHARED else 1
     pieces = rows
     while pieces % threads and pieces < 4 * threads and piece >= 9 + simd.RADIX:
         piece -= simd.RADIX
         pieces = rows << (levels - piece)
-    in_threads(simd.rows(), flat, piece, parts=pieces, numbers=len(flat))
+    if threads == 1:
+        simd.rows()(flat, levels, 0, rows)
+        return
+    in_threads(simd.rows(), flat, piece, parts=pieces)
     while piece < levels:
         parts = len(flat) // _CHUNK >> simd.RADIX
         in_threads(simd.columns(), flat, piece, simd.RADIX, _CHUNK, parts=parts)

@@ -57,17 +57,17 @@ class SRHT(Projector):
             self._transform(theta, last=True)
             self._flip(theta)
         self._transform(theta)
-        self._fold(theta, theta, back=False)
+        self._fold(theta, back=False)
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        rows = torch.empty_like(theta)
-        self._fold(theta, rows, back=True)
+        rows = theta.clone()
+        self._fold(rows, back=True)
         self._transform(rows)
         if self._size < self.native:
             self._flip(rows)
             self._transform(rows, last=True)
-        return rows[:, self.positions.long()]
+        return rows.index_select(1, self.positions)
 
     def _transform(self, rows: Tensor, last: bool = False) -> None:
         """The first m, or the last m coordinates of each row, unnormalised."""
@@ -90,27 +90,32 @@ class SRHT(Projector):
             for a, b in _chunks(self._size):
                 row[a:b].mul_(self._signs(_MIDDLE, a, b, row)).mul_(scale)
 
-    def _fold(self, rows: Tensor, out: Tensor, back: bool) -> None:
+    def _fold(self, rows: Tensor, back: bool) -> None:
         """D₁ X C, or its adjoint C X D₁: C scales the first m coordinates by 1/√m for H_first."""
         scale, size = self._size**-0.5, self._size
-        for x, to in zip(rows, out, strict=True):
+        for x in rows:
             if _vectors(x):
-                from subspace_bench.kernels.srht import fold
+                from subspace_bench.kernels.srht import fold_
 
-                fold(x, to, size, self._key, scale, back)
+                fold_(x, size, self._key, scale, back)
                 continue
             for a, b in _chunks(size):
-                low = x[a:b] * self._signs(0, a, b, x) if back else x[a:b] * scale
-                high = x[size + a : size + b]
-                if turned := len(high):
-                    signs = self._signs(1, a, a + turned, x)
-                    high = high * signs if back else high
-                    sum_, difference = low[:turned] + high, low[:turned] - high
-                    low[:turned] = sum_ * 0.5**0.5
-                    to[size + a : size + a + turned] = difference * 0.5**0.5
-                    if not back:
-                        to[size + a : size + a + turned].mul_(signs)
-                to[a:b] = low * (scale if back else self._signs(0, a, b, x))
+                low, high = x[a:b], x[size + a : size + b]
+                first, second = self._signs(0, a, b, x), self._signs(1, a, a + len(high), x)
+                if back:
+                    low.mul_(first)
+                    high.mul_(second)
+                else:
+                    low.mul_(scale)
+                turned = low[: len(high)]
+                difference = (turned - high).mul_(0.5**0.5)
+                turned.add_(high).mul_(0.5**0.5)
+                high.copy_(difference)
+                if back:
+                    low.mul_(scale)
+                else:
+                    low.mul_(first)
+                    high.mul_(second)
 
     def _signs(self, block: int, start: int, stop: int, like: Tensor) -> Tensor:
         number = torch.tensor([block], device=like.device)
