@@ -9,7 +9,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import F32, FLOATS, I32, I64, INTS, LANES, fingerprint, index, splat, unpack
+from .simd import F32, FLOATS, I32, I64, LANES, fingerprint, index, splat, unpack
 
 ROUNDS = 5
 TILE = 256  # indices made at a time
@@ -91,36 +91,57 @@ def signs32(typing, word, out, at):
 
 
 @njit(**_JIT)
-def gather(source, factors, target, keyed, bits, places):
+def gather(source, factors, target, keyed, bits, scratch):
     """target[i] = factors[i] · source[π(i)], i < 2^bits, 8 ≤ bits ≤ 31; π as `rounds` key it."""
+    long, short = scratch
     for i in range(0, 1 << bits, TILE):
-        permuted(keyed, bits, i, places)
-        move(source, factors, target, i, places, 0)
+        if bits <= 16:
+            permuted(keyed, bits, i, short)
+            move(source, factors, target, i, short, 0)
+        else:
+            permuted(keyed, bits, i, long)
+            move(source, factors, target, i, long, 0)
 
 
 @njit(**_JIT)
-def scatter(source, factors, target, keyed, bits, places):
+def scatter(source, factors, target, keyed, bits, scratch):
     """Its adjoint: target[π(i)] = factors[i] · source[i]."""
+    long, short = scratch
     for i in range(0, 1 << bits, TILE):
-        permuted(keyed, bits, i, places)
-        move(source, factors, target, i, places, 1)
+        if bits <= 16:
+            permuted(keyed, bits, i, short)
+            move(source, factors, target, i, short, 1)
+        else:
+            permuted(keyed, bits, i, long)
+            move(source, factors, target, i, long, 1)
+
+
+@njit(**_JIT)
+def scratch():
+    """Room for a tile of indices: 32 bits wide, and 16, in which twice as many fit a register."""
+    return np.empty(TILE, np.uint32), np.empty(TILE, np.uint16)
 
 
 @intrinsic(prefer_literal=True)
 def permuted(typing, keyed, bits, first, out):
-    """out[j] = π(first + j) (uint32), j < TILE: `permuted` of projectors/draws.py."""
+    """out[j] = π(first + j), j < TILE: `permuted` of projectors/draws.py, in the width of out.
+
+    Only the lowest bits of a word matter to those of a product, so 16 do where bits ≤ 16.
+    """
 
     def codegen(context, builder, signature, args):
         keyed, bits, first, out = unpack(context, builder, signature, args, 0)
+        width = 64 // out.bytes  # lanes
 
         def everywhere(number):
-            return splat(builder, builder.trunc(number, I32))
+            return splat(builder, builder.trunc(number, out.element), width)
 
-        words = [splat(builder, keyed.scalar(r)) for r in range(2 * ROUNDS)]
+        words = [builder.zext(keyed.scalar(r), I64) for r in range(2 * ROUNDS)]
+        words = [everywhere(word) for word in words]
         mask = everywhere(builder.sub(builder.shl(index(1), bits), index(1)))
         half = everywhere(builder.lshr(builder.add(bits, index(1)), index(1)))
-        lanes = ir.Constant(INTS, list(range(LANES)))
-        steps = cgutils.for_range_slice(builder, index(0), index(TILE), index(LANES), inc=True)
+        lanes = ir.Constant(ir.VectorType(out.element, width), list(range(width)))
+        steps = cgutils.for_range_slice(builder, index(0), index(TILE), index(width), inc=True)
         with steps as (i, _):
             x = builder.add(everywhere(builder.add(first, i)), lanes)
             for r in range(ROUNDS):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import draws_simd, hadamard_simd
 from ._threads import in_threads
-from .draws_simd import TILE, gather, normals, rounds, scatter, signs128
+from .draws_simd import gather, normals, rounds, scatter, scratch, signs128
 from .hadamard_simd import transform
 from .simd import LANES, aligned, fingerprint
 
@@ -111,7 +111,7 @@ def _project():
         one, two, signs = aligned(size), aligned(size), aligned(_SIGNS)
         made = 0 if stored else size
         own_g, own_s = aligned(made), aligned(made)
-        keyed, places = np.empty(12, np.uint32), np.empty(TILE, np.uint32)
+        keyed, places = np.empty(12, np.uint32), scratch()
         for block in range(first, last):
             begin, end = starts[block], starts[block + 1]
             rounds(key, block, keyed)
@@ -147,7 +147,7 @@ def _adjoint():
         one, two, signs = aligned(size), aligned(size), aligned(_SIGNS)
         made = 0 if stored else size
         own_g, own_s = aligned(made), aligned(made)
-        keyed, places = np.empty(12, np.uint32), np.empty(TILE, np.uint32)
+        keyed, places = np.empty(12, np.uint32), scratch()
         for part in range(first, last):
             for block in range(part * blocks // parts, (part + 1) * blocks // parts):
                 begin, end = starts[block], starts[block + 1]
