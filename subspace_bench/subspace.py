@@ -100,7 +100,8 @@ class Subspace(nn.Module):
         found = trainable(module)
         native = sum(p.numel() for p in found)
         if isinstance(projector, str):
-            projector = projectors.make(projector, native, dim, seed)
+            layers = [p.numel() for p in found]
+            projector = projectors.make(projector, native, dim, seed, layers=layers)
         elif (projector.native, projector.dim) != (native, dim):
             raise UserError(
                 f"the projector given maps R^{projector.dim} to R^{projector.native}, "

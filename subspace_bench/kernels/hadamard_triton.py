@@ -29,9 +29,7 @@ def transform_(x: torch.Tensor) -> None:
 
 
 @triton.jit
-def _pass(
-    x, size, DONE: tl.constexpr, RUN: tl.constexpr, LEVELS: tl.constexpr, TILE: tl.constexpr
-):
+def _pass(x, size, DONE: tl.constexpr, RUN: tl.constexpr, LEVELS: tl.constexpr, TILE: tl.constexpr):
     """Levels DONE … DONE + LEVELS − 1; a tile is runs of 2^RUN numbers that lie 2^DONE apart."""
     tile = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, 1 << TILE)

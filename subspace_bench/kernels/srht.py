@@ -1,4 +1,4 @@
-"""The passes of projectors/srht.py between its transforms, on the CPU in float32, signs made anew."""
+"""The passes of projectors/srht.py between its transforms, on the CPU, float32, signs made anew."""
 
 from functools import cache
 

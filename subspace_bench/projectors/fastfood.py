@@ -7,6 +7,7 @@ to n, the blocks stand one upon another, and the last is cut at D.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -40,17 +41,17 @@ class Fastfood(Projector):
         self._build([native])
 
     def _build(self, layers: list[int]) -> None:
-        self._levels = _levels(self.dim)
+        native, self._levels = self.native, _levels(self.dim)
         self._key = streams.key(self.seed, "projector")
         self._layers = layers
         self._starts = _starts(layers, 1 << self._levels)
-        self.register_buffer("g", None, persistent=False)  # made again from the seed
-        self.register_buffer("s", None, persistent=False)
         rows = (len(self._starts) - 1) << self._levels
-        if rows <= STORED:
+        self._stored = rows <= STORED
+        self.register_buffer("g", torch.empty(rows if self._stored else 0), persistent=False)
+        self.register_buffer("s", torch.empty(native if self._stored else 0), persistent=False)
+        if self._stored:
             from subspace_bench.kernels.fastfood import diagonals
 
-            self.g, self.s = torch.empty(rows), torch.empty(self.native)
             diagonals(self._key, self._starts, self._levels, self.g, self.s)
 
     @classmethod
@@ -72,7 +73,7 @@ class Fastfood(Projector):
         theta = omega.new_empty(len(omega), self.native)
         padded = omega.new_zeros(len(omega), 1, 1 << self._levels)
         padded[:, 0, : self.dim] = omega
-        for blocks, start, stop in self._chunks(omega):
+        for blocks, start, stop in self._chunks(len(omega)):
             g, s, signs, places = self._draws(blocks, start, stop, omega)
             mixed = hadamard_(padded * signs)
             mixed = hadamard_(mixed.gather(2, places.expand_as(mixed)).mul_(g))
@@ -85,7 +86,7 @@ class Fastfood(Projector):
 
             return adjoint(theta, self.dim, *self._blocks())
         omega = theta.new_zeros(len(theta), self.dim)
-        for blocks, start, stop in self._chunks(theta):
+        for blocks, start, stop in self._chunks(len(theta)):
             g, s, signs, places = self._draws(blocks, start, stop, theta)
             mixed = theta.new_zeros(len(theta), len(blocks), 1 << self._levels)
             mixed.flatten(1)[:, : stop - start] = theta[:, start:stop] * s
@@ -96,38 +97,35 @@ class Fastfood(Projector):
 
     def _vectors(self, rows: Tensor) -> bool:
         """Whether the kernel takes these rows."""
-        plain = self.g is None or self.g.dtype == torch.float32
-        return rows.device.type == "cpu" and rows.dtype == torch.float32 and plain
+        return rows.device.type == "cpu" and rows.dtype == self.g.dtype == torch.float32
 
     def _blocks(self) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor]:
-        nothing = torch.empty(0)
-        kept = (nothing, nothing) if self.g is None else (self.g, self.s)
-        return self._key, self._starts, self._levels, *kept
+        return self._key, self._starts, self._levels, self.g, self.s
 
-    def _chunks(self, rows: Tensor) -> Iterator[tuple[Tensor, int, int]]:
+    def _chunks(self, rows: int) -> Iterator[tuple[range, int, int]]:
         """Numbers of some blocks of one layer, and the piece of θ that is theirs."""
         size = 1 << self._levels
-        step = max(1, _CHUNK // (size * max(1, len(rows))))
+        step = max(1, _CHUNK // (size * max(1, rows)))
         block, begin = 0, 0
         for layer in self._layers:
             count = -(-layer // size)
             for i in range(0, count, step):
-                numbers = torch.arange(i, min(i + step, count), device=rows.device) + block
-                yield numbers, begin + i * size, begin + min((i + step) * size, layer)
+                j = min(i + step, count)
+                yield range(block + i, block + j), begin + i * size, begin + min(j * size, layer)
             block, begin = block + count, begin + layer
 
     def _draws(
-        self, blocks: Tensor, start: int, stop: int, like: Tensor
+        self, numbers: range, start: int, stop: int, like: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """G (blocks, n), S (stop − start,), B (blocks, n) and Π (blocks, n)."""
         size = 1 << self._levels
-        if self.g is None:
+        blocks = torch.arange(numbers.start, numbers.stop, device=like.device)
+        if self._stored:
+            g = self.g[numbers.start * size : numbers.stop * size].view(-1, size)
+            s = self.s[start:stop]
+        else:
             g, s = diagonals(self._key, blocks, size, self.native)
             s = s.flatten()[: stop - start]
-        else:
-            first = int(blocks[0])
-            g = self.g[first * size : (first + len(blocks)) * size].view(-1, size)
-            s = self.s[start:stop]
         signs = draws.signs(self._key, blocks, 0, size)
         index = torch.arange(size, device=like.device).expand(len(blocks), size)
         places = draws.permuted(index, draws.rounds(self._key, blocks), self._levels)
@@ -150,9 +148,7 @@ class FastfoodLayers(Fastfood):
 
     accepts: ClassVar[frozenset[str]] = frozenset({"layers"})
 
-    def __init__(
-        self, native: int, dim: int, seed: int, layers: list[int] | None = None
-    ) -> None:
+    def __init__(self, native: int, dim: int, seed: int, layers: list[int] | None = None) -> None:
         Projector.__init__(self, native, dim, seed)
         layers = [native] if layers is None else list(layers)
         if sum(layers) != native or min(layers) < 0:
@@ -189,5 +185,5 @@ def _levels(dim: int) -> int:
 def _starts(layers: list[int], size: int) -> np.ndarray:
     """Where each block's piece of θ begins, and D."""
     ends = np.cumsum([0, *layers])
-    pieces = [np.arange(a, b, size) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    pieces = [np.arange(a, b, size) for a, b in itertools.pairwise(ends)]
     return np.concatenate([*pieces, ends[-1:]]).astype(np.int64)

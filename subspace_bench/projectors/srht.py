@@ -72,50 +72,47 @@ class SRHT(Projector):
     def _transform(self, rows: Tensor, last: bool = False) -> None:
         """The first m, or the last m coordinates of each row, unnormalised."""
         start = self.native - self._size if last else 0
-        if self._size == self.native:
-            hadamard_(rows)
-            return
-        for row in rows:
-            hadamard_(row[start : start + self._size])
+        piece = rows[:, start : start + self._size]
+        if piece.is_contiguous():  # a single row, or D = m
+            hadamard_(piece)
+        else:
+            piece.copy_(hadamard_(piece.contiguous()))
 
     def _flip(self, rows: Tensor) -> None:
         """D₂, and the scale of H_last."""
-        scale = self._size**-0.5
-        for row in rows[:, self.native - self._size :]:
-            if _vectors(row):
-                from subspace_bench.kernels.srht import flip_
+        scale, rows = self._size**-0.5, rows[:, self.native - self._size :]
+        if _vectors(rows):
+            from subspace_bench.kernels.srht import flip_
 
+            for row in rows:
                 flip_(row, self._key, _MIDDLE, scale)
-                continue
-            for a, b in _chunks(self._size):
-                row[a:b].mul_(self._signs(_MIDDLE, a, b, row)).mul_(scale)
+            return
+        for a, b in _chunks(self._size):
+            rows[:, a:b].mul_(self._signs(_MIDDLE, a, b, rows)).mul_(scale)
 
     def _fold(self, rows: Tensor, back: bool) -> None:
         """D₁ X C, or its adjoint C X D₁: C scales the first m coordinates by 1/√m for H_first."""
         scale, size = self._size**-0.5, self._size
-        for x in rows:
-            if _vectors(x):
-                from subspace_bench.kernels.srht import fold_
+        if _vectors(rows):
+            from subspace_bench.kernels.srht import fold_
 
-                fold_(x, size, self._key, scale, back)
-                continue
-            for a, b in _chunks(size):
-                low, high = x[a:b], x[size + a : size + b]
-                first, second = self._signs(0, a, b, x), self._signs(1, a, a + len(high), x)
-                if back:
-                    low.mul_(first)
-                    high.mul_(second)
-                else:
-                    low.mul_(scale)
-                turned = low[: len(high)]
-                difference = (turned - high).mul_(0.5**0.5)
-                turned.add_(high).mul_(0.5**0.5)
-                high.copy_(difference)
-                if back:
-                    low.mul_(scale)
-                else:
-                    low.mul_(first)
-                    high.mul_(second)
+            for row in rows:
+                fold_(row, size, self._key, scale, back)
+            return
+        for a, b in _chunks(size):
+            low, high = rows[:, a:b], rows[:, size + a : size + b]
+            turned = low[:, : high.shape[1]]
+            first = self._signs(0, a, b, rows)
+            second = self._signs(1, a, a + high.shape[1], rows)
+            low.mul_(first if back else scale)
+            if back:
+                high.mul_(second)
+            difference = (turned - high).mul_(0.5**0.5)
+            turned.add_(high).mul_(0.5**0.5)
+            high.copy_(difference)
+            low.mul_(scale if back else first)
+            if not back:
+                high.mul_(second)
 
     def _signs(self, block: int, start: int, stop: int, like: Tensor) -> Tensor:
         number = torch.tensor([block], device=like.device)
@@ -140,8 +137,9 @@ def _integers(native: int) -> torch.dtype:
     return torch.int32 if native <= 1 << 31 else torch.int64
 
 
-def _vectors(row: Tensor) -> bool:
-    return row.device.type == "cpu" and row.dtype == torch.float32
+def _vectors(rows: Tensor) -> bool:
+    """Whether the kernels take these rows."""
+    return rows.device.type == "cpu" and rows.dtype == torch.float32
 
 
 def _chunks(size: int) -> Iterator[tuple[int, int]]:
