@@ -3,6 +3,8 @@
 Normals are evaluated in float64, as in projectors/philox.py, and rounded to float32.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -19,6 +21,12 @@ _HALF = np.uint64(32)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 MARK = fingerprint(__file__)
+
+
+@lru_cache(64)
+def key_array(key):
+    """A key of two 32-bit words, as these kernels take it."""
+    return np.array(key, np.uint64)
 
 
 @njit(**_JIT)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import draws_simd, hadamard_simd
 from ._threads import in_threads
-from .draws_simd import gather, normals, rounds, scatter, scratch, signs128
+from .draws_simd import gather, key_array, normals, rounds, scatter, scratch, signs128
 from .hadamard_simd import transform
 from .simd import LANES, aligned, fingerprint
 
@@ -25,7 +25,7 @@ _SIGNS = 128  # that one counter of the generator gives
 def diagonals(key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, s: Tensor) -> None:
     """Fills g (blocks · 2^levels) and s (D,), block b of s from starts[b] to starts[b + 1]."""
     in_threads(
-        _fill(), np.array(key, np.uint64), starts, levels, g.numpy(), s.numpy(),
+        _fill(), key_array(key), starts, levels, g.numpy(), s.numpy(),
         parts=len(starts) - 1,
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ def project(
     theta = omega.new_empty(rows, int(starts[-1]))
     flat = theta.view(-1).numpy()
     in_threads(
-        _project(), padded, rows, dim, np.array(key, np.uint64), starts, levels,
+        _project(), padded, rows, dim, key_array(key), starts, levels,
         g.numpy(), s.numpy(), flat, parts=len(starts) - 1, estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     return theta
@@ -56,7 +56,7 @@ def adjoint(
     sums = theta.new_zeros(parts, rows, width)
     flat = sums.view(-1).numpy()
     in_threads(
-        _adjoint(), theta.view(-1).numpy(), rows, dim, np.array(key, np.uint64), starts, levels,
+        _adjoint(), theta.view(-1).numpy(), rows, dim, key_array(key), starts, levels,
         g.numpy(), s.numpy(), flat, parts, parts=parts, estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     _sum_parts(flat, parts, rows * width)

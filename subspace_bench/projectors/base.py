@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from subspace_bench.errors import UserError
 
@@ -87,8 +88,7 @@ class Projector(nn.Module, ABC):
                 for on the CPU alone: on a GPU the look would make every call wait).
         """
         self._check(omega, self.dim, "ω")
-        result: Tensor = _Linear.apply(omega, self, False)
-        return result
+        return _act(omega, self, False)
 
     def transpose(self, theta: Tensor) -> Tensor:
         """Pᵀθ: (…, D) → (…, d), the exact adjoint: ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩; differentiable.
@@ -97,8 +97,7 @@ class Projector(nn.Module, ABC):
             UserError: as `forward`.
         """
         self._check(theta, self.native, "θ")
-        result: Tensor = _Linear.apply(theta, self, True)
-        return result
+        return _act(theta, self, True)
 
     def identity(self) -> dict[str, Any]:
         """What makes the same map again."""
@@ -126,6 +125,19 @@ class Projector(nn.Module, ABC):
                 f"{name} is on {vector.device} and the projector on {kept.device}: "
                 "bring both to one device with .to()"
             )
+
+
+def _act(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
+    """P or Pᵀ; as an operation of autograd only where one asks for it, which costs 60 µs."""
+    plain = not (
+        (vector.requires_grad and torch.is_grad_enabled())
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch.compiler.is_compiling()
+    )
+    act = _Linear.forward if plain else _Linear.apply
+    result: Tensor = act(vector, projector, adjoint)
+    return result
 
 
 class _Linear(torch.autograd.Function):
