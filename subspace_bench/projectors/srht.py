@@ -3,7 +3,9 @@
 Q = D₁ H where D = 2^k, H normalised, D₁ random signs (Ailon and Chazelle 2006; Tropp 2011). At
 other lengths Q = D₁ X H_first D₂ H_last: transforms of the first and of the last m = 2^k < D
 coordinates, and X, which turns coordinates i and m + i by 45° into each other.
-DCT_FIGURES
+A DCT is orthogonal at every length too, but slower, more so the larger D's prime factors, and takes
+three copies of θ: forward and transpose took 0.15 / 0.5 / 1.8 ms on one thread at D = 21,840 /
+199,210 / 2^20, two DCTs 0.23 / 21 / 14 in scipy.fft and 0.7 / 35 / 39 through torch.fft.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ _MIDDLE = 2  # block of the signs D₂; D₁ has 0 up to coordinate m, 1 from th
 class SRHT(Projector):
     """d orthonormal columns for any 1 ≤ d ≤ D, in O(D log D) operations and d integers of memory.
 
-    Every column has all D coordinates but where D is just above a power of two, and every
-    coordinate of θ about the same variance. Equivalent in SciPy, at D = 2^k: `signs *
-    (scipy.linalg.hadamard(D)[:, columns] @ omega) / sqrt(D)`.
+    Every coordinate of θ has the same variance over seeds, and in one P varies from it no more than
+    with Gaussian columns. Equivalent in SciPy, at D = 2^k: `signs * (scipy.linalg.hadamard(D)[:,
+    columns] @ omega) / sqrt(D)`.
     """
 
     positions: Tensor
