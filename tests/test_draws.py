@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -94,3 +98,47 @@ def test_permutations_are_as_random_ones() -> None:
     fixed = (found == torch.arange(size)).sum(1).double()
     assert abs(fixed.mean() - 1) < 5 / keys**0.5  # Poisson with mean 1
     assert abs(fixed.var() - 1) < 5 * (3 / keys) ** 0.5
+
+
+INTERPRETED = """
+import torch
+from subspace_bench import streams
+from subspace_bench.kernels import fastfood_triton
+from subspace_bench.projectors.fastfood import flip_, permute
+
+key = streams.key(3, "projector")
+for rows, size, blocks in ((2, 256, range(3)), (1, 4096, range(1, 3)), (2, 1 << 17, range(7, 8))):
+    x, g = torch.randn(rows, len(blocks), size), torch.randn(len(blocks), size)
+    for scatter in (False, True):
+        found = fastfood_triton.permute(x, g, key, blocks.start, scatter)
+        assert torch.equal(found, permute(x, g, key, blocks, scatter))
+    flipped = x.clone()
+    fastfood_triton.flip_(flipped, key, blocks.start)
+    assert torch.equal(flipped, flip_(x, key, blocks))
+"""
+
+COMPILED = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from subspace_bench.kernels.fastfood_triton import _flip, _permute
+
+plain = {"x": "*fp32", "k0": "i64", "k1": "i64", "first": "i32", "blocks": "i32"}
+more = {"factors": "*fp32", "out": "*fp32"}
+for kernel, kinds, values in (
+    (_flip, plain, {"TILES": 4, "TILE": 1024}),
+    (_permute, plain | more, {"BITS": 14, "TILE": 1024, "SCATTER": False}),
+    (_permute, plain | more, {"BITS": 14, "TILE": 1024, "SCATTER": True}),
+):
+    kinds = kinds | dict.fromkeys(values, "constexpr")
+    kinds = {name: kinds[name] for name in kernel.arg_names}
+    source = ASTSource(fn=kernel, signature=kinds, constexprs=values)
+    assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
+"""
+
+
+@pytest.mark.parametrize("program, interpret", [(INTERPRETED, "1"), (COMPILED, "0")])
+def test_the_triton_kernels_have_the_same_bits_and_compile(program, interpret, tmp_path) -> None:
+    pytest.importorskip("triton")
+    settings = {"TRITON_INTERPRET": interpret, "TRITON_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, **settings})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
@@ -74,9 +75,10 @@ class Fastfood(Projector):
         padded = omega.new_zeros(len(omega), 1, 1 << self._levels)
         padded[:, 0, : self.dim] = omega
         for blocks, start, stop in self._chunks(len(omega)):
-            g, s, signs, places = self._draws(blocks, start, stop, omega)
-            mixed = hadamard_(padded * signs)
-            mixed = hadamard_(mixed.gather(2, places.expand_as(mixed)).mul_(g))
+            g, s = self._diagonals(blocks, start, stop, omega)
+            mixed = padded.repeat(1, len(blocks), 1)
+            mixed = hadamard_(flip_(mixed, self._key, blocks))
+            mixed = hadamard_(permute(mixed, g, self._key, blocks, scatter=False))
             theta[:, start:stop] = mixed.flatten(1)[:, : stop - start].mul_(s)
         return theta
 
@@ -87,12 +89,11 @@ class Fastfood(Projector):
             return adjoint(theta, self.dim, *self._blocks())
         omega = theta.new_zeros(len(theta), self.dim)
         for blocks, start, stop in self._chunks(len(theta)):
-            g, s, signs, places = self._draws(blocks, start, stop, theta)
+            g, s = self._diagonals(blocks, start, stop, theta)
             mixed = theta.new_zeros(len(theta), len(blocks), 1 << self._levels)
             mixed.flatten(1)[:, : stop - start] = theta[:, start:stop] * s
-            hadamard_(mixed).mul_(g)
-            spread = torch.empty_like(mixed).scatter_(2, places.expand_as(mixed), mixed)
-            omega += hadamard_(spread).mul_(signs).sum(1)[:, : self.dim]
+            mixed = permute(hadamard_(mixed), g, self._key, blocks, scatter=True)
+            omega += flip_(hadamard_(mixed), self._key, blocks).sum(1)[:, : self.dim]
         return omega
 
     def _vectors(self, rows: Tensor) -> bool:
@@ -114,22 +115,18 @@ class Fastfood(Projector):
                 yield range(block + i, block + j), begin + i * size, begin + min(j * size, layer)
             block, begin = block + count, begin + layer
 
-    def _draws(
-        self, numbers: range, start: int, stop: int, like: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """G (blocks, n), S (stop − start,), B (blocks, n) and Π (blocks, n)."""
+    def _diagonals(
+        self, blocks: range, start: int, stop: int, like: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """G (blocks, n) and S (stop − start,)."""
         size = 1 << self._levels
-        blocks = torch.arange(numbers.start, numbers.stop, device=like.device)
         if self._stored:
-            g = self.g[numbers.start * size : numbers.stop * size].view(-1, size)
+            g = self.g[blocks.start * size : blocks.stop * size].view(-1, size)
             s = self.s[start:stop]
         else:
-            g, s = diagonals(self._key, blocks, size, self.native)
+            g, s = diagonals(self._key, _numbers(blocks, like), size, self.native)
             s = s.flatten()[: stop - start]
-        signs = draws.signs(self._key, blocks, 0, size)
-        index = torch.arange(size, device=like.device).expand(len(blocks), size)
-        places = draws.permuted(index, draws.rounds(self._key, blocks), self._levels)
-        return g.to(like.dtype), s.to(like.dtype), signs.to(like.dtype), places
+        return g.to(like.dtype), s.to(like.dtype)
 
 
 class FastfoodLayers(Fastfood):
@@ -163,6 +160,30 @@ class FastfoodLayers(Fastfood):
         return {**super().identity(), "layers": self._layers}
 
 
+def flip_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
+    """B of each block times x (rows, blocks, n), in place."""
+    if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
+        from subspace_bench.kernels import fastfood_triton
+
+        fastfood_triton.flip_(x, key, blocks.start)
+        return x
+    return x.mul_(draws.signs(key, _numbers(blocks, x), 0, x.shape[-1]).to(x.dtype))
+
+
+def permute(x: Tensor, g: Tensor, key: tuple[int, int], blocks: range, scatter: bool) -> Tensor:
+    """G Π x for each block of x (rows, blocks, n), or with `scatter` its adjoint Πᵀ G x."""
+    if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
+        from subspace_bench.kernels import fastfood_triton
+
+        return fastfood_triton.permute(x, g, key, blocks.start, scatter)
+    numbers, size = _numbers(blocks, x), x.shape[-1]
+    index = torch.arange(size, device=x.device).expand(len(blocks), size)
+    places = draws.permuted(index, draws.rounds(key, numbers), size.bit_length() - 1).expand_as(x)
+    if scatter:
+        return torch.empty_like(x).scatter_(2, places, x * g)
+    return x.gather(2, places).mul_(g)
+
+
 def diagonals(
     key: tuple[int, int], blocks: Tensor, size: int, native: int
 ) -> tuple[Tensor, Tensor]:
@@ -176,6 +197,10 @@ def diagonals(
     y = 1 - variance + variance**0.5 * z.double()
     norm = g.double().square().sum(1, keepdim=True)
     return g, (y * y.sqrt() / (norm * native).sqrt()).float()
+
+
+def _numbers(blocks: range, like: Tensor) -> Tensor:
+    return torch.arange(blocks.start, blocks.stop, device=like.device)
 
 
 def _levels(dim: int) -> int:
