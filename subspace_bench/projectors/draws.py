@@ -54,3 +54,16 @@ def permuted(index: Tensor, keyed: Rounds, bits: int) -> Tensor:
         index = index ^ (index >> half)
         index = (index * multipliers[:, r] + addends[:, r]) & mask
     return index ^ (index >> half)
+
+
+def permuted_below(index: Tensor, keyed: Rounds, below: int) -> Tensor:
+    """Where a permutation of 0 … below − 1 takes `index`, int64 (1, …).
+
+    A permutation of 0 … 2^k − 1, 2^k ≥ below, is followed from each number until it is below
+    (cycle walking, Black and Rogaway 2002).
+    """
+    bits = max(1, (below - 1).bit_length())
+    found = permuted(index, keyed, bits)
+    while len(beyond := (found >= below).nonzero(as_tuple=True)[1]):
+        found[0, beyond] = permuted(found[:, beyond], keyed, bits)[0]
+    return found

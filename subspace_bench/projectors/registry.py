@@ -24,6 +24,7 @@ OURS = {
     "orthonormal": "orthonormal:Orthonormal",
     "fastfood": "fastfood:Fastfood",
     "fastfood-layers": "fastfood:FastfoodLayers",
+    "hashed": "hashed:Hashed",
     "srht": "srht:SRHT",
 }
 

@@ -122,17 +122,9 @@ class SRHT(Projector):
 
 
 def distinct(key: tuple[int, int], native: int, dim: int) -> Tensor:
-    """`dim` distinct numbers below `native`, int64: the first of a permutation of all of them.
-
-    A keyed permutation of 0 … 2^k − 1, 2^k ≥ D, is followed from each number until it is below D
-    (cycle walking, Black and Rogaway 2002).
-    """
-    bits = (native - 1).bit_length()
+    """`dim` distinct numbers below `native`, int64: the first of a permutation of all of them."""
     keyed = draws.rounds(key, torch.zeros(1, dtype=torch.int64))
-    found = draws.permuted(torch.arange(dim)[None], keyed, bits)[0]
-    while len(beyond := (found >= native).nonzero()[:, 0]):
-        found[beyond] = draws.permuted(found[beyond][None], keyed, bits)[0]
-    return found
+    return draws.permuted_below(torch.arange(dim)[None], keyed, native)[0]
 
 
 def _integers(native: int) -> torch.dtype:

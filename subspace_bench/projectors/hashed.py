@@ -1,0 +1,104 @@
+"""Hashed: every parameter follows one number of ω, with a random sign.
+
+θ_i = ± ω_{c(i)} / √n_{c(i)}, n_c rows to column c: feature hashing (Weinberger et al. 2009; as
+HashedNets, Chen et al. 2015, share weights), balanced, so that n_c is ⌊D/d⌋ or ⌈D/d⌉. Columns have
+disjoint supports and are orthonormal.
+
+c(i) = g(i) mod d, where g permutes the rows within blocks of 2^k ≥ 2d: nothing is stored but the
+permutation of a last block that is not full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from subspace_bench import streams
+from subspace_bench.projectors import draws
+from subspace_bench.projectors.base import Footprint, Projector, Promise
+
+_LEAST = 12  # log2 of the least block
+_PARTS = 16  # partial sums of an adjoint; fixed, so that results do not depend on the threads
+_CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
+
+
+class Hashed(Projector):
+    """One entry a row, none empty: D operations, and memory for one block of rows at most.
+
+    Equivalent in SciPy: `csr_array((signs / sqrt(count[c]), c, arange(D + 1))) @ omega`.
+    """
+
+    rest: Tensor
+
+    def __init__(self, native: int, dim: int, seed: int) -> None:
+        super().__init__(native, dim, seed)
+        self._key = streams.key(seed, "projector")
+        self._bits = _bits(dim)
+        self._full = native >> self._bits  # blocks
+        size = native - (self._full << self._bits)
+        keyed = draws.rounds(self._key, torch.tensor([self._full]))
+        found = draws.permuted_below(torch.arange(size)[None], keyed, size)[0]
+        self.register_buffer("rest", found.to(torch.int32), persistent=False)
+
+    @classmethod
+    def footprint(cls, native: int, dim: int) -> Footprint:
+        size = 1 << _bits(dim)
+        # The adjoint has a table for each part of its sum; the last block is permuted in int64.
+        table = 4 * (size + dim) * min(_PARTS, native // size + 1)
+        return Footprint(held=4 * (native % size), working=max(table, 4 * 8 * (native % size)))
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "orthonormal"
+
+    def _project(self, omega: Tensor) -> Tensor:
+        omega = omega * self._scale(omega)
+        if omega.device.type == "cpu" and omega.dtype == torch.float32:
+            from subspace_bench.kernels.hashed import project
+
+            return project(omega, self.native, self._key, self._bits, self.rest)
+        theta = omega.new_empty(len(omega), self.native)
+        for start, stop, columns, signs in self._rows(omega):
+            torch.mul(omega[:, columns], signs, out=theta[:, start:stop])
+        return theta
+
+    def _adjoint(self, theta: Tensor) -> Tensor:
+        if theta.device.type == "cpu" and theta.dtype == torch.float32:
+            from subspace_bench.kernels.hashed import adjoint
+
+            omega = adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
+        else:
+            omega = theta.new_zeros(len(theta), self.dim)
+            for start, stop, columns, signs in self._rows(theta):
+                omega.index_add_(1, columns, theta[:, start:stop] * signs)
+        return omega * self._scale(omega)
+
+    def _scale(self, like: Tensor) -> Tensor:
+        """1/√n_c of each column."""
+        column = torch.arange(self.dim, device=like.device)
+        rows = self.native // self.dim + (column < self.native % self.dim).to(like.dtype)
+        return rows.rsqrt()
+
+    def _rows(self, like: Tensor) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+        """Rows start … stop − 1, a few blocks at a time, with their columns and signs."""
+        size = 1 << self._bits
+        step = max(1, _CHUNK // size)
+        index = torch.arange(size, device=like.device)
+        for block in range(0, self._full, step):
+            blocks = torch.arange(block, min(block + step, self._full), device=like.device)
+            keyed = draws.rounds(self._key, blocks)
+            places = draws.permuted(index.expand(len(blocks), size), keyed, self._bits)
+            columns = (places + size * blocks[:, None]) % self.dim
+            signs = draws.signs(self._key, blocks, 0, size).to(like.dtype)
+            yield block * size, int(blocks[-1] + 1) * size, columns.flatten(), signs.flatten()
+        if len(self.rest):
+            start = self._full * size
+            number = torch.tensor([self._full], device=like.device)
+            signs = draws.signs(self._key, number, 0, len(self.rest))[0].to(like.dtype)
+            yield start, self.native, (self.rest.long() + start) % self.dim, signs
+
+
+def _bits(dim: int) -> int:
+    return max(_LEAST, (2 * dim - 1).bit_length())
