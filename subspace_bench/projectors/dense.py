@@ -6,10 +6,12 @@ once, and a block of columns can serve both while it is in cache.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from subspace_bench.errors import UserError
+from subspace_bench.kernels import dense as kernels
 from subspace_bench.projectors.base import Footprint, Projector
 
 CONVERTED = 1 << 22  # entries of P that are brought to another dtype at a time
@@ -18,6 +20,7 @@ CONVERTED = 1 << 22  # entries of P that are brought to another dtype at a time
 class Dense(Projector):
     """A projector that stores P: the buffer `columns` is (d, D), row j is P's column j.
 
+    In float32, or as the bits of bfloat16 in int16, which `module.to(dtype)` leaves alone.
     Equivalent in NumPy: `columns.T @ omega`.
     """
 
@@ -32,18 +35,27 @@ class Dense(Projector):
         return Footprint(held=4 * native * dim)
 
     def _project(self, omega: Tensor) -> Tensor:
+        if self._one_vector(omega):
+            return kernels.project(_entries(self.columns), omega)
         if omega.dtype == self.columns.dtype:
             return omega @ self.columns
         theta = omega.new_zeros(len(omega), self.native)
         for rows in self._blocks():
-            theta.addmm_(omega[:, rows], self.columns[rows].to(omega.dtype))
+            theta.addmm_(omega[:, rows], _widened(self.columns[rows], omega.dtype))
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
+        if self._one_vector(theta):
+            return kernels.adjoint(_entries(self.columns), theta)
         if theta.dtype == self.columns.dtype:
             return theta @ self.columns.T
-        parts = [theta @ self.columns[rows].to(theta.dtype).T for rows in self._blocks()]
-        return torch.cat(parts, dim=1)
+        blocks = (_widened(self.columns[rows], theta.dtype) for rows in self._blocks())
+        return torch.cat([theta @ block.T for block in blocks], dim=1)
+
+    def _one_vector(self, rows: Tensor) -> bool:
+        """Whether the kernels take these rows: torch reads P on one thread for a single one."""
+        kinds = rows.dtype == torch.float32 and self.columns.dtype in (torch.float32, torch.int16)
+        return len(rows) == 1 and rows.device.type == "cpu" and kinds
 
     def _blocks(self) -> list[slice]:
         """Columns, a few at a time."""
@@ -51,12 +63,25 @@ class Dense(Projector):
         return [slice(j, min(j + step, self.dim)) for j in range(0, self.dim, step)]
 
 
-def empty_columns(native: int, dim: int) -> Tensor:
-    """A float32 tensor (d, D) to fill; a UserError where the machine has no room for it."""
+def _widened(columns: Tensor, dtype: torch.dtype) -> Tensor:
+    """Columns in another dtype."""
+    bits = columns.dtype == torch.int16
+    return (columns.view(torch.bfloat16) if bits else columns).to(dtype)
+
+
+def _entries(columns: Tensor) -> np.ndarray:
+    """Columns as the kernels take them."""
+    array: np.ndarray = columns.numpy()
+    return array.view(np.uint16) if columns.dtype == torch.int16 else array
+
+
+def empty_columns(native: int, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor (d, D) to fill; a UserError where the machine has no room for it."""
     try:
-        return torch.empty(dim, native)
+        return torch.empty(dim, native, dtype=dtype)
     except RuntimeError as failure:
         raise UserError(
-            f"a dense projector of {native:,} × {dim:,} needs {native * dim * 4 / 1e9:.1f} GB of "
-            "memory, which this machine does not give: choose a smaller d"
+            f"a dense projector of {native:,} × {dim:,} needs "
+            f"{native * dim * dtype.itemsize / 1e9:.1f} GB of memory, which this machine does not "
+            "give: choose a smaller d"
         ) from failure

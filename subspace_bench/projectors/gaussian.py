@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_bench.projectors.base import Promise
+from subspace_bench.projectors.base import Footprint, Promise
 from subspace_bench.projectors.dense import Dense, empty_columns
 from subspace_bench.streams import generator
 
@@ -17,10 +17,15 @@ from subspace_bench.streams import generator
 def normal_columns(native: int, dim: int, seed: int) -> Tensor:
     """N(0, 1) of shape (d, D); column j depends on (D, seed, j) alone, so small P are prefixes."""
     columns = empty_columns(native, dim)
-    rows: np.ndarray = columns.numpy()
     for j in range(dim):
-        generator(seed, "projector", j).standard_normal(dtype=np.float32, out=rows[j])
+        fill_column(columns[j], seed, j)
     return columns
+
+
+def fill_column(column: Tensor, seed: int, j: int) -> Tensor:
+    """N(0, 1) into column j (D,) of P, float32; returns it."""
+    generator(seed, "projector", j).standard_normal(dtype=np.float32, out=column.numpy())
+    return column
 
 
 class Gaussian(Dense):
@@ -32,6 +37,28 @@ class Gaussian(Dense):
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed, torch.empty(0))
         self.columns = normal_columns(native, dim, seed).mul_(native**-0.5)
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "expected"
+
+
+class GaussianBf16(Dense):
+    """The entries of `gaussian` rounded to bfloat16: half the memory, and half the time to read it.
+
+    Sums are in float32. Equivalent in NumPy, but for rounding: `gaussian`'s.
+    """
+
+    def __init__(self, native: int, dim: int, seed: int) -> None:
+        super().__init__(native, dim, seed, torch.empty(0))
+        self.columns = empty_columns(native, dim, torch.int16)
+        for j in range(dim):
+            column = fill_column(torch.empty(native), seed, j).mul_(native**-0.5)
+            self.columns[j] = column.bfloat16().view(torch.int16)
+
+    @classmethod
+    def footprint(cls, native: int, dim: int) -> Footprint:
+        return Footprint(held=2 * native * dim, working=4 * native)
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:

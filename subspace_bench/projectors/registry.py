@@ -20,6 +20,7 @@ from subspace_bench.terminal import size
 GROUP = "subspace_bench.projectors"
 OURS = {
     "gaussian": "gaussian:Gaussian",
+    "gaussian-bf16": "gaussian:GaussianBf16",
     "gaussian-unit": "gaussian:GaussianUnit",
     "orthonormal": "orthonormal:Orthonormal",
     "fastfood": "fastfood:Fastfood",

@@ -1,0 +1,174 @@
+"""Products of one vector with a stored P on the CPU, at the speed at which P is read.
+
+P lies by columns, (d, D), in float32 or in bfloat16 (as uint16), which is widened by a shift.
+θ = Σ_j ω_j P_j goes by tiles of rows, γ_j = ⟨P_j, θ⟩ by blocks of columns, both on torch's threads.
+"""
+
+from functools import cache
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from torch import Tensor
+
+from ._threads import in_threads
+from .simd import FLOATS, INTS, LANES, ZERO, fingerprint, fma, index, ints, prefetch, splat, unpack
+
+_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
+_TILE = 2048  # rows of θ that stay in the first-level cache while columns are added to them
+_BLOCK = 8  # columns at once
+_AHEAD = 1024  # entries between those in use and those called for
+
+
+def project(columns: np.ndarray, omega: Tensor) -> Tensor:
+    """Pω for ω (1, d): (1, D). `columns` (d, D) is float32, or uint16 with bfloat16's bits."""
+    size = columns.shape[1]
+    theta = omega.new_zeros(1, size)
+    in_threads(
+        _project(), columns.reshape(-1), omega.view(-1).numpy(), theta.view(-1).numpy(),
+        parts=-(-size // _TILE), estimate=0.1 * columns.size,
+    )  # fmt: skip
+    return theta
+
+
+def adjoint(columns: np.ndarray, theta: Tensor) -> Tensor:
+    """Pᵀθ for θ (1, D): (1, d)."""
+    dim = len(columns)
+    omega = theta.new_empty(1, dim)
+    in_threads(
+        _adjoint(), columns.reshape(-1), theta.view(-1).numpy(), omega.view(-1).numpy(),
+        parts=-(-dim // _BLOCK), estimate=0.1 * columns.size,
+    )  # fmt: skip
+    return omega
+
+
+@cache
+def _project():
+    mark = fingerprint(__file__)
+
+    @njit(**_JIT)
+    def project(P, omega, theta, first, last):
+        mark  # noqa: B018 (see fingerprint)
+        size, dim = len(theta), len(omega)
+        for part in range(first, last):
+            begin, end = part * _TILE, min((part + 1) * _TILE, size)
+            whole = begin + (end - begin) // LANES * LANES
+            j = 0
+            while j + _BLOCK <= dim:
+                add_columns(P, j * size, size, omega, j, theta, begin, whole, _BLOCK)
+                j += _BLOCK
+            while j < dim:
+                add_columns(P, j * size, size, omega, j, theta, begin, whole, 1)
+                j += 1
+            if whole < end:
+                for j in range(dim):
+                    for i in range(whole, end):
+                        theta[i] += omega[j] * entry(P, j * size + i)
+
+    return project
+
+
+@cache
+def _adjoint():
+    mark = fingerprint(__file__)
+
+    @njit(**_JIT)
+    def adjoint(P, theta, omega, first, last):
+        mark  # noqa: B018
+        size, dim = len(theta), len(omega)
+        whole = size // LANES * LANES
+        sums = np.empty(_BLOCK * LANES, np.float32)
+        for part in range(first, last):
+            begin, end = part * _BLOCK, min((part + 1) * _BLOCK, dim)
+            sums[:] = 0
+            if end - begin == _BLOCK:
+                for i in range(0, whole, _TILE):
+                    stop = min(i + _TILE, whole)
+                    dot_columns(P, begin * size, size, theta, sums, 0, i, stop, _BLOCK)
+            else:
+                for j in range(begin, end):
+                    for i in range(0, whole, _TILE):
+                        stop = min(i + _TILE, whole)
+                        dot_columns(P, j * size, size, theta, sums, j - begin, i, stop, 1)
+            for j in range(begin, end):
+                total = np.float32(0)
+                for lane in range(LANES):
+                    total += sums[(j - begin) * LANES + lane]
+                for i in range(whole, size):
+                    total += theta[i] * entry(P, j * size + i)
+                omega[j] = total
+
+    return adjoint
+
+
+def _floats(builder, array, *offsets):
+    """16 entries as float32."""
+    entries = array.load(*offsets)
+    if array.bytes == 4:
+        return entries
+    wide = builder.shl(builder.zext(entries, INTS), ints(16))
+    return builder.bitcast(wide, FLOATS)
+
+
+@intrinsic(prefer_literal=True)
+def entry(typing, P, at):
+    """One entry as float32."""
+
+    def codegen(context, builder, signature, args):
+        P, at = unpack(context, builder, signature, args, 0)
+        value = P.scalar(at)
+        if P.bytes == 4:
+            return value
+        wide = builder.shl(builder.zext(value, ir.IntType(32)), ir.IntType(32)(16))
+        return builder.bitcast(wide, ir.FloatType())
+
+    return types.float32(P, at), codegen
+
+
+@intrinsic(prefer_literal=True)
+def add_columns(typing, P, at, stride, omega, j, theta, first, last, N):
+    """theta[i] += Σ_b omega[j + b] · P[at + b·stride + i], b < N, i = first … last − 1."""
+
+    def codegen(context, builder, signature, args):
+        P, at, stride, omega, j, theta, first, last, N = unpack(
+            context, builder, signature, args, 1
+        )
+        factors = [splat(builder, omega.scalar(j, b)) for b in range(N)]
+        starts = [builder.add(at, builder.mul(index(b), stride)) for b in range(N)]
+        with cgutils.for_range_slice(builder, first, last, index(LANES), inc=True) as (i, _):
+            total = theta.load(i)
+            for factor, start in zip(factors, starts, strict=True):
+                # The same rows of the next columns: a tile is too short for the machine to see.
+                prefetch(builder, P.at(start, i, builder.mul(index(N), stride)))
+                total = fma(builder, _floats(builder, P, start, i), factor, total)
+            theta.store(total, i)
+        return context.get_dummy_value()
+
+    return types.void(P, at, stride, omega, j, theta, first, last, N), codegen
+
+
+@intrinsic(prefer_literal=True)
+def dot_columns(typing, P, at, stride, theta, sums, slot, first, last, N):
+    """sums[16·(slot + b) + lane] += Σ_i P[at + b·stride + i] · theta[i], b < N."""
+
+    def codegen(context, builder, signature, args):
+        P, at, stride, theta, sums, slot, first, last, N = unpack(
+            context, builder, signature, args, 1
+        )
+        totals = [cgutils.alloca_once_value(builder, ZERO) for _ in range(N)]
+        starts = [builder.add(at, builder.mul(index(b), stride)) for b in range(N)]
+        with cgutils.for_range_slice(builder, first, last, index(LANES), inc=True) as (i, _):
+            slope = theta.load(i)
+            for total, start in zip(totals, starts, strict=True):
+                prefetch(builder, P.at(start, i, _AHEAD))
+                entries = _floats(builder, P, start, i)
+                builder.store(fma(builder, entries, slope, builder.load(total)), total)
+        base = builder.mul(slot, index(LANES))
+        for b, total in enumerate(totals):
+            old = sums.load(base, b * LANES)
+            sums.store(builder.fadd(old, builder.load(total)), base, b * LANES)
+        return context.get_dummy_value()
+
+    return types.void(P, at, stride, theta, sums, slot, first, last, N), codegen
