@@ -40,7 +40,7 @@ class Dense(Projector):
         if omega.dtype == self.columns.dtype:
             return omega @ self.columns
         theta = omega.new_zeros(len(omega), self.native)
-        for rows in self._blocks():
+        for rows in column_blocks(self.native, self.dim):
             theta.addmm_(omega[:, rows], _widened(self.columns[rows], omega.dtype))
         return theta
 
@@ -49,7 +49,10 @@ class Dense(Projector):
             return kernels.adjoint(_entries(self.columns), theta)
         if theta.dtype == self.columns.dtype:
             return theta @ self.columns.T
-        blocks = (_widened(self.columns[rows], theta.dtype) for rows in self._blocks())
+        blocks = (
+            _widened(self.columns[rows], theta.dtype)
+            for rows in column_blocks(self.native, self.dim)
+        )
         return torch.cat([theta @ block.T for block in blocks], dim=1)
 
     def _one_vector(self, rows: Tensor) -> bool:
@@ -57,10 +60,11 @@ class Dense(Projector):
         kinds = rows.dtype == torch.float32 and self.columns.dtype in (torch.float32, torch.int16)
         return len(rows) == 1 and rows.device.type == "cpu" and kinds
 
-    def _blocks(self) -> list[slice]:
-        """Columns, a few at a time."""
-        step = max(1, CONVERTED // self.native)
-        return [slice(j, min(j + step, self.dim)) for j in range(0, self.dim, step)]
+
+def column_blocks(native: int, dim: int) -> list[slice]:
+    """Columns, as many at a time as have CONVERTED entries."""
+    step = max(1, CONVERTED // native)
+    return [slice(j, min(j + step, dim)) for j in range(0, dim, step)]
 
 
 def _widened(columns: Tensor, dtype: torch.dtype) -> Tensor:

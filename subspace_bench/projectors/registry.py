@@ -26,6 +26,9 @@ OURS = {
     "fastfood": "fastfood:Fastfood",
     "fastfood-layers": "fastfood:FastfoodLayers",
     "hashed": "hashed:Hashed",
+    "kronecker": "kronecker:Kronecker",
+    "sparse": "sparse:Sparse",
+    "sparse-signs": "sparse:SparseSigns",
     "srht": "srht:SRHT",
 }
 

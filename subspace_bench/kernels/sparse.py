@@ -1,0 +1,207 @@
+"""Sparse products on the CPU, float32, on torch's threads: see projectors/sparse.py."""
+
+from functools import cache
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from torch import Tensor
+
+from ._threads import in_threads
+from .simd import F32, FLOATS, I32, LANES, ZERO, fingerprint, index, splat, unpack
+
+_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
+_ROWS = 1 << 13  # rows of a part
+_TILE = 2048  # rows of θ that stay in the first-level cache while columns are added to them
+_BLOCK = 8  # columns at once
+
+
+def gather(table: Tensor, starts: Tensor, entries: Tensor) -> Tensor:
+    """θ_i = Σ table[entries of row i], for each row of the table (n, 2d): (n, D)."""
+    theta = table.new_empty(len(table), len(starts) - 1)
+    in_threads(
+        _gather(), table.numpy(), starts.numpy(), entries.numpy(), theta.numpy(),
+        parts=-(-theta.shape[1] // _ROWS), estimate=4.0 * theta.numel(),
+    )  # fmt: skip
+    return theta
+
+
+def scatter(theta: Tensor, starts: Tensor, entries: Tensor, size: int, parts: int) -> Tensor:
+    """Its adjoint: table[e] = Σ θ_i over the rows i that have entry e: (n, size)."""
+    parts = min(parts, -(-theta.shape[1] // _ROWS))
+    tables = theta.new_zeros(parts, len(theta), size)
+    in_threads(
+        _scatter(), theta.numpy(), starts.numpy(), entries.numpy(), tables.numpy(),
+        parts=parts, estimate=4.0 * theta.numel(),
+    )  # fmt: skip
+    return tables.sum(0)
+
+
+def ternary_project(words: Tensor, omega: Tensor, native: int) -> Tensor:
+    """Σ_j ω_j T_j for T of −1, 0, 1 by columns, packed (d, ⌈D/16⌉): (n, D)."""
+    wide = omega.new_zeros(len(omega), words.shape[1] * LANES)
+    in_threads(
+        _ternary_project(), words.numpy().reshape(-1), omega.numpy(), wide.numpy(),
+        parts=-(-wide.shape[1] // _TILE), estimate=0.1 * words.numel() * len(omega) * LANES,
+    )  # fmt: skip
+    return wide[:, :native].contiguous()
+
+
+def ternary_adjoint(words: Tensor, theta: Tensor) -> Tensor:
+    """⟨T_j, θ⟩ of each column: (n, d)."""
+    dim, width = words.shape
+    wide = theta.new_zeros(len(theta), width * LANES)
+    wide[:, : theta.shape[1]] = theta
+    omega = theta.new_empty(len(theta), dim)
+    in_threads(
+        _ternary_adjoint(), words.numpy().reshape(-1), wide.numpy(), omega.numpy(),
+        parts=-(-dim // _BLOCK), estimate=0.1 * words.numel() * len(theta) * LANES,
+    )  # fmt: skip
+    return omega
+
+
+@cache
+def _gather():
+    @njit(**_JIT)
+    def gather(table, starts, entries, theta, first, last):
+        n, native = theta.shape
+        for row in range(n):
+            values = table[row]
+            for i in range(first * _ROWS, min(last * _ROWS, native)):
+                total = np.float32(0)
+                for k in range(starts[i], starts[i + 1]):
+                    total += values[entries[k]]
+                theta[row, i] = total
+
+    return gather
+
+
+@cache
+def _scatter():
+    @njit(**_JIT)
+    def scatter(theta, starts, entries, tables, first, last):
+        n, native = theta.shape
+        parts = len(tables)
+        for part in range(first, last):
+            for row in range(n):
+                sums = tables[part, row]
+                for i in range(part * native // parts, (part + 1) * native // parts):
+                    for k in range(starts[i], starts[i + 1]):
+                        sums[entries[k]] += theta[row, i]
+
+    return scatter
+
+
+@cache
+def _ternary_project():
+    mark = fingerprint(__file__)
+
+    @njit(**_JIT)
+    def project(words, omega, theta, first, last):
+        mark  # noqa: B018 (see fingerprint)
+        n, dim = omega.shape
+        native = theta.shape[1]
+        width = native // LANES
+        for part in range(first, last):
+            begin, end = part * _TILE, min((part + 1) * _TILE, native)
+            for row in range(n):
+                j = 0
+                while j + _BLOCK <= dim:
+                    add_ternary(words, j * width, width, omega[row], j, theta[row], begin, end, 8)
+                    j += _BLOCK
+                while j < dim:
+                    add_ternary(words, j * width, width, omega[row], j, theta[row], begin, end, 1)
+                    j += 1
+
+    return project
+
+
+@cache
+def _ternary_adjoint():
+    mark = fingerprint(__file__)
+
+    @njit(**_JIT)
+    def adjoint(words, theta, omega, first, last):
+        mark  # noqa: B018
+        n, native = theta.shape
+        dim, width = omega.shape[1], native // LANES
+        sums = np.empty(LANES * _BLOCK, np.float32)
+        for part in range(first, last):
+            begin, end = part * _BLOCK, min((part + 1) * _BLOCK, dim)
+            for row in range(n):
+                sums[:] = 0
+                if end - begin == _BLOCK:
+                    for i in range(0, native, _TILE):
+                        stop = min(i + _TILE, native)
+                        dot_ternary(words, begin * width, width, theta[row], sums, 0, i, stop, 8)
+                else:
+                    for j in range(begin, end):
+                        for i in range(0, native, _TILE):
+                            stop = min(i + _TILE, native)
+                            slot = j - begin
+                            dot_ternary(words, j * width, width, theta[row], sums, slot, i, stop, 1)
+                for j in range(begin, end):
+                    total = np.float32(0)
+                    for lane in range(LANES):
+                        total += sums[(j - begin) * LANES + lane]
+                    omega[row, j] = total
+
+    return adjoint
+
+
+def _signed(builder, word, value):
+    """The value where the word has an entry, negated where it says so, and zero elsewhere."""
+    kind = ir.VectorType(ir.IntType(1), LANES)
+    there = builder.bitcast(builder.trunc(word, ir.IntType(LANES)), kind)
+    negative = builder.trunc(builder.lshr(word, I32(LANES)), ir.IntType(LANES))
+    minus = builder.fsub(ir.Constant(FLOATS, [ir.Constant(F32, -0.0)] * LANES), value)
+    signed = builder.select(builder.bitcast(negative, kind), minus, value)
+    return builder.select(there, signed, ZERO)
+
+
+@intrinsic(prefer_literal=True)
+def add_ternary(typing, words, at, width, omega, j, theta, first, last, N):
+    """theta[i] += Σ_b omega[j + b] · T[j + b, i], b < N, i = first … last − 1, 16 at a time."""
+
+    def codegen(context, builder, signature, args):
+        words, at, width, omega, j, theta, first, last, N = unpack(
+            context, builder, signature, args, 1
+        )
+        factors = [splat(builder, omega.scalar(j, b)) for b in range(N)]
+        starts = [builder.add(at, builder.mul(index(b), width)) for b in range(N)]
+        with cgutils.for_range_slice(builder, first, last, index(LANES), inc=True) as (i, _):
+            total, place = theta.load(i), builder.udiv(i, index(LANES))
+            for factor, start in zip(factors, starts, strict=True):
+                total = builder.fadd(total, _signed(builder, words.scalar(start, place), factor))
+            theta.store(total, i)
+        return context.get_dummy_value()
+
+    return types.void(words, at, width, omega, j, theta, first, last, N), codegen
+
+
+@intrinsic(prefer_literal=True)
+def dot_ternary(typing, words, at, width, theta, sums, slot, first, last, N):
+    """sums[16·(slot + b) + lane] += Σ_i T[j + b, i] · theta[i], b < N."""
+
+    def codegen(context, builder, signature, args):
+        words, at, width, theta, sums, slot, first, last, N = unpack(
+            context, builder, signature, args, 1
+        )
+        totals = [cgutils.alloca_once_value(builder, ZERO) for _ in range(N)]
+        for total in totals:
+            builder.store(ZERO, total)
+        starts = [builder.add(at, builder.mul(index(b), width)) for b in range(N)]
+        with cgutils.for_range_slice(builder, first, last, index(LANES), inc=True) as (i, _):
+            value, place = theta.load(i), builder.udiv(i, index(LANES))
+            for total, start in zip(totals, starts, strict=True):
+                signed = _signed(builder, words.scalar(start, place), value)
+                builder.store(builder.fadd(builder.load(total), signed), total)
+        base = builder.mul(slot, index(LANES))
+        for b, total in enumerate(totals):
+            old = sums.load(base, b * LANES)
+            sums.store(builder.fadd(old, builder.load(total)), base, b * LANES)
+        return context.get_dummy_value()
+
+    return types.void(words, at, width, theta, sums, slot, first, last, N), codegen

@@ -1,0 +1,64 @@
+"""Kronecker: two small Gaussian matrices in place of a large one.
+
+P is the first D rows and d columns of A ⊗ B, A (D₁, d₁) and B (D₂, d₂) with independent normal
+entries, D₁·D₂ ≥ D and d₁·d₂ ≥ d near their square roots: Pω = vec(A Ω Bᵀ), a GEMM a factor
+(Lotfi et al. 2022, arXiv 2211.13609, round to squares and fill up; here the product is cut).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from subspace_bench.projectors.base import Footprint, Projector, Promise
+from subspace_bench.streams import generator
+
+
+class Kronecker(Projector):
+    """P of D·√d operations that stores about √(D·d) numbers; columns unit in expectation.
+
+    Columns that share a factor's column resemble each other more than a Gaussian P's do.
+    Equivalent in NumPy: `np.kron(A, B)[:D, :d] @ omega`.
+    """
+
+    a: Tensor
+    b: Tensor
+
+    def __init__(self, native: int, dim: int, seed: int) -> None:
+        super().__init__(native, dim, seed)
+        (d1, d2), (n1, n2) = _factors(dim), _factors(native)
+        scale = native**-0.25
+        for index, (name, shape) in enumerate({"a": (n1, d1), "b": (n2, d2)}.items()):
+            entries = generator(seed, "projector", index).standard_normal(shape, dtype=np.float32)
+            self.register_buffer(name, torch.from_numpy(entries).mul_(scale), persistent=False)
+
+    @classmethod
+    def footprint(cls, native: int, dim: int) -> Footprint:
+        (d1, d2), (n1, n2) = _factors(dim), _factors(native)
+        return Footprint(held=4 * (n1 * d1 + n2 * d2), working=4 * (n1 * n2 + n1 * d2 + d1 * d2))
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "expected"
+
+    def _project(self, omega: Tensor) -> Tensor:
+        a, b = self.a.to(omega.dtype), self.b.to(omega.dtype)
+        d1, d2 = a.shape[1], b.shape[1]
+        small = pad(omega, (0, d1 * d2 - self.dim)).view(-1, d1, d2)
+        return ((a @ small) @ b.T).flatten(1)[:, : self.native].contiguous()
+
+    def _adjoint(self, theta: Tensor) -> Tensor:
+        a, b = self.a.to(theta.dtype), self.b.to(theta.dtype)
+        n1, n2 = len(a), len(b)
+        large = pad(theta, (0, n1 * n2 - self.native)).view(-1, n1, n2)
+        return (a.T @ (large @ b)).flatten(1)[:, : self.dim].contiguous()
+
+
+def _factors(size: int) -> tuple[int, int]:
+    """Two numbers near √size, the larger first, whose product is the least from `size` on."""
+    large = math.isqrt(size - 1) + 1
+    return large, -(-size // large)
