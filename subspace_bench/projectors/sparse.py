@@ -75,7 +75,8 @@ class Sparse(Projector):
         else:
             table = theta.new_zeros(len(theta), 2 * self.dim)
             table.index_add_(1, self.entries, theta[:, self._rows()])
-        return (table[:, ::2] - table[:, 1::2]) * self.native**-0.25
+        omega: Tensor = (table[:, ::2] - table[:, 1::2]) * self.native**-0.25
+        return omega
 
     def _rows(self) -> Tensor:
         """The row of each entry."""
