@@ -54,11 +54,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Check style and types."""
+    """Check style, types, and that asv can run the benchmarks."""
     python = environment(session)
     session.run(python, "-m", "ruff", "check", ".")
     session.run(python, "-m", "ruff", "format", "--check", ".")
     session.run(python, "-m", "mypy", *session.posargs)
+    session.run(python, "-m", "asv", "machine", "--yes", silent=True)
+    session.run(python, "-m", "asv", "check", "-E", "existing")
 
 
 @nox.session(venv_backend="none", default=False)

@@ -17,6 +17,7 @@ if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in FAULTS:
         sys.exit(f"name one of: {', '.join(FAULTS)}")
     os.environ[VARIABLE] = sys.argv.pop(1)
-FAULTS[os.environ[VARIABLE]].plant()
+if VARIABLE in os.environ:
+    FAULTS[os.environ[VARIABLE]].plant()
 if __name__ == "__main__":
     main(sys.argv[1:])
