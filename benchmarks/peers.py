@@ -31,6 +31,7 @@ from benchmarks.peer_faults import FAULTS
 from benchmarks.speed import rounds
 from subspace_bench import projectors, provenance
 from subspace_bench.projectors.hadamard import hadamard_
+from subspace_bench.projectors.sparse import Sparse
 from subspace_bench.report import table
 from subspace_bench.runs import write_atomically
 
@@ -83,10 +84,10 @@ def sklearn_sparse(native: int, dim: int) -> Way:
 def torch_sparse(native: int, dim: int) -> Way:
     """The entries of our `sparse` as a torch.sparse CSR tensor and its transpose."""
     p = projectors.make("sparse", native, dim, 0)
+    assert isinstance(p, Sparse)
+    rows, columns = p._places()
     dense = torch.sparse_coo_tensor(
-        torch.stack([p._rows(), p.entries.long() // 2]),  # type: ignore[operator]
-        torch.ones(len(p.entries)),  # type: ignore[arg-type]
-        (native, dim),
+        torch.stack([rows, columns.long() // 2]), torch.ones(len(rows)), (native, dim)
     )
     forward, back = dense.to_sparse_csr(), dense.T.to_sparse_csr()
     omega, theta = torch.ones(dim), torch.ones(native)

@@ -13,28 +13,31 @@ from ._threads import in_threads
 from .simd import F32, FLOATS, I32, LANES, ZERO, fingerprint, index, splat, unpack
 
 _JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
-_ROWS = 1 << 13  # rows of a part
 _TILE = 2048  # rows of θ that stay in the first-level cache while columns are added to them
 _BLOCK = 8  # columns at once
 
 
-def gather(table: Tensor, starts: Tensor, entries: Tensor) -> Tensor:
+def gather(
+    table: Tensor, starts: Tensor, entries: Tensor, low: int, rows: int, native: int
+) -> Tensor:
     """θ_i = Σ table[entries of row i], for each row of the table (n, 2d): (n, D)."""
-    theta = table.new_empty(len(table), len(starts) - 1)
+    theta = table.new_zeros(len(table), native)
     in_threads(
-        _gather(), table.numpy(), starts.numpy(), entries.numpy(), theta.numpy(),
-        parts=-(-theta.shape[1] // _ROWS), estimate=4.0 * theta.numel(),
+        _gather(), table.numpy(), starts.numpy(), entries.numpy(), theta.numpy(), low, rows,
+        parts=len(starts) - 1, estimate=1.0 * len(table) * len(entries),
     )  # fmt: skip
     return theta
 
 
-def scatter(theta: Tensor, starts: Tensor, entries: Tensor, size: int, parts: int) -> Tensor:
+def scatter(
+    theta: Tensor, starts: Tensor, entries: Tensor, low: int, rows: int, size: int, parts: int
+) -> Tensor:
     """Its adjoint: table[e] = Σ θ_i over the rows i that have entry e: (n, size)."""
-    parts = min(parts, -(-theta.shape[1] // _ROWS))
+    parts = min(parts, len(starts) - 1)
     tables = theta.new_zeros(parts, len(theta), size)
     in_threads(
-        _scatter(), theta.numpy(), starts.numpy(), entries.numpy(), tables.numpy(),
-        parts=parts, estimate=4.0 * theta.numel(),
+        _scatter(), theta.numpy(), starts.numpy(), entries.numpy(), tables.numpy(), low, rows,
+        parts=parts, estimate=1.0 * len(theta) * len(entries),
     )  # fmt: skip
     return tables.sum(0)
 
@@ -65,15 +68,15 @@ def ternary_adjoint(words: Tensor, theta: Tensor) -> Tensor:
 @cache
 def _gather():
     @njit(**_JIT)
-    def gather(table, starts, entries, theta, first, last):
-        n, native = theta.shape
-        for row in range(n):
+    def gather(table, starts, entries, theta, low, rows, first, last):
+        mask = np.uint32((1 << low) - 1)
+        for row in range(len(table)):
             values = table[row]
-            for i in range(first * _ROWS, min(last * _ROWS, native)):
-                total = np.float32(0)
-                for k in range(starts[i], starts[i + 1]):
-                    total += values[entries[k]]
-                theta[row, i] = total
+            for block in range(first, last):
+                out = theta[row, block * rows :]
+                for k in range(starts[block], starts[block + 1]):
+                    e = np.uint32(entries[k])
+                    out[e >> low] += values[e & mask]
 
     return gather
 
@@ -81,15 +84,17 @@ def _gather():
 @cache
 def _scatter():
     @njit(**_JIT)
-    def scatter(theta, starts, entries, tables, first, last):
-        n, native = theta.shape
-        parts = len(tables)
+    def scatter(theta, starts, entries, tables, low, rows, first, last):
+        mask = np.uint32((1 << low) - 1)
+        parts, blocks = len(tables), len(starts) - 1
         for part in range(first, last):
-            for row in range(n):
+            for row in range(len(theta)):
                 sums = tables[part, row]
-                for i in range(part * native // parts, (part + 1) * native // parts):
-                    for k in range(starts[i], starts[i + 1]):
-                        sums[entries[k]] += theta[row, i]
+                for block in range(part * blocks // parts, (part + 1) * blocks // parts):
+                    values = theta[row, block * rows :]
+                    for k in range(starts[block], starts[block + 1]):
+                        e = np.uint32(entries[k])
+                        sums[e & mask] += values[e >> low]
 
     return scatter
 

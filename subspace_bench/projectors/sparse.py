@@ -17,13 +17,17 @@ from subspace_bench.projectors.dense import column_blocks
 from subspace_bench.streams import generator
 
 _DRAWN = 1 << 20  # entries that one stream gives, about
+_ROWS = 12  # log2 of the rows of a block: 16 KB of θ
 _PARTS = 16  # partial sums of an adjoint; fixed, so that results do not depend on the threads
 
 
 class Sparse(Projector):
-    """±D^(−1/4) with probability 1/√D: √D entries a column, by rows, one integer each.
+    """±D^(−1/4) with probability 1/√D: √D entries a column, 4 bytes each.
 
-    An entry is 2·column + sign. Equivalent in SciPy: a `csr_array` of these entries.
+    Entries stand block of rows by block of rows, each an integer with its row in the block above
+    2·column + sign: one list that both products read from end to end, without a loop a row, whose
+    unforeseeable length would cost more than its one entry or two.
+    Equivalent in SciPy: a `csr_array` of these entries.
     """
 
     starts: Tensor
@@ -31,25 +35,30 @@ class Sparse(Projector):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
-        rows = max(1, int(_DRAWN * math.sqrt(native) / dim))
-        counts, entries = [np.zeros(1, np.int64)], []
-        for block, begin in enumerate(range(0, native, rows)):
-            found = bernoulli(min(rows, native - begin), dim, native**-0.5, seed, block)
-            counts.append(found[0])
-            entries.append(found[1])
-        starts = np.cumsum(np.concatenate(counts))
-        kind = np.int32 if starts[-1] < 1 << 31 else np.int64
-        self.register_buffer("starts", torch.from_numpy(starts.astype(kind)), persistent=False)
+        self._low, high = _bits(dim)
+        self._rows = 1 << high
+        step = max(1, int(_DRAWN * math.sqrt(native) / dim))
+        counts = np.zeros(-(-native // self._rows) + 1, np.int64)
+        entries = []
+        for block, begin in enumerate(range(0, native, step)):
+            rows = min(step, native - begin)
+            places, signs = bernoulli(rows * dim, native**-0.5, seed, block)
+            row = begin + places // dim
+            np.add.at(counts, 1 + (row >> high), 1)
+            packed_row = (row & (self._rows - 1)) << self._low
+            entries.append((packed_row + 2 * (places % dim) + signs).astype(np.int32))
+        starts = torch.from_numpy(np.cumsum(counts))
+        self.register_buffer("starts", starts, persistent=False)
         self.register_buffer("entries", torch.from_numpy(np.concatenate(entries)), persistent=False)
 
     @classmethod
     def footprint(cls, native: int, dim: int) -> Footprint:
         entries = dim * math.sqrt(native)
-        wide = 4 if entries < 1 << 31 else 8
-        drawn = int(8 * 6 * min(entries, _DRAWN + dim / math.sqrt(native)))
+        drawn = min(entries, _DRAWN + dim / math.sqrt(native))
+        blocks = -(-native // (1 << _bits(dim)[1])) + 1
         return Footprint(
-            held=int(wide * (native + 1) + 4 * entries),
-            working=int(drawn + 16 * (native + 1) + 4 * entries + 8 * _PARTS * dim),
+            held=int(8 * blocks + 4 * entries),
+            working=int(4 * entries + 48 * drawn + 8 * _PARTS * dim),
         )
 
     @classmethod
@@ -58,49 +67,54 @@ class Sparse(Projector):
 
     def _project(self, omega: Tensor) -> Tensor:
         scale = self.native**-0.25
-        # What an entry stands for, by its number: ω_c at 2c and −ω_c at 2c + 1.
+        # What an entry stands for, by its lower bits: ω_c at 2c and −ω_c at 2c + 1.
         table = torch.stack([omega * scale, omega * -scale], dim=2).flatten(1)
         if omega.device.type == "cpu" and omega.dtype == torch.float32:
             from subspace_bench.kernels.sparse import gather
 
-            return gather(table, self.starts, self.entries)
+            return gather(table, self.starts, self.entries, self._low, self._rows, self.native)
         theta = omega.new_zeros(len(omega), self.native)
-        return theta.index_add_(1, self._rows(), table[:, self.entries])
+        rows, columns = self._places()
+        return theta.index_add_(1, rows, table[:, columns])
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         if theta.device.type == "cpu" and theta.dtype == torch.float32:
             from subspace_bench.kernels.sparse import scatter
 
-            table = scatter(theta, self.starts, self.entries, 2 * self.dim, _PARTS)
+            size = 2 * self.dim
+            table = scatter(theta, self.starts, self.entries, self._low, self._rows, size, _PARTS)
         else:
             table = theta.new_zeros(len(theta), 2 * self.dim)
-            table.index_add_(1, self.entries, theta[:, self._rows()])
+            rows, columns = self._places()
+            table.index_add_(1, columns, theta[:, rows])
         omega: Tensor = (table[:, ::2] - table[:, 1::2]) * self.native**-0.25
         return omega
 
-    def _rows(self) -> Tensor:
-        """The row of each entry."""
-        rows = torch.arange(self.native, device=self.starts.device)
-        return rows.repeat_interleave(self.starts.diff())
+    def _places(self) -> tuple[Tensor, Tensor]:
+        """The row of each entry, and 2·column + sign."""
+        blocks = torch.arange(len(self.starts) - 1, device=self.starts.device)
+        first = blocks.repeat_interleave(self.starts.diff()) * self._rows
+        return first + (self.entries >> self._low), self.entries & ((1 << self._low) - 1)
 
 
-def bernoulli(
-    rows: int, dim: int, chance: float, seed: int, block: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """How many entries each row has, and the entries, each there with the same chance.
+def _bits(dim: int) -> tuple[int, int]:
+    """Bits of an entry for 2·column + sign, and for its row in a block."""
+    low = (2 * dim - 1).bit_length()
+    return low, max(0, min(_ROWS, 31 - low))
 
-    The gaps between entries, row after row, are geometric.
+
+def bernoulli(size: int, chance: float, seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """Those of `size` places that have an entry, each with the same chance, and signs 0 or 1.
+
+    The gaps between entries are geometric.
     """
     draw = generator(seed, "projector", block)
-    size = rows * dim
     likely = int(size * chance + 6 * math.sqrt(size * chance)) + 16
     places = np.cumsum(draw.geometric(chance, likely)) - 1
     while places[-1] < size:
         places = np.append(places, places[-1] + np.cumsum(draw.geometric(chance, likely)))
     places = places[: np.searchsorted(places, size)]
-    signs = draw.integers(0, 2, len(places), dtype=np.int32)
-    counts = np.bincount(places // dim, minlength=rows)
-    return counts, (2 * (places % dim)).astype(np.int32) + signs
+    return places, draw.integers(0, 2, len(places))
 
 
 class SparseSigns(Projector):
