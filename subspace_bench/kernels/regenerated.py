@@ -14,8 +14,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
+from . import philox_simd
 from ._threads import in_threads
-from .philox_simd import BLOCK, load_keys, normals, normals_into, words, words_into
+from .philox_simd import BLOCK, load_keys, normals, normals_into, round_keys, words, words_into
 from .simd import FLOATS, INTS, LANES, ZERO, fingerprint, fma, index, ints, splat, unpack
 
 SIGNS_BLOCK = 32 * LANES  # rows whose signs are the bits of one word in each lane
@@ -28,9 +29,9 @@ _PARTS = 16  # of the rows, in a transpose
 _JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-def project(omega: Tensor, theta: Tensor, keys: np.ndarray, kind: int) -> None:
+def project(omega: Tensor, theta: Tensor, key: tuple[int, int], kind: int) -> None:
     """theta[n] = P·omega[n] for (n, d) and (n, D), float32 on the CPU, contiguous, n ≤ 4."""
-    rows = _block(kind)
+    keys, rows = round_keys(key), _block(kind)
     width = -(-omega.shape[1] // SIGNS_COLUMNS) * SIGNS_COLUMNS
     padded = torch.nn.functional.pad(omega, (0, width - omega.shape[1]))
     size = theta.shape[1]
@@ -40,9 +41,9 @@ def project(omega: Tensor, theta: Tensor, keys: np.ndarray, kind: int) -> None:
         in_threads(kernel, w, t, width, size, keys, parts=-(-size // rows))
 
 
-def adjoint(theta: Tensor, gamma: Tensor, keys: np.ndarray, kind: int) -> None:
+def adjoint(theta: Tensor, gamma: Tensor, key: tuple[int, int], kind: int) -> None:
     """gamma[n] = Pᵀ·theta[n], likewise. The number of partial sums depends on D alone."""
-    blocks = -(-theta.shape[1] // _block(kind))
+    keys, blocks = round_keys(key), -(-theta.shape[1] // _block(kind))
     parts = min(_PARTS, blocks)
     size, dim = theta.shape[1], gamma.shape[1]
     for n, count in _splits(len(theta)):
@@ -55,13 +56,13 @@ def adjoint(theta: Tensor, gamma: Tensor, keys: np.ndarray, kind: int) -> None:
             total += part
 
 
-def fill(columns: Tensor, keys: np.ndarray, kind: int, row: int, column: int) -> None:
+def fill(columns: Tensor, key: tuple[int, int], kind: int, row: int, column: int) -> None:
     """columns[c, r] = entry (row + r, column + c) of P, unscaled: (c, r) float32 on the CPU.
 
     row is a multiple of a block, column of four.
     """
     parts = -(-len(columns) // SIGNS_COLUMNS)
-    in_threads(_filler(kind), columns.numpy(), keys, row, column, parts=parts)
+    in_threads(_filler(kind), columns.numpy(), round_keys(key), row, column, parts=parts)
 
 
 def _block(kind: int) -> int:
@@ -80,10 +81,9 @@ def _splits(count: int) -> list[tuple[int, int]]:
 
 @cache
 def _kernels(KIND: int, N: int):
-    mark = fingerprint(__file__, philox_file())
+    mark = fingerprint(__file__, philox_simd.__file__)
     ROWS = SIGNS_BLOCK if KIND == SIGNS else BLOCK
     COLUMNS = SIGNS_COLUMNS if KIND == SIGNS else 1
-    LANE_ROWS = ROWS // LANES
 
     @njit(**_JIT)
     def forward(omega, theta, dim, size, keys, first, last):
@@ -137,12 +137,6 @@ def _kernels(KIND: int, N: int):
     return forward, transpose
 
 
-def philox_file() -> str:
-    from . import philox_simd
-
-    return philox_simd.__file__
-
-
 @intrinsic(prefer_literal=True)
 def add(typing, theta, t0, t_stride, omega, w0, w_stride, groups, keys, c0, c1, KIND, N):
     """theta[t0 + n·t_stride + i] += Σ_j P[i, j] · omega[w0 + n·w_stride + j], n < N.
@@ -185,9 +179,7 @@ def add(typing, theta, t0, t_stride, omega, w0, w_stride, groups, keys, c0, c1, 
                 theta.store(builder.load(sums[4 * n + k]), start, k * LANES)
         return context.get_dummy_value()
 
-    signature = types.void(
-        theta, t0, t_stride, omega, w0, w_stride, groups, keys, c0, c1, KIND, N
-    )
+    signature = types.void(theta, t0, t_stride, omega, w0, w_stride, groups, keys, c0, c1, KIND, N)
     return signature, codegen
 
 
@@ -211,7 +203,7 @@ def dot(typing, theta, t0, t_stride, sums, groups, keys, c0, c1, KIND, N):
                 if KIND == SIGNS:
                     totals = [ZERO] * columns
                     factors = [theta.load(start, i * LANES) for i in range(32)]
-                    for i, signed in _by_bits(builder, made, factors, each_row=True):
+                    for _, signed in _by_bits(builder, made, factors, each_row=True):
                         totals = [builder.fadd(a, b) for a, b in zip(totals, signed, strict=True)]
                 else:
                     products = ZERO
@@ -250,7 +242,7 @@ def _sum(builder, terms):
 
 @cache
 def _filler(KIND: int):
-    mark = fingerprint(__file__, philox_file())
+    mark = fingerprint(__file__, philox_simd.__file__)
 
     @njit(**_JIT)
     def kernel(columns, keys, row, column, first, last):

@@ -22,6 +22,8 @@ OURS = {
     "gaussian": "gaussian:Gaussian",
     "gaussian-unit": "gaussian:GaussianUnit",
     "orthonormal": "orthonormal:Orthonormal",
+    "regenerated": "regenerated:Regenerated",
+    "regenerated-signs": "regenerated:RegeneratedSigns",
 }
 
 
