@@ -14,7 +14,18 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from .simd import (
-    F32, FLOATS, I32, I64, INTS, LANES, call, fingerprint, fma, index, ints, splat, unpack,
+    F32,
+    FLOATS,
+    I64,
+    INTS,
+    LANES,
+    call,
+    fingerprint,
+    fma,
+    index,
+    ints,
+    splat,
+    unpack,
 )  # fmt: skip
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -74,6 +85,27 @@ def words_into(out, keys, first, c1, c2):
         rest = np.empty(BLOCK, out.dtype)
         store_words(rest, 0, keys, first + whole // 4, c1, c2)
         out[whole:] = rest[: size - whole]
+
+
+@njit(**_JIT)
+def pairs_into(out, a, b):
+    """out[32·v:] = `normal_pair` of words a[16·v:], b[16·v:] (uint32): 16 first, 16 second."""
+    _MARK  # noqa: B018
+    for i in range(0, len(a), LANES):
+        store_pair(out, 2 * i, a, b, i)
+
+
+@intrinsic(prefer_literal=True)
+def store_pair(typing, out, at, a, b, i):
+    """out[at:] = `normal_pair` of 16 words from a[i] and b[i] on."""
+
+    def codegen(context, builder, signature, args):
+        out, at, a, b, i = unpack(context, builder, signature, args, 0)
+        for k, number in enumerate(normal_pair(builder, a.load(i), b.load(i))):
+            out.store(number, at, k * LANES)
+        return context.get_dummy_value()
+
+    return types.void(out, at, a, b, i), codegen
 
 
 @intrinsic(prefer_literal=True)

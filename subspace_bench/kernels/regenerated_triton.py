@@ -1,12 +1,11 @@
 """Pω and Pᵀθ on CUDA where P is never stored: each program makes its entries in registers.
 
-An entry with its product takes, for normals, 5 widening multiplications and 5 three-way XORs of
-Philox, 6 integer operations and 12 fused multiply-adds of Box and Muller, half a square root and
-one multiply-add a vector; integers issue at half the rate of floats on a multiprocessor. So integer
-throughput binds, at about 4 normals a clock and multiprocessor, nearly level with issue slots, and
-memory does not: the transcendental unit, a 16th of the lanes, is asked for square roots alone. Signs
-take a third of an operation of Philox an entry, and are bound by a shift, an XOR and an addition.
-None of this has been measured on a device.
+What bounds it is arithmetic, not memory. A normal takes 10 integer multiplications (5 low, 5 high
+halves), 5 three-way XORs and about 5 more integer operations, which issue at half the rate of
+floats or less, and 13 fused multiply-adds: integers bind, at some 3 normals a clock on each
+multiprocessor. The transcendental unit has a 16th of the lanes and is asked for half a square root
+alone; its log, sin and cos would miss by more than 2 ulp. A sign takes 2 operations on integers
+and an addition, Philox a third of one more. Counted from the instructions; not timed on a device.
 """
 
 import math
