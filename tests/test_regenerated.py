@@ -161,7 +161,7 @@ import torch
 from subspace_bench.kernels.regenerated_triton import adjoint, project
 from subspace_bench.projectors import make
 for name in ("regenerated", "regenerated-signs"):
-    for native, dim, count in ((1, 1, 1), (300, 7, 3), (65, 130, 1), (130, 2, 9)):
+    for native, dim, count in ((1, 1, 1), (300, 7, 3), (150, 130, 1), (130, 2, 9)):
         native *= 8 if "signs" in name else 1
         projector = make(name, native, dim, seed=3)
         p, key, kind = projector.stored().columns * native**0.5, projector.key, projector.kind
