@@ -127,7 +127,8 @@ def store_normals(typing, out, at, keys, c0, c1, c2):
 
     def codegen(context, builder, signature, args):
         out, at, keys, c0, c1, c2 = unpack(context, builder, signature, args, 0)
-        for k, number in enumerate(normals(builder, load_keys(builder, keys), c0, c1, c2)):
+        made = words(builder, load_keys(builder, keys), c0, c1, c2)
+        for k, number in enumerate(normals(builder, made)):
             out.store(number, at, k * LANES)
         return context.get_dummy_value()
 
@@ -172,9 +173,9 @@ def _rounds(builder, keys, c):
     return c
 
 
-def normals(builder, keys, c0, c1, c2):
-    """The four N(0, 1) (16 lanes each) of counters (c0 + lane, c1, c2, 0)."""
-    a, b, c, d = words(builder, keys, c0, c1, c2)
+def normals(builder, made):
+    """The four N(0, 1) of each counter from its four words."""
+    a, b, c, d = made
     return [*normal_pair(builder, a, b), *normal_pair(builder, c, d)]
 
 
@@ -201,8 +202,8 @@ def _minus_two_log(builder, a):
     u = builder.bitcast(builder.uitofp(builder.or_(a, ints(1)), FLOATS), INTS)
     u = builder.sub(u, ints(TWO_THIRDS + (32 << 23)))
     e = builder.sitofp(builder.ashr(u, ints(23)), FLOATS)
-    m = builder.bitcast(builder.add(builder.and_(u, ints(0x7FFFFF)), ints(TWO_THIRDS)), FLOATS)
-    g = fma(builder, m, _float(-2.0), _float(2.0))
+    m = builder.add(builder.and_(u, ints(0x7FFFFF)), ints(TWO_THIRDS + (1 << 23)))  # 2m
+    g = builder.fsub(_float(2.0), builder.bitcast(m, FLOATS))  # on other ports than an fma
     rest = fma(builder, e, _float(-2 * math.log(2)), g)
     return fma(builder, builder.fmul(g, g), _polynomial(builder, LOG, g), rest)
 

@@ -5,6 +5,7 @@ its products with the columns of a group are summed lane by lane. The layout of 
 projectors/regenerated.py; scales are left to the caller.
 """
 
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -153,24 +154,27 @@ def add(typing, theta, t0, t_stride, omega, w0, w_stride, groups, keys, c0, c1, 
         starts = [builder.add(t0, builder.mul(index(n), t_stride)) for n in range(N)]
         weights = [builder.add(w0, builder.mul(index(n), w_stride)) for n in range(N)]
         if KIND == SIGNS:
-            with cgutils.for_range(builder, groups) as group:
-                made = words(builder, keys, c0, builder.add(c1, group.index), index(KIND))
-                j = builder.mul(group.index, index(SIGNS_COLUMNS))
+            with _columns(builder, groups, keys, c0, c1, KIND) as (group, made):
+                j = builder.mul(group, index(SIGNS_COLUMNS))
                 for start, weight in zip(starts, weights, strict=True):
                     factors = [splat(builder, omega.scalar(weight, j, c)) for c in range(4)]
-                    for i, signed in _by_bits(builder, made, factors):
-                        total = theta.load(start, i * LANES)
-                        theta.store(_sum(builder, [total, *signed]), start, i * LANES)
+                    with _by_bits(builder, made) as (i, rows):
+                        at = builder.add(start, i)
+                        for r, masks in enumerate(rows):
+                            total = theta.load(at, r * LANES)
+                            for factor, mask in zip(factors, masks, strict=True):
+                                total = builder.fadd(total, _signed(builder, factor, mask))
+                            theta.store(total, at, r * LANES)
             return context.get_dummy_value()
         sums = [
             cgutils.alloca_once_value(builder, theta.load(start, k * LANES))
             for start in starts
             for k in range(4)
         ]
-        with cgutils.for_range(builder, groups) as group:
-            made = normals(builder, keys, c0, builder.add(c1, group.index), index(KIND))
+        with _columns(builder, groups, keys, c0, c1, KIND) as (group, made):
+            made = normals(builder, made)
             for n, weight in enumerate(weights):
-                factor = splat(builder, omega.scalar(weight, group.index))
+                factor = splat(builder, omega.scalar(weight, group))
                 for k, number in enumerate(made):
                     total = sums[4 * n + k]
                     builder.store(fma(builder, number, factor, builder.load(total)), total)
@@ -194,17 +198,19 @@ def dot(typing, theta, t0, t_stride, sums, groups, keys, c0, c1, KIND, N):
         keys = load_keys(builder, keys)
         starts = [builder.add(t0, builder.mul(index(n), t_stride)) for n in range(N)]
         columns = SIGNS_COLUMNS if KIND == SIGNS else 1
-        with cgutils.for_range(builder, groups) as group:
-            counter = builder.add(c1, group.index)
-            make = words if KIND == SIGNS else normals
-            made = make(builder, keys, c0, counter, index(KIND))
-            at = builder.mul(group.index, index(columns * LANES))
+        with _columns(builder, groups, keys, c0, c1, KIND) as (group, made):
+            made = made if KIND == SIGNS else normals(builder, made)
+            at = builder.mul(group, index(columns * LANES))
             for n, start in enumerate(starts):
                 if KIND == SIGNS:
-                    totals = [ZERO] * columns
-                    factors = [theta.load(start, i * LANES) for i in range(32)]
-                    for _, signed in _by_bits(builder, made, factors, each_row=True):
-                        totals = [builder.fadd(a, b) for a, b in zip(totals, signed, strict=True)]
+                    places = [cgutils.alloca_once_value(builder, ZERO) for _ in range(columns)]
+                    with _by_bits(builder, made) as (i, rows):
+                        for r, masks in enumerate(rows):
+                            factor = theta.load(builder.add(start, i), r * LANES)
+                            for place, mask in zip(places, masks, strict=True):
+                                signed = _signed(builder, factor, mask)
+                                builder.store(builder.fadd(builder.load(place), signed), place)
+                    totals = [builder.load(place) for place in places]
                 else:
                     products = ZERO
                     for k, number in enumerate(made):
@@ -218,26 +224,45 @@ def dot(typing, theta, t0, t_stride, sums, groups, keys, c0, c1, KIND, N):
     return types.void(theta, t0, t_stride, sums, groups, keys, c0, c1, KIND, N), codegen
 
 
-def _by_bits(builder, made, factors, each_row=False):
-    """(i, ±factor for each of the words) for i = 0 … 31: the sign is bit 31 − i of the word.
+@contextmanager
+def _columns(builder, groups, keys, c0, c1, kind):
+    """A loop over counters of columns: (number, words), the words made a turn ahead of their use.
 
-    factors: one for each word, or one for each i.
+    What makes the next ones and what uses these are independent, so a processor overlaps them.
     """
-    made = list(made)
-    for i in range(32):
-        signed = []
-        for c, word in enumerate(made):
-            factor = builder.bitcast(factors[i if each_row else c], INTS)
-            sign = builder.and_(word, ints(0x80000000))
-            signed.append(builder.bitcast(builder.xor(factor, sign), FLOATS))
-        yield i, signed
-        made = [builder.add(word, word) for word in made]  # on more ports than a shift
+    first = words(builder, keys, c0, c1, index(kind))
+    ahead = [cgutils.alloca_once_value(builder, word) for word in first]
+    with cgutils.for_range(builder, groups) as group:
+        now = [builder.load(word) for word in ahead]
+        counter = builder.add(builder.add(c1, group.index), index(1))
+        coming = words(builder, keys, c0, counter, index(kind))
+        for place, word in zip(ahead, coming, strict=True):
+            builder.store(word, place)
+        yield group.index, now
 
 
-def _sum(builder, terms):
-    while len(terms) > 1:
-        terms = [builder.fadd(terms[0], terms[1]), *terms[2:]]
-    return terms[0]
+@contextmanager
+def _by_bits(builder, made):
+    """A loop over the 32 bits of words, from the highest: (16 × number of the first, rows).
+
+    `rows` has, for each of four bits that a turn takes, the words with that bit as their sign. Of
+    all 32 unrolled, the compiler would make the shifts first, and keep them in memory.
+    """
+    places = [cgutils.alloca_once_value(builder, word) for word in made]
+    steps = cgutils.for_range_slice(
+        builder, index(0), index(SIGNS_BLOCK), index(4 * LANES), inc=True
+    )
+    with steps as (i, _):
+        now = [builder.load(place) for place in places]
+        yield i, [[builder.shl(word, ints(r)) for word in now] for r in range(4)]
+        for place, word in zip(places, now, strict=True):
+            builder.store(builder.shl(word, ints(4)), place)
+
+
+def _signed(builder, factor, mask):
+    """±factor, negative where the mask is."""
+    sign = builder.and_(mask, ints(0x80000000))
+    return builder.bitcast(builder.xor(builder.bitcast(factor, INTS), sign), FLOATS)
 
 
 @cache

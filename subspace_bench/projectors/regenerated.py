@@ -55,21 +55,23 @@ class Regenerated(Projector):
         return Stored(self)
 
     def _project(self, omega: Tensor) -> Tensor:
-        theta = omega.new_zeros(len(omega), self.native)
         omega = omega * self.scale
         if self._kernel(omega):
+            theta = omega.new_empty(len(omega), self.native)
             self._module(omega).project(omega, theta, self.key, self.kind)
             return theta
+        theta = omega.new_zeros(len(omega), self.native)
         for rows in _cuts(self.native, ROWS):
             for columns in _cuts(self.dim, COLUMNS):
                 theta[:, rows].addmm_(omega[:, columns], self._tile(rows, columns, omega))
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        gamma = theta.new_zeros(len(theta), self.dim)
         if self._kernel(theta):
+            gamma = theta.new_empty(len(theta), self.dim)
             self._module(theta).adjoint(theta, gamma, self.key, self.kind)
             return gamma.mul_(self.scale)
+        gamma = theta.new_zeros(len(theta), self.dim)
         for rows in _cuts(self.native, ROWS):
             for columns in _cuts(self.dim, COLUMNS):
                 gamma[:, columns].addmm_(theta[:, rows], self._tile(rows, columns, theta).T)
