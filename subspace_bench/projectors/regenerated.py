@@ -7,7 +7,7 @@ j give, so θ and ω are all the memory there is. Pω = Σ_j ω_j p_j; (Pᵀθ)_
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,9 +18,8 @@ from subspace_bench.projectors.base import Footprint, Projector, Promise
 from subspace_bench.projectors.dense import Dense, empty_columns
 
 ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of what the counters' layout repeats after
-ENTRY = 96  # bytes that an entry of a tile takes while plain PyTorch makes it
+ENTRY = 80  # bytes that an entry of a tile takes while plain PyTorch makes it
 FEW = {"cpu": 4, "cuda": 32}  # vectors that go to a kernel; for more, tiles are multiplied
-SMALL = 64  # rows and columns to which tiles of small projectors are filled up
 
 
 class Regenerated(Projector):
@@ -43,7 +42,7 @@ class Regenerated(Projector):
 
     @classmethod
     def footprint(cls, native: int, dim: int) -> Footprint:
-        rows, columns = (min(a, b + SMALL) for a, b in ((ROWS, native), (COLUMNS, dim)))
+        rows, columns = min(ROWS, native + 511), min(COLUMNS, dim + 3)  # whole blocks are made
         return Footprint(held=0, working=ENTRY * rows * columns + 80 * dim)
 
     @classmethod
@@ -93,7 +92,7 @@ class Regenerated(Projector):
         there = not vectors.is_cuda or find_spec("triton") is not None
         return few and there and vectors.dtype == torch.float32
 
-    def _module(self, vectors: Tensor):  # type: ignore[no-untyped-def]
+    def _module(self, vectors: Tensor) -> Any:
         if vectors.is_cuda:
             from subspace_bench.kernels import regenerated_triton
 
