@@ -1,9 +1,7 @@
-"""The draws of projectors/draws.py and Fastfood's normals in numba: same integers, same signs.
+"""The draws of projectors/draws.py in numba: the same integers, the same signs.
 
-Normals are evaluated in float64, as in projectors/philox.py, and rounded to float32.
+`key` is an array that begins with the two words of the key, such as `philox_simd.round_keys`.
 """
-
-from functools import lru_cache
 
 import numpy as np
 from llvmlite import ir
@@ -23,16 +21,11 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 MARK = fingerprint(__file__)
 
 
-@lru_cache(64)
-def key_array(key):
-    """A key of two 32-bit words, as these kernels take it."""
-    return np.array(key, np.uint64)
-
-
 @njit(**_JIT)
-def philox(k0, k1, c0, c1, c2):
-    """The four words of counter (c0, c1, c2, 0); all are uint64 that hold 32 bits."""
-    c3 = np.uint64(0)
+def philox(key, c0, c1, c2):
+    """The four words of counter (c0, c1, c2, 0), as uint64 that hold 32 bits."""
+    k0, k1, c3 = np.uint64(key[0]), np.uint64(key[1]), np.uint64(0)
+    c0, c1, c2 = np.uint64(c0), np.uint64(c1), np.uint64(c2)
     for _ in range(10):
         p0, p1 = c0 * _M0, c2 * _M1
         c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _LOW, (p0 >> _HALF) ^ c3 ^ k1, p0 & _LOW
@@ -44,7 +37,7 @@ def philox(k0, k1, c0, c1, c2):
 def signs128(key, counter, block, out, at):
     """out[at : at + 128] = ±1, the signs of one counter."""
     MARK  # noqa: B018 (see fingerprint)
-    a, b, c, d = philox(key[0], key[1], np.uint64(counter), np.uint64(block), np.uint64(1))
+    a, b, c, d = philox(key, counter, block, 1)
     signs32(a, out, at)
     signs32(b, out, at + 32)
     signs32(c, out, at + 64)
@@ -55,30 +48,11 @@ def signs128(key, counter, block, out, at):
 def rounds(key, block, out):
     """What keys a block's permutation: multipliers, then addends (uint32)."""
     for j in range(3):
-        words = philox(key[0], key[1], np.uint64(j), np.uint64(block), np.uint64(2))
+        words = philox(key, j, block, 2)
         for i in range(4):
             if 4 * j + i < 2 * ROUNDS:
                 odd = np.uint64(1) if 4 * j + i < ROUNDS else np.uint64(0)
                 out[4 * j + i] = np.uint32(words[i] | odd)
-
-
-@njit(**_JIT)
-def normal_pair(a, b):
-    u = np.float64(np.float32(a) * np.float32(2.0**-32) + np.float32(2.0**-33))
-    turns = np.float64(np.float32(np.int32(np.uint32(b))) * np.float32(2.0**-32))
-    radius, angle = np.sqrt(-2 * np.log(u)), 2 * np.pi * turns
-    return np.float32(radius * np.cos(angle)), np.float32(radius * np.sin(angle))
-
-
-@njit(**_JIT)
-def normals(key, block, size, first, second):
-    """Two times `size` N(0, 1): counter j gives pairs j and j + size/2 of (first, second)."""
-    MARK  # noqa: B018
-    half = size // 2
-    for j in range(half):
-        a, b, c, d = philox(key[0], key[1], np.uint64(j), np.uint64(block), np.uint64(0))
-        first[j], second[j] = normal_pair(a, b)
-        first[j + half], second[j + half] = normal_pair(c, d)
 
 
 @intrinsic(prefer_literal=True)

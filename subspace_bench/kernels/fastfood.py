@@ -11,10 +11,11 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from . import draws_simd, hadamard_simd
+from . import draws_simd, hadamard_simd, philox_simd
 from ._threads import in_threads
-from .draws_simd import gather, key_array, normals, rounds, scatter, scratch, signs128
+from .draws_simd import gather, rounds, scatter, scratch, signs128
 from .hadamard_simd import transform
+from .philox_simd import normals_into, round_keys
 from .simd import LANES, aligned, fingerprint
 
 _JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -25,7 +26,7 @@ _SIGNS = 128  # that one counter of the generator gives
 def diagonals(key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, s: Tensor) -> None:
     """Fills g (blocks · 2^levels) and s (D,), block b of s from starts[b] to starts[b + 1]."""
     in_threads(
-        _fill(), key_array(key), starts, levels, g.numpy(), s.numpy(),
+        _fill(), round_keys(key), starts, levels, g.numpy(), s.numpy(),
         parts=len(starts) - 1,
     )  # fmt: skip
 
@@ -39,7 +40,7 @@ def project(
     theta = omega.new_empty(rows, int(starts[-1]))
     flat = theta.view(-1).numpy()
     in_threads(
-        _project(), padded, rows, dim, key_array(key), starts, levels,
+        _project(), padded, rows, dim, round_keys(key), starts, levels,
         g.numpy(), s.numpy(), flat, parts=len(starts) - 1, estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     return theta
@@ -56,7 +57,7 @@ def adjoint(
     sums = theta.new_zeros(parts, rows, width)
     flat = sums.view(-1).numpy()
     in_threads(
-        _adjoint(), theta.view(-1).numpy(), rows, dim, key_array(key), starts, levels,
+        _adjoint(), theta.view(-1).numpy(), rows, dim, round_keys(key), starts, levels,
         g.numpy(), s.numpy(), flat, parts, parts=parts, estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     _sum_parts(flat, parts, rows * width)
@@ -70,7 +71,8 @@ def fill_block(key, block, levels, native, rows, g, s):
     χ_n = √n·y^1.5, y ~ N(1 − c, c), c = 2/(9n) (Wilson and Hilferty 1931), from one normal.
     """
     size = 1 << levels
-    normals(key, block, size, g, s)
+    normals_into(g[:size], key, 0, block, 0)
+    normals_into(s[:size], key, 0, block, 3)
     total = 0.0
     for i in range(size):
         total += np.float64(g[i]) * np.float64(g[i])
@@ -83,7 +85,7 @@ def fill_block(key, block, levels, native, rows, g, s):
 
 @cache
 def _fill():
-    mark = fingerprint(__file__, draws_simd.__file__)
+    mark = fingerprint(__file__, philox_simd.__file__, draws_simd.__file__)
 
     @njit(**_JIT)
     def fill(key, starts, levels, g, s, first, last):
@@ -101,7 +103,7 @@ def _fill():
 
 @cache
 def _project():
-    mark = fingerprint(__file__, draws_simd.__file__, hadamard_simd.__file__)
+    mark = fingerprint(__file__, philox_simd.__file__, draws_simd.__file__, hadamard_simd.__file__)
 
     @njit(**_JIT)
     def project(omega, rows, dim, key, starts, levels, g, s, theta, first, last):
@@ -136,7 +138,7 @@ def _project():
 
 @cache
 def _adjoint():
-    mark = fingerprint(__file__, draws_simd.__file__, hadamard_simd.__file__)
+    mark = fingerprint(__file__, philox_simd.__file__, draws_simd.__file__, hadamard_simd.__file__)
 
     @njit(**_JIT)
     def adjoint(theta, rows, dim, key, starts, levels, g, s, sums, parts, first, last):

@@ -13,6 +13,7 @@ from torch import Tensor
 from . import draws_simd
 from ._threads import in_threads
 from .draws_simd import TILE, move, permuted, rounds, scratch, signs128
+from .philox_simd import round_keys
 from .simd import aligned, fingerprint
 
 _JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -26,7 +27,7 @@ def project(omega: Tensor, native: int, key: tuple[int, int], bits: int, rest: T
     theta = omega.new_empty(n, native)
     blocks = -(-native // size)
     in_threads(
-        _project(), table.numpy(), theta.numpy(), dim, np.array(key, np.uint64), bits,
+        _project(), table.numpy(), theta.numpy(), dim, round_keys(key), bits,
         rest.numpy(), parts=blocks, estimate=0.6 * n * native,
     )  # fmt: skip
     return theta
@@ -42,7 +43,7 @@ def adjoint(
     parts = min(parts, blocks)
     table = theta.new_zeros(parts, n, -(-(size + dim) // dim) * dim)
     in_threads(
-        _adjoint(), theta.numpy(), table.numpy(), dim, np.array(key, np.uint64), bits,
+        _adjoint(), theta.numpy(), table.numpy(), dim, round_keys(key), bits,
         rest.numpy(), parts=parts, estimate=1.5 * n * native,
     )  # fmt: skip
     return table.view(parts, n, -1, dim).sum((0, 2))

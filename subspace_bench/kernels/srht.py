@@ -8,7 +8,8 @@ from torch import Tensor
 
 from . import draws_simd
 from ._threads import in_threads
-from .draws_simd import key_array, signs128
+from .draws_simd import signs128
+from .philox_simd import round_keys
 from .simd import aligned, fingerprint
 
 _JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -19,7 +20,7 @@ _PART = 1 << 14  # numbers of a part
 def flip_(x: Tensor, key: tuple[int, int], block: int, scale: float) -> None:
     """x (n,) ← scale · (signs of `block`) · x, in place."""
     in_threads(
-        _flip(), x.numpy(), key_array(key), block, np.float32(scale),
+        _flip(), x.numpy(), round_keys(key), block, np.float32(scale),
         parts=-(-len(x) // _PART), estimate=0.2 * len(x),
     )  # fmt: skip
 
@@ -27,7 +28,7 @@ def flip_(x: Tensor, key: tuple[int, int], block: int, scale: float) -> None:
 def fold_(x: Tensor, size: int, key: tuple[int, int], scale: float, back: bool) -> None:
     """x (n,) ← D₁ X C x, or its adjoint C X D₁ x, in place: see `SRHT._fold`."""
     in_threads(
-        _fold(back), x.numpy(), size, key_array(key), np.float32(scale),
+        _fold(back), x.numpy(), size, round_keys(key), np.float32(scale),
         parts=-(-size // _PART), estimate=0.2 * len(x),
     )  # fmt: skip
 

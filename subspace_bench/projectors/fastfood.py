@@ -24,6 +24,7 @@ from subspace_bench.projectors.hadamard import hadamard_
 
 STORED = 1 << 27  # rows up to which G and S are kept; beyond, a block's are made when it is used
 _LEAST = 8  # log2 of the least n: shorter blocks save nothing, and stray from Gaussian rows
+_LENGTHS = 3  # third word of the counters of S; projectors/draws.py has those before
 _CHUNK = 1 << 20  # numbers of the blocks that plain PyTorch handles at a time
 
 
@@ -188,10 +189,7 @@ def diagonals(
     key: tuple[int, int], blocks: Tensor, size: int, native: int
 ) -> tuple[Tensor, Tensor]:
     """G and S (blocks, size), float32, in plain PyTorch: `fill_block` of kernels/fastfood.py."""
-    index = torch.arange(size // 2, device=blocks.device)
-    a, b, c, d = philox.words(key, index, blocks[:, None], torch.zeros_like(index))
-    pairs = philox.normal_pair(a, b), philox.normal_pair(c, d)
-    g, z = (torch.cat(halves, dim=1) for halves in zip(*pairs, strict=True))
+    g, z = (philox.normals(key, 0, size, blocks, what) for what in (0, _LENGTHS))
     # χ_n by Wilson and Hilferty (1931): χ_n² = n·y³, y normal with these moments.
     variance = 2 / (9 * size)
     y = 1 - variance + variance**0.5 * z.double()

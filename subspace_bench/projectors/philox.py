@@ -15,6 +15,7 @@ MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
+TURN = 2 * math.pi * 2.0**-32  # radians of the least angle, of 2³² to a turn
 
 
 def words(key: tuple[int, int], *counter: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -43,11 +44,35 @@ def words(key: tuple[int, int], *counter: Tensor) -> tuple[Tensor, Tensor, Tenso
 def normal_pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Two independent N(0, 1), float32, from two words (Box and Muller 1958).
 
-    u = a·2⁻³² + 2⁻³³ in (0, 1] and t = signed(b)·2⁻³² turns, in float32, give √(−2 ln u)·cos 2πt
-    and √(−2 ln u)·sin 2πt, which are evaluated in float64 here: the correctly rounded numbers that
-    kernels come within 2 ulp of.
+    The radius r = √(−2 ln u) has u = (a | 1)·2⁻³² in (0, 1]. The low 30 bits of b, as a signed
+    number, are an angle φ of at most an eighth of a turn; its bit 31 turns the sign of r cos φ, its
+    bit 30 exchanges that with r sin φ: the four arcs make up the circle, and no range is to be
+    reduced. u and φ are rounded to float32; from there on numbers are evaluated in float64 here:
+    the correctly rounded ones that kernels come within 2 ulp of.
     """
-    u = a.float().mul_(2.0**-32).add_(2.0**-33).double()
-    turns = (((b + (1 << 31)) & MASK) - (1 << 31)).float().mul_(2.0**-32).double()
-    radius, angle = (-2 * u.log()).sqrt(), 2 * math.pi * turns
-    return (radius * angle.cos()).float(), (radius * angle.sin()).float()
+    u = (a | 1).float().mul_(2.0**-32).double()
+    quarters = (((b & (MASK >> 2)) ^ (1 << 29)) - (1 << 29)).float()  # the low 30 bits, signed
+    angle = (quarters * TURN).double()
+    radius = (-2 * u.log()).sqrt_()
+    cosine, sine = radius * angle.cos(), radius * angle.sin()
+    cosine = torch.where(b >= 1 << 31, -cosine, cosine).float()
+    sine, swap = sine.float(), (b >> 30) & 1 == 1
+    return torch.where(swap, sine, cosine), torch.where(swap, cosine, sine)
+
+
+def normals(key: tuple[int, int], start: int, stop: int, c1: Tensor, c2: int) -> Tensor:
+    """N(0, 1) numbers start … stop − 1 of each c1: (len(c1), stop − start), float32.
+
+    Number i is number (i // 16) % 4 of the counter (16·(i // 64) + i % 16, c1, c2, 0): numbers 0
+    and 1 are the `normal_pair` of its words 0 and 1, numbers 2 and 3 of its words 2 and 3.
+
+    Arguments:
+        start: a multiple of 64.
+        c1: (n,) int64.
+    """
+    blocks = torch.arange(start // 64, -(-stop // 64), device=c1.device)
+    lanes = torch.arange(16, device=c1.device)
+    what = torch.full_like(lanes, c2)
+    abcd = words(key, 16 * blocks[:, None] + lanes, c1[:, None, None], what)
+    pairs = normal_pair(*abcd[:2]), normal_pair(*abcd[2:])
+    return torch.stack([*pairs[0], *pairs[1]], dim=2).flatten(1)[:, : stop - start]

@@ -23,13 +23,15 @@ OURS = {
     "gaussian-bf16": "gaussian:GaussianBf16",
     "gaussian-unit": "gaussian:GaussianUnit",
     "orthonormal": "orthonormal:Orthonormal",
-    "fastfood": "fastfood:Fastfood",
-    "fastfood-layers": "fastfood:FastfoodLayers",
-    "hashed": "hashed:Hashed",
-    "kronecker": "kronecker:Kronecker",
+    "regenerated": "regenerated:Regenerated",
+    "regenerated-signs": "regenerated:RegeneratedSigns",
     "sparse": "sparse:Sparse",
     "sparse-signs": "sparse:SparseSigns",
+    "kronecker": "kronecker:Kronecker",
+    "fastfood": "fastfood:Fastfood",
+    "fastfood-layers": "fastfood:FastfoodLayers",
     "srht": "srht:SRHT",
+    "hashed": "hashed:Hashed",
 }
 
 

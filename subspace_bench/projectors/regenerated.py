@@ -1,0 +1,161 @@
+"""Dense projectors that are never stored: entries are made again, tile by tile, at each use.
+
+P_ij is a pure function of (seed, i, j): Philox-4x32-10 (Salmon et al. 2011) of a counter that i and
+j give, so θ and ω are all the memory there is. Pω = Σ_j ω_j p_j; (Pᵀθ)_j = Σ_i P_ij θ_i.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from subspace_bench import streams
+from subspace_bench.projectors import philox
+from subspace_bench.projectors.base import Footprint, Projector, Promise
+from subspace_bench.projectors.dense import Dense, empty_columns
+
+ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of what the counters' layout repeats after
+ENTRY = 80  # bytes that an entry of a tile takes while plain PyTorch makes it
+FEW = {"cpu": 4, "cuda": 32}  # vectors that go to a kernel; for more, tiles are multiplied
+
+
+class Regenerated(Projector):
+    """P_ij ~ N(0, 1/D), made again at each use: no memory but ω and θ.
+
+    √D·P_ij is number (i // 16) % 4 of the counter (16·(i // 64) + i % 16, j, 0, 0) under the key
+    `streams.key(seed, "projector")`: numbers 0 and 1 are `philox.normal_pair` of the counter's
+    words 0 and 1, numbers 2 and 3 of its words 2 and 3.
+
+    Equivalent in NumPy: `rng.standard_normal((D, d)) / sqrt(D)`, with a generator seeded alike
+    before each product.
+    """
+
+    kind: ClassVar[int] = 0  # also the counter's third word: kinds draw different numbers
+
+    def __init__(self, native: int, dim: int, seed: int) -> None:
+        super().__init__(native, dim, seed)
+        self.key = streams.key(seed, "projector")
+        self.scale = native**-0.5
+
+    @classmethod
+    def footprint(cls, native: int, dim: int) -> Footprint:
+        rows, columns = min(ROWS, native + 511), min(COLUMNS, dim + 3)  # whole blocks are made
+        return Footprint(held=0, working=ENTRY * rows * columns + 80 * dim)
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "expected"
+
+    def stored(self) -> Dense:
+        """The same projector with its entries kept, float32: D·d numbers."""
+        return Stored(self)
+
+    def _project(self, omega: Tensor) -> Tensor:
+        omega = omega * self.scale
+        if self._kernel(omega):
+            theta = omega.new_empty(len(omega), self.native)
+            self._module(omega).project(omega, theta, self.key, self.kind)
+            return theta
+        theta = omega.new_zeros(len(omega), self.native)
+        for rows in _cuts(self.native, ROWS):
+            for columns in _cuts(self.dim, COLUMNS):
+                theta[:, rows].addmm_(omega[:, columns], self._tile(rows, columns, omega))
+        return theta
+
+    def _adjoint(self, theta: Tensor) -> Tensor:
+        if self._kernel(theta):
+            gamma = theta.new_empty(len(theta), self.dim)
+            self._module(theta).adjoint(theta, gamma, self.key, self.kind)
+            return gamma.mul_(self.scale)
+        gamma = theta.new_zeros(len(theta), self.dim)
+        for rows in _cuts(self.native, ROWS):
+            for columns in _cuts(self.dim, COLUMNS):
+                gamma[:, columns].addmm_(theta[:, rows], self._tile(rows, columns, theta).T)
+        return gamma.mul_(self.scale)
+
+    def _tile(self, rows: slice, columns: slice, like: Tensor) -> Tensor:
+        """√D·P of some rows and columns, transposed: (c, r), in the dtype of `like`."""
+        if like.dtype == torch.float32 and like.device.type == "cpu":
+            from subspace_bench.kernels import regenerated
+
+            tile = torch.empty(columns.stop - columns.start, rows.stop - rows.start)
+            regenerated.fill(tile, self.key, self.kind, rows.start, columns.start)
+            return tile
+        return self.entries(rows, columns, like.device).to(like.dtype)
+
+    def _kernel(self, vectors: Tensor) -> bool:
+        """Whether a kernel makes entries where it uses them."""
+        few = len(vectors) <= FEW.get(vectors.device.type, -1)
+        there = not vectors.is_cuda or find_spec("triton") is not None
+        return few and there and vectors.dtype == torch.float32
+
+    def _module(self, vectors: Tensor) -> Any:
+        if vectors.is_cuda:
+            from subspace_bench.kernels import regenerated_triton
+
+            return regenerated_triton
+        from subspace_bench.kernels import regenerated
+
+        return regenerated
+
+    def entries(self, rows: slice, columns: slice, device: torch.device | str = "cpu") -> Tensor:
+        """√D·P of rows and columns, transposed: (c, r) float32, in plain PyTorch.
+
+        Arguments:
+            rows: a slice that starts at a multiple of 512; columns: at a multiple of 4.
+        """
+        places = torch.arange(columns.start, columns.stop, device=device)
+        return philox.normals(self.key, rows.start, rows.stop, places, self.kind)
+
+
+class RegeneratedSigns(Regenerated):
+    """P_ij = ±1/√D, made again at each use, one bit an entry; columns are exactly unit.
+
+    P_ij is negative where bit 31 − (i // 16) % 32 is set in word j % 4 of the counter
+    (16·(i // 512) + i % 16, j // 4, 1, 0), under the key `streams.key(seed, "projector")`.
+
+    Equivalent in NumPy: `rng.choice([-1, 1], (D, d)) / sqrt(D)`, with a generator seeded alike
+    before each product.
+    """
+
+    kind = 1
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "unit"
+
+    def entries(self, rows: slice, columns: slice, device: torch.device | str = "cpu") -> Tensor:
+        """√D·P, as in `Regenerated`."""
+        blocks = torch.arange(rows.start // 512, -(-rows.stop // 512), device=device)
+        lanes = torch.arange(16, device=device)
+        c1 = torch.arange(columns.start // 4, -(-columns.stop // 4), device=device)[:, None, None]
+        c2 = torch.full_like(lanes, self.kind)
+        words = torch.stack(philox.words(self.key, 16 * blocks[:, None] + lanes, c1, c2), dim=1)
+        words = words.flatten(0, 1)[: columns.stop - columns.start]  # (c, blocks, 16)
+        shifts = torch.arange(31, -1, -1, device=device)[:, None]
+        signs = torch.empty(len(words), len(blocks), 32, 16, device=device)
+        for part, word in zip(signs, words, strict=True):  # 8 bytes an entry, a column at a time
+            part.copy_((word[:, None] >> shifts) & 1).mul_(-2).add_(1)
+        return signs.flatten(1)[:, : rows.stop - rows.start]
+
+
+class Stored(Dense):
+    """The stored twin of a regenerated projector."""
+
+    def __init__(self, made: Regenerated) -> None:
+        super().__init__(made.native, made.dim, made.seed, empty_columns(made.native, made.dim))
+        for rows in _cuts(made.native, ROWS):
+            for columns in _cuts(made.dim, COLUMNS):
+                self.columns[columns, rows] = made.entries(rows, columns)
+        self.columns *= made.scale
+
+    @classmethod
+    def promises(cls, native: int, dim: int) -> Promise:
+        return "expected"
+
+
+def _cuts(size: int, step: int) -> list[slice]:
+    return [slice(i, min(i + step, size)) for i in range(0, size, step)]
