@@ -10,7 +10,9 @@ from subspace_bench.kernels import dense
 from subspace_bench.projectors import make
 
 
-@pytest.mark.parametrize("native, dim", [(1, 1), (15, 3), (16, 8), (2048, 9), (5000, 37)])
+@pytest.mark.parametrize(
+    "native, dim", [(1, 1), (15, 3), (16, 8), (2048, 9), (5000, 37), (40_003, 9)]
+)
 def test_kernels_equal_torch(native, dim) -> None:
     draw = torch.Generator().manual_seed(0)
     columns, omega, theta = (
@@ -29,9 +31,11 @@ def test_kernels_equal_torch(native, dim) -> None:
         )
 
 
-def test_bits_do_not_depend_on_threads() -> None:
-    projector = make("gaussian", 9000, 70, seed=0)
-    omega, theta = torch.randn(70), torch.randn(9000)
+@pytest.mark.parametrize("name", ["gaussian", "gaussian-bf16"])
+@pytest.mark.parametrize("native", [9000, 40_003])
+def test_bits_do_not_depend_on_threads(name, native) -> None:
+    projector = make(name, native, 70, seed=0)
+    omega, theta = torch.randn(70), torch.randn(native)
     before = projector(omega), projector.transpose(theta)
     torch.set_num_threads(3)
     for ours, other in zip((projector(omega), projector.transpose(theta)), before, strict=True):
