@@ -17,6 +17,7 @@ from subspace_bench.optimizers import (
     schedule,
     subspace_of,
 )
+from subspace_bench.projectors import names
 from subspace_bench.runs import Protocol, Run
 from subspace_bench.streams import generator, seed_torch
 from subspace_bench.subspace import Subspace
@@ -188,3 +189,11 @@ def test_scaling_is_for_subspaces_through_theta_init_alone() -> None:
         replace(DIRECT, scaling="fan-in")
     with pytest.raises(UserError, match="unknown scaling"):
         replace(LI, scaling="fan-out")
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_projector_trains_the_conv_net(name, digits) -> None:
+    run = replace(LI, model="conv-plain", projector=name, scaling="fan-in", dim=300)
+    steps = replace(SHORT, steps=40, lr=0.3, score_first=1, score_every=39, scale="standard")
+    first, last = (row[2] for row in train(replace(run, protocol=steps), digits).result["curve"])
+    assert last < first - 0.15  # the loss falls, which it does only if the two maps belong together
