@@ -65,7 +65,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def bench(session: nox.Session) -> None:
-    """Time a training step with asv, and make sure that something was timed."""
+    """Time projectors and a training step with asv; make sure that something was timed."""
     python = environment(session)
     head = ["git", "rev-parse", "HEAD"]
     commit = subprocess.run(head, cwd=HERE, capture_output=True, text=True, check=True)

@@ -46,6 +46,10 @@ class Measured:
               if (frame.projector == n).any() else set() for n in names]  # fmt: skip
         return sorted(set.intersection(*at), key=lambda s: (s[0] * s[1], s[0]))
 
+    def largest(self, *names: str) -> tuple[int, int] | None:
+        """(D, d) of the most entries at which all of these were measured."""
+        return next(reversed(self.sizes(*names)), None)
+
 
 def lines(measured: Measured) -> list[str]:
     """The advice, in the order of how often it is needed."""
@@ -73,10 +77,9 @@ def dense_pays(m: Measured) -> str | None:
 
 def fast_transform(m: Measured) -> str | None:
     """Fastfood or SRHT beyond that."""
-    at = m.sizes("fastfood", "srht")
-    if not at:
+    big = m.largest("fastfood", "srht")
+    if big is None:
         return None
-    big = at[-1]
     fast, srht = _ms(m, "fastfood", big), _ms(m, "srht", big)
     better = "fastfood" if fast < srht else "srht"
     row = m.row(better, *big)
@@ -89,10 +92,9 @@ def fast_transform(m: Measured) -> str | None:
 
 def hashed(m: Measured) -> str | None:
     """The cheapest."""
-    at = m.sizes("hashed", "fastfood")
-    if not at:
+    big = m.largest("hashed", "fastfood")
+    if big is None:
         return None
-    big = at[-1]
     ratio = _ms(m, "fastfood", big) / _ms(m, "hashed", big)
     text = (
         f"**Cheapest of all is `hashed`**: {_ms(m, 'hashed', big):.3g} ms both ways at {_at(big)}, "
@@ -103,10 +105,9 @@ def hashed(m: Measured) -> str | None:
 
 def bfloat16(m: Measured) -> str | None:
     """Half the bytes."""
-    at = m.sizes("gaussian", "gaussian-bf16")
-    if not at:
+    big = m.largest("gaussian", "gaussian-bf16")
+    if big is None:
         return None
-    big = at[-1]
     ratio = _ms(m, "gaussian", big) / _ms(m, "gaussian-bf16", big)
     return (
         f"**A stored P in bfloat16** is {ratio:.2f} times as fast at {_at(big)} and takes half the "
@@ -116,10 +117,9 @@ def bfloat16(m: Measured) -> str | None:
 
 def regenerated(m: Measured) -> str | None:
     """A dense P without its memory."""
-    at = m.sizes("gaussian", "regenerated", "regenerated-signs")
-    if not at:
+    big = m.largest("gaussian", "regenerated", "regenerated-signs")
+    if big is None:
         return None
-    big = at[-1]
     stored, normal, signs = (
         _ms(m, n, big) for n in ("gaussian", "regenerated", "regenerated-signs")
     )
@@ -146,10 +146,9 @@ def orthonormal(m: Measured) -> str | None:
 
 def sparse(m: Measured) -> str | None:
     """Sparse against dense."""
-    at = m.sizes("sparse", "gaussian")
-    if not at:
+    big = m.largest("sparse", "gaussian")
+    if big is None:
         return None
-    big = at[-1]
     thin, full = m.row("sparse", *big), m.row("gaussian", *big)
     assert thin
     assert full
@@ -163,10 +162,9 @@ def sparse(m: Measured) -> str | None:
 
 def kronecker(m: Measured) -> str | None:
     """Two small matrices."""
-    at = m.sizes("kronecker", "gaussian")
-    if not at:
+    big = m.largest("kronecker", "gaussian")
+    if big is None:
         return None
-    big = at[-1]
     row, full = m.row("kronecker", *big), m.row("gaussian", *big)
     assert row
     assert full
