@@ -10,7 +10,7 @@ without it, new numbers are held against that: two seeds first, more only where 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from subspace_bench.regression.checking import Measured, Task
 
 REMEDY = "make one with `pytest --accuracy-rebase`, and commit it"
+PROPERTY = "accuracy_regression"  # of a test's report: what the terminal says at the end
+OWNERS = pytest.StashKey[dict[Path, str]]()  # reference files of this session, and whose they are
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,74 +32,128 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[OWNERS] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = terminalreporter.stats.get("passed", [])  # pytest-xdist brings them from its workers
+    lines = [text for r in reports for key, text in r.user_properties if key == PROPERTY]
+    if lines:
+        terminalreporter.section("accuracy regression")
+        terminalreporter.write_line("\n".join(lines))
+
+
 class AccuracyRegression:
-    """Holds a training against its reference in `path`."""
+    """Holds trainings against their references, files in the folder that the test's file names."""
 
-    def __init__(self, path: Path, rebase: bool, report: Callable[[str], None]) -> None:
-        self.path, self.rebase, self.report = path, rebase, report
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.node, self.config = request.node, request.config
+        owner = f"{request.cls.__name__}." if request.cls else ""
+        self.test = f"{owner}{request.node.name}"
+        self.folder = request.path.parent / request.path.stem
+        self.used: set[Path] = set()
 
-    def check(self, train: Callable[[int], float], seeds: int = 20, alpha: float = 0.01) -> None:
+    def check(
+        self, train: Callable[[int], float], seeds: int = 20, alpha: float = 0.01, name: str = ""
+    ) -> None:
         """Fails the test where the training's numbers have moved, up or down.
 
         Arguments:
             train: a function from a seed to one finite number, such as an accuracy in %.
             seeds: of the reference, when it is made: 10 or more; more find smaller moves.
-            alpha: probability of an alarm where nothing has moved.
+            alpha: probability of an alarm in this test where nothing has moved.
+            name: of what is trained, where one test checks several trainings.
         """
         __tracebackhide__ = True
         from subspace_bench.errors import UserError
-        from subspace_bench.regression import checking
-        from subspace_bench.regression.reference import FEWEST, load
-        from subspace_bench.regression.sequential import WITHIN
 
-        if seeds < FEWEST:
-            pytest.fail(f"a reference needs {FEWEST} seeds or more, not {seeds}", pytrace=False)
-        name = self.path.stem
         try:
-            if self.rebase:
-                self._rebase(name, train, seeds)
-                return
-            references = load(self.path, REMEDY)
+            path = self._path(name)
+            if self.config.getoption("--accuracy-rebase"):
+                self.node.user_properties.append((PROPERTY, rebase(path, train, seeds)))
+            else:
+                print(judge(path, train, alpha))  # pytest shows it with -rP
         except UserError as failure:
             pytest.fail(str(failure), pytrace=False)
-        [outcome] = checking.check(references, lambda tasks: measure(train, tasks), alpha)
-        said = checking.frame([outcome]).to_string(index=False)
-        if outcome.verdict != WITHIN:
-            pytest.fail(f"{outcome.sentence}\n{said}", pytrace=False)
-        self.report(said)
 
-    def _rebase(self, name: str, train: Callable[[int], float], seeds: int) -> None:
+    def _path(self, name: str) -> Path:
+        """The reference's file, which no other test or training of this session has."""
         from subspace_bench.errors import UserError
-        from subspace_bench.regression.checking import failure
-        from subspace_bench.regression.reference import Reference, load, save, side_by_side
 
-        found = list(measure(train, [(name, seed) for seed in range(seeds)]).values())
-        if reason := failure(found):
-            raise UserError(f"no reference is made: {reason}")
-        new = Reference(tuple(float(v) for v in found))
-        old = load(self.path, REMEDY).get(name) if self.path.exists() else None
-        save(self.path, {name: new}, REMEDY)
-        self.report(f"{self.path}: {side_by_side(old, new)}")
+        whole = f"{self.test}.{name}" if name else self.test
+        path = self.folder / (re.sub(r"[^\w.-]+", "-", whole).strip("-") + ".toml")
+        owner = self.config.stash[OWNERS].setdefault(path, whole)
+        if owner != whole or path in self.used:
+            raise UserError(f"{path} is the reference of {owner} already: give check a name")
+        self.used.add(path)
+        return path
+
+
+def judge(path: Path, train: Callable[[int], float], alpha: float) -> str:
+    """A table of what was found.
+
+    Raises:
+        UserError: where the numbers have moved, or cannot be judged.
+    """
+    from subspace_bench.errors import UserError
+    from subspace_bench.regression import checking
+    from subspace_bench.regression.reference import load
+    from subspace_bench.regression.sequential import WITHIN
+
+    reference = load(path, REMEDY).get(path.stem)
+    if reference is None:
+        raise UserError(f"{path} holds no reference of {path.stem}: {REMEDY}")
+    found = checking.check({path.stem: reference}, lambda tasks: measure(train, tasks), alpha)
+    said = checking.frame(found).to_string(index=False)
+    if found[0].verdict != WITHIN:
+        raise UserError(f"{found[0].sentence}\n{said}\n{checking.method(found, alpha)}")
+    return said
+
+
+def rebase(path: Path, train: Callable[[int], float], seeds: int) -> str:
+    """Trains and writes a reference; old and new side by side.
+
+    Raises:
+        UserError: for too few seeds, a training that came to nothing, a place that takes no files.
+    """
+    from subspace_bench.errors import UserError
+    from subspace_bench.regression.checking import failure
+    from subspace_bench.regression.reference import (
+        FEWEST,
+        Reference,
+        replaced,
+        save,
+        side_by_side,
+    )
+
+    if seeds < FEWEST:
+        raise UserError(f"a reference needs {FEWEST} seeds or more, not {seeds}")
+    name = path.stem
+    found = list(measure(train, [(name, seed) for seed in range(seeds)]).values())
+    if reason := failure(found):
+        raise UserError(f"no reference is made: {reason}")
+    new = Reference(tuple(float(v) for v in found))
+    old, aside = replaced(path, REMEDY)
+    save(path, {name: new}, REMEDY)
+    said = f"{path}: {side_by_side(old.get(name), new)}"
+    return f"{aside}\n{said}" if aside else said
 
 
 def measure(train: Callable[[int], float], tasks: Sequence[Task]) -> Measured:
     """One number for each task, or why there is none."""
+    from subspace_bench.engines import describe
+
     found: dict[Task, float | str] = {}
     for task in tasks:
         try:
             found[task] = float(train(task[1]))
         except Exception as failure:
-            found[task] = f"seed {task[1]} raised {type(failure).__name__}: {failure}"
+            found[task] = f"seed {task[1]} raised {describe(failure)}"
     return found
 
 
 @pytest.fixture
-def accuracy_regression(request: pytest.FixtureRequest) -> Iterator[AccuracyRegression]:
+def accuracy_regression(request: pytest.FixtureRequest) -> AccuracyRegression:
     """Holds a training's numbers against the reference beside the test: `.check(train)`."""
-    test = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
-    path = request.path.parent / request.path.stem / f"{test}.toml"
-    rebase = bool(request.config.getoption("--accuracy-rebase"))
-    lines: list[str] = []
-    yield AccuracyRegression(path, rebase, lines.append)
-    if lines:
-        print("\n".join(lines))  # pytest shows it with -rP, or where the test fails
+    return AccuracyRegression(request)

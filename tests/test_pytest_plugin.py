@@ -57,7 +57,7 @@ def test_a_leak_is_a_move_up(project) -> None:
 
 def test_rebase_makes_a_reference_and_shows_old_and_new(project) -> None:
     patched(project, "epochs: int = 5", "epochs: int = 1")
-    made = project("-rP", "--accuracy-rebase")
+    made = project("--accuracy-rebase")
     assert made.returncode == 0
     assert "old 90.05" in made.stdout
     assert project().returncode == 0
@@ -84,3 +84,43 @@ def test_without_a_reference_it_says_how_to_make_one(project) -> None:
     failed = project()
     assert failed.returncode == 1
     assert "pytest --accuracy-rebase" in failed.stdout
+
+
+TWO = """
+from training import train
+
+class TestA:
+    def test_train(self, accuracy_regression):
+        accuracy_regression.check(train, seeds=10)
+
+class TestB:
+    def test_train(self, accuracy_regression):
+        accuracy_regression.check(lambda seed: seed / 10, seeds=10, name="first")
+        accuracy_regression.check(lambda seed: seed / 10, seeds=10, name="second")
+
+def test_twice(accuracy_regression):
+    accuracy_regression.check(lambda seed: seed / 10, seeds=10)
+    accuracy_regression.check(lambda seed: seed / 10, seeds=10)
+"""
+
+
+def test_every_training_has_a_reference_of_its_own(project) -> None:
+    (project.folder / "test_accuracy.py").write_text(TWO)
+    made = project("--accuracy-rebase")
+    assert made.returncode == 1
+    assert "is the reference of test_twice already: give check a name" in made.stdout
+    found = {path.stem for path in (project.folder / "test_accuracy").glob("Test*.toml")}
+    expected = {"TestA.test_train", "TestB.test_train.first", "TestB.test_train.second"}
+    assert found == expected
+    assert made.stdout.count(": new ") >= 3
+
+
+def test_a_reference_that_was_edited_is_set_aside_by_a_rebase(project) -> None:
+    path = project.folder / "test_accuracy" / "test_train.toml"
+    path.write_text(path.read_text().replace("values = [", "values = [1.0,", 1))
+    assert "was edited by hand" in project().stdout
+    made = project("--accuracy-rebase")
+    assert made.returncode == 0
+    assert "kept as" in made.stdout
+    assert path.with_name("test_train.toml.bad").exists()
+    assert project().returncode == 0

@@ -14,7 +14,7 @@ import pytest
 from subspace_bench.cli import main
 from subspace_bench.errors import UserError
 from subspace_bench.regression import checking
-from subspace_bench.regression.reference import Reference, load, save
+from subspace_bench.regression.reference import Reference, load, replaced, save
 from subspace_bench.regression.suite import first_difference
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +53,9 @@ def test_damaged_references_are_refused_in_one_line(tmp_path) -> None:
         load(path, "rebase it")
     with pytest.raises(UserError, match="edited by hand"):
         save(path, {"net": Reference(VALUES)}, "rebase it")
+    path.write_text(whole.replace("values = [", "values = [2020-01-01, "))
+    with pytest.raises(UserError, match="is no reference file"):
+        load(path, "rebase it")
     path.write_text(whole.replace("schema = 1", "schema = 9"))
     with pytest.raises(UserError, match="schema 9"):
         load(path, "rebase it")
@@ -67,6 +70,17 @@ def test_damaged_references_are_refused_in_one_line(tmp_path) -> None:
         save(path, {"net": Reference((float("nan"),) * 20)}, "rebase it")
 
 
+def test_a_rebase_mends_what_it_is_the_remedy_for(tmp_path) -> None:
+    path = tmp_path / "r.toml"
+    save(path, {"net": Reference(VALUES[:5])}, "rebase it")
+    assert replaced(path, "rebase it") == ({"net": Reference(VALUES[:5])}, "")
+    path.write_text(path.read_text().replace("94.", "93.", 1))
+    old, said = replaced(path, "rebase it")
+    assert (old, path.exists()) == ({}, False)
+    assert "edited by hand: kept as" in said
+    assert (tmp_path / "r.toml.bad").exists()
+
+
 @pytest.mark.parametrize(
     ("shift", "verdict", "code"), [(0.0, "within", 0), (-4.0, "moved", 1), (4.0, "moved", 1)]
 )
@@ -74,7 +88,7 @@ def test_moves_in_both_directions_are_found(shift, verdict, code) -> None:
     outcomes = outcome_of(shift)
     assert [o.verdict for o in outcomes] == [verdict]
     assert checking.exit_code(outcomes) == code
-    assert len(outcomes[0].values) in (2, 4, 8, 12)
+    assert len(outcomes[0].values) in (2, 4, 8, 16)
     if shift:
         assert ("down" if shift < 0 else "leak") in outcomes[0].sentence
 
@@ -104,9 +118,33 @@ def test_a_crash_in_one_run_reports_the_others(broken) -> None:
     assert str(broken) in bad.sentence
 
 
+def test_a_reference_too_small_for_alpha_is_refused() -> None:
+    with pytest.raises(UserError, match="net: 10 numbers cannot tell a move at an alpha of 1e-09"):
+        checking.check({"net": Reference(VALUES[:10])}, lambda tasks: {}, alpha=1e-9)
+
+
+def test_other_seeds_can_be_asked_for() -> None:
+    asked: list[int] = []
+
+    def measure(tasks):
+        asked.extend(seed for _, seed in tasks)
+        return dict.fromkeys(tasks, float(np.mean(VALUES)))
+
+    checking.check({"net": Reference(VALUES)}, measure, first=77)
+    assert asked[:2] == [77, 78]
+
+
+def test_digits_fit_the_spread() -> None:
+    [outcome] = checking.check(
+        {"net": Reference(tuple(v / 100 for v in VALUES))}, lambda t: dict.fromkeys(t, 0.95)
+    )
+    assert checking.frame([outcome])["reference"][0] == "0.9494 ± 0.0080"
+
+
 def test_pages_say_what_was_judged() -> None:
     outcomes = [*outcome_of(-4.0), *outcome_of(broken="seed 1 failed: no")]
     assert "# Accuracy check: not all could be judged" in checking.markdown(outcomes, 0.01)
+    assert "Wilcoxon" in checking.markdown(outcomes, 0.01)
     suite = ElementTree.fromstring(checking.junit(outcomes))
     counts = {name: suite.get(name) for name in ("tests", "failures", "errors")}
     assert counts == {"tests": "2", "failures": "1", "errors": "1"}
@@ -125,6 +163,7 @@ def test_bad_options_are_one_line_and_exit_code_2(tmp_path, capsys) -> None:
         (["--alpha", "1.5"], "--alpha is 1.5"),
         (["--seeds", "5", "--rebase"], "--seeds is 5"),
         (["--jobs", "0"], "--jobs is 0"),
+        (["--rebase", "--exact"], "take one"),
     ]:
         with pytest.raises(SystemExit) as ended:
             main(["check", *arguments])
@@ -170,7 +209,7 @@ def test_a_planted_fault_turns_the_check_red_and_its_removal_green(tmp_path) -> 
         command = [sys.executable, str(script), "--reference", reference, *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
 
-    made = check("", "--rebase")
+    made = check("", "--rebase", "--seeds", "40")
     assert made.returncode == 0, made.stderr
     green = check("", "--report", str(tmp_path / "check.md"))
     assert green.returncode == 0, green.stdout + green.stderr
@@ -183,6 +222,9 @@ def test_a_planted_fault_turns_the_check_red_and_its_removal_green(tmp_path) -> 
     assert exact.returncode == 1
     assert "first differs at step" in exact.stdout
     assert check("").returncode == 0
+    other = check("FAULT = suite.NUMERICS = 99\n".replace("FAULT = ", ""))
+    assert other.returncode == 2
+    assert "is of another numerics version" in other.stderr
 
 
 def test_a_reference_of_another_protocol_is_refused(tmp_path, capsys) -> None:

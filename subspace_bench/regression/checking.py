@@ -9,8 +9,10 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+from subspace_bench.errors import UserError
 from subspace_bench.regression.reference import Reference
 from subspace_bench.regression.sequential import IN_DOUBT, MOVED, WITHIN, Decision, Design
+from subspace_bench.statistics import Sample
 
 FAILED = "not judged"
 FIRST_SEED = 1_000_000  # of the new numbers: none that a reference has
@@ -44,6 +46,12 @@ class Outcome:
         return self.design.smallest() * self.reference.sample.sd
 
     @property
+    def digits(self) -> int:
+        """After the point, so that two of the standard deviation's are seen."""
+        sd = self.reference.sample.sd
+        return max(0, 1 - math.floor(math.log10(sd))) if sd > 0 else 2
+
+    @property
     def sentence(self) -> str:
         """What the verdict means."""
         if self.decision is None:
@@ -52,29 +60,32 @@ class Outcome:
         if self.verdict == MOVED:
             way = "down" if gap < 0 else "up, which a leak or a broken test set does too"
             return f"It moved {way}: find the change that did it, or rebase if it is meant."
-        return f"No sign of a move; one of {self.smallest:.2f} is found with 95% power."
+        found = f"{self.smallest:.{self.digits}f}"
+        return f"No sign of a move; one of {found} is found with 95% power."
 
 
 def check(
     references: Mapping[str, Reference],
     measure: Callable[[Sequence[Task]], Measured],
     alpha: float = 0.01,
+    first: int = FIRST_SEED,
 ) -> list[Outcome]:
     """Judges every reference by new numbers.
 
     Arguments:
         measure: trains all (name, seed) it is given; it is called once a look.
         alpha: probability that any reference is called moved though none has.
+        first: the first seed of the new numbers.
+
+    Raises:
+        UserError: where a reference is too small to say anything at this alpha.
     """
-    designs = {
-        name: Design(alpha, len(references), len(reference.values))
-        for name, reference in references.items()
-    }
+    designs = {name: design(name, r, alpha, len(references)) for name, r in references.items()}
     values: dict[str, list[float]] = {name: [] for name in references}
     done: dict[str, Outcome] = {}
     while len(done) < len(references):
         tasks = [
-            (name, FIRST_SEED + seed)
+            (name, first + seed)
             for name in references
             if name not in done
             for seed in range(len(values[name]), wanted(designs[name], values[name]))
@@ -94,6 +105,17 @@ def check(
             numbers = tuple(values[name])
             done[name] = Outcome(name, references[name], designs[name], numbers, decision, reason)
     return [done[name] for name in references]
+
+
+def design(name: str, reference: Reference, alpha: float, family: int) -> Design:
+    """The test of one reference."""
+    made = Design(alpha, family, len(reference.values))
+    if made.boundary == 0:
+        raise UserError(
+            f"{name}: {made.reference} numbers cannot tell a move at an alpha of {alpha:g} over "
+            f"{family}: use more seeds or a larger alpha"
+        )
+    return made
 
 
 def wanted(design: Design, values: Sequence[float]) -> int:
@@ -119,32 +141,40 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 
 def frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """The table that a check prints, all strings."""
-    return pd.DataFrame(
-        {
-            "run": o.name,
-            "reference": f"{o.reference.sample.mean:.2f} ± {o.reference.sample.sd:.2f}",
-            "now": f"{sum(o.values) / len(o.values):.2f} (n = {len(o.values)})" if o.values else "",
-            "difference": f"{o.decision.difference:+.2f}" if o.decision else "",
-            "p": f"{o.decision.p:.2g}" if o.decision else "",
-            "verdict": o.verdict,
-            "": o.sentence,
-        }
-        for o in outcomes
+    return pd.DataFrame([row(outcome) for outcome in outcomes])
+
+
+def row(o: Outcome) -> dict[str, str]:
+    """One outcome, as text."""
+    known, digits = o.reference.sample, o.digits
+    now = Sample(o.values)
+    return {
+        "run": o.name,
+        "reference": f"{known.mean:.{digits}f} ± {known.sd:.{digits}f}",
+        "now": f"{now.mean:.{digits}f} (n = {now.n})" if now.n else "",
+        "difference": f"{o.decision.difference:+.{digits}f}" if o.decision else "",
+        "p": f"{o.decision.p:.2g}" if o.decision else "",
+        "verdict": o.verdict,
+        "": o.sentence,
+    }
+
+
+def method(outcomes: Sequence[Outcome], alpha: float) -> str:
+    """What was done, and what p is held against."""
+    limits = sorted({f"{o.design.boundary:.2g}" for o in outcomes})
+    return (
+        "Reference: mean ± standard deviation over seeds. p: Wilcoxon-Mann-Whitney, two-sided, of "
+        f"the last look; *moved* where it is at most {' or '.join(limits)}, so that at most "
+        f"{alpha:.2%} of checks of unchanged code raise an alarm, in {len(outcomes)} runs together."
     )
 
 
 def markdown(outcomes: Sequence[Outcome], alpha: float) -> str:
     """The check as a page."""
     summary = {0: "within", 1: "moved", 2: "not all could be judged"}[exit_code(outcomes)]
-    return (
-        "\n\n".join(
-            [
-                f"# Accuracy check: {summary}",
-                frame(outcomes).to_markdown(index=False, disable_numparse=True),
-            ]
-        )
-        + "\n"
-    )
+    rows = frame(outcomes).to_markdown(index=False, disable_numparse=True)
+    parts = [f"# Accuracy check: {summary}", rows, method(outcomes, alpha)]
+    return "\n\n".join(parts) + "\n"
 
 
 def junit(outcomes: Sequence[Outcome]) -> str:

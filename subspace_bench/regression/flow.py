@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
+from subspace_bench.checks import writable
 from subspace_bench.data import Dataset, load_or_embedded
-from subspace_bench.engines import Message
+from subspace_bench.engines import Message, describe
 from subspace_bench.errors import UserError
 from subspace_bench.regression import checking, suite
-from subspace_bench.regression.reference import Reference, load, save, side_by_side
+from subspace_bench.regression.reference import Reference, load, replaced, save, side_by_side
+from subspace_bench.regression.sequential import Design
 from subspace_bench.runs import write_atomically
 from subspace_bench.terminal import show
 
 REMEDY = "make one with `subspace-bench check --rebase`"
+
+
+FEWEST = 40  # seeds of a reference of our own: with fewer, the shifts that are found are too large
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,8 @@ class Work:
     jobs: int
     screen: Console
 
-    def measurer(self, dataset: Dataset) -> suite.Measure:
-        return suite.measurer(dataset.name, self.data, self.jobs, self.tell)
+    def measurer(self, dataset: Dataset, folder: Path | None = None) -> suite.Measure:
+        return suite.measurer(dataset.name, self.data, self.jobs, self.tell, folder)
 
     def tell(self, message: Message) -> None:
         if message.kind in ("done", "failed"):
@@ -38,20 +44,23 @@ class Work:
             self.screen.print(f"{message.run.label}: {said}")
 
 
-def check(work: Work, alpha: float, report: Path | None) -> int:
-    """Judges every reference; prints and writes the outcome; returns the exit code."""
-    references = load(work.path, REMEDY)
+def check(
+    work: Work, alpha: float, report: Path | None, first: int = checking.FIRST_SEED
+) -> list[checking.Outcome]:
+    """Judges every reference by seeds from `first` on; prints and writes the outcomes."""
+    references = load(work.path, REMEDY, FEWEST)
     dataset = load_or_embedded(root=work.data)
     belongs(references, dataset)
-    outcomes = checking.check(references, work.measurer(dataset), alpha)
+    outcomes = checking.check(references, work.measurer(dataset), alpha, first)
     show(work.screen, "Accuracy check", checking.frame(outcomes))
+    work.screen.print(checking.method(outcomes, alpha))
     if report is not None:
-        kinds = [report.suffix] if report.suffix in (".md", ".xml") else [".md", ".xml"]
-        for kind in kinds:
+        named = report.suffix in (".md", ".xml")
+        for kind in [report.suffix] if named else [".md", ".xml"]:
             text = checking.junit(outcomes) if kind == ".xml" else (
                 checking.markdown(outcomes, alpha))  # fmt: skip
-            write_atomically(report.with_suffix(kind), text)
-    return checking.exit_code(outcomes)
+            write_atomically(report if named else Path(f"{report}{kind}"), text)
+    return outcomes
 
 
 def belongs(references: Mapping[str, Reference], dataset: Dataset) -> None:
@@ -67,20 +76,34 @@ def belongs(references: Mapping[str, Reference], dataset: Dataset) -> None:
             f"{', '.join(runs)}: {REMEDY}"
         )
     for name, run in runs.items():
-        here = suite.identity(run, dataset)
-        for key, value in here.items():
+        for key, value in suite.identity(run, dataset).items():
             if references[name].identity.get(key) != value:
-                what = {"run": "protocol", "data": "data"}.get(key, f"{key} version")
-                raise UserError(f"the reference of {name!r} is of another {what}: {REMEDY}")
+                what = {
+                    "data": f"other data than {dataset.name} here",
+                    "numerics": "another numerics version",
+                    "run": "another protocol",
+                }[key]
+                raise UserError(f"the reference of {name!r} is of {what}: {REMEDY}")
 
 
-def rebase(work: Work, seeds: int) -> int:
-    """Trains every reference anew, shows old and new side by side, and keeps both."""
-    old = load(work.path, REMEDY) if work.path.exists() else {}
+def rebase(work: Work, seeds: int) -> None:
+    """Trains every reference anew, shows old and new side by side, and keeps both.
+
+    What is trained stays in a folder beside the reference until all is, so that the same command
+    goes on where it was interrupted, as long as the code is the same.
+    """
+    writable(work.path.parent)
+    old, aside = replaced(work.path, REMEDY)
+    if aside:
+        work.screen.print(aside)
     dataset = load_or_embedded(root=work.data)
     runs = suite.runs(dataset.name)
+    origin = suite.origin()
+    folder = None
+    if not origin["dirty"]:
+        folder = work.path.with_suffix(f".{origin['revision'][:8]}.rebase")
     tasks = [(name, seed) for name in runs for seed in range(seeds)]
-    found = work.measurer(dataset)(tasks)
+    found = work.measurer(dataset, folder)(tasks)
     lost = [reason for reason in found.values() if isinstance(reason, str)]
     if lost:
         raise UserError(f"{len(lost)} runs came to nothing, so no reference is made: {lost[0]}")
@@ -88,20 +111,22 @@ def rebase(work: Work, seeds: int) -> int:
     for name, run in runs.items():
         values = tuple(float(found[name, seed]) for seed in range(seeds))
         losses = suite.losses(run, dataset)
-        identity = suite.identity(run, dataset)
-        new[name] = Reference(values, identity, suite.origin(), losses)
-        work.screen.print(f"{name}: {side_by_side(old.get(name), new[name])}")
+        new[name] = Reference(values, suite.identity(run, dataset), origin, losses)
+        smallest = Design(family=len(runs), reference=seeds).smallest() * new[name].sample.sd
+        said = side_by_side(old.get(name), new[name])
+        work.screen.print(f"{name}: {said}; a shift of {smallest:.2g} is found with 95% power")
     save(work.path, new, REMEDY)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     work.screen.print(f"{work.path}: {len(new)} references of {seeds} seeds; the old ones below")
-    return 0
 
 
-def exact(work: Work) -> int:
-    """Compares the loss of every step of seed 0, bit for bit; 1 where any differs."""
+def exact(work: Work, report: Path | None) -> int:
+    """Compares the loss of every step of seed 0, bit for bit; 1 where any differs, 2 on failure."""
     references = load(work.path, REMEDY)
     dataset = load_or_embedded(root=work.data)
     belongs(references, dataset)
-    rows, moved = [], False
+    rows, code = [], 0
     for name, run in suite.runs(dataset.name).items():
         reference = references[name]
         if not suite.same_machine(reference):
@@ -109,9 +134,18 @@ def exact(work: Work) -> int:
                 "the reference was made on another class of machine or other versions, where bits "
                 "differ: check without --exact, or rebase here"
             )
-        at = suite.first_difference(suite.losses(replace(run, seed=0), dataset), reference.losses)
-        moved = moved or at is not None
-        said = "the same bits" if at is None else f"first differs at step {at}"
+        try:
+            at = suite.first_difference(suite.losses(run, dataset), reference.losses)
+        except Exception as failure:
+            said, now = f"not compared: {describe(failure)}", 2
+        else:
+            said = "the same bits" if at is None else f"first differs at step {at}"
+            now = 0 if at is None else 1
+        code = max(code, now)
         rows.append({"run": name, f"losses of {run.protocol.steps} steps": said})
-    show(work.screen, "Exact check", pd.DataFrame(rows))
-    return 1 if moved else 0
+    frame = pd.DataFrame(rows)
+    show(work.screen, "Exact check", frame)
+    if report is not None:
+        rows_shown = frame.to_markdown(index=False, disable_numparse=True)
+        write_atomically(report, f"# Exact check\n\n{rows_shown}\n")
+    return code

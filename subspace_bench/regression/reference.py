@@ -19,7 +19,7 @@ from subspace_bench.runs import digest, write_atomically
 from subspace_bench.statistics import Sample
 
 SCHEMA = 1
-FEWEST = 10  # numbers in a reference: with fewer, Student's test finds too little
+FEWEST = 10  # numbers in a reference: with fewer, the test finds too little
 HEAD = "# Made by a rebase and read by checks. Not to be edited by hand.\n"
 
 
@@ -45,7 +45,7 @@ class Reference:
         return Sample(self.values)
 
 
-def load(path: Path, remedy: str) -> dict[str, Reference]:
+def load(path: Path, remedy: str, fewest: int = FEWEST) -> dict[str, Reference]:
     """The references in a file, by name.
 
     Arguments:
@@ -53,17 +53,32 @@ def load(path: Path, remedy: str) -> dict[str, Reference]:
 
     Raises:
         UserError: where there is no file, or it is damaged, edited by hand, of another schema, or
-            holds fewer than FEWEST numbers.
+            holds fewer than `fewest` numbers.
     """
     content = _read(path, remedy)
     found = {name: _parse(value) for name, value in content["reference"].items()}
     for name, reference in found.items():
-        if len(reference.values) < FEWEST:
+        if len(reference.values) < fewest:
             raise UserError(
-                f"{path}: {name} has {len(reference.values)} numbers and the test needs {FEWEST} "
+                f"{path}: {name} has {len(reference.values)} numbers and the test needs {fewest} "
                 f"or more: {remedy}"
             )
     return found
+
+
+def replaced(path: Path, remedy: str) -> tuple[dict[str, Reference], str]:
+    """What a rebase takes the place of, and what to say where that could not be read.
+
+    A file that is damaged or was edited is what a rebase is to mend: it is moved aside, not lost.
+    """
+    if not path.exists():
+        return {}, ""
+    try:
+        return load(path, remedy, fewest=1), ""
+    except UserError as failure:
+        aside = path.with_name(path.name + ".bad")
+        path.replace(aside)
+        return {}, f"{str(failure).split(':')[0]}: kept as {aside}"
 
 
 def save(path: Path, references: Mapping[str, Reference], remedy: str) -> None:
@@ -90,12 +105,12 @@ def _read(path: Path, remedy: str) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         schema, claimed = content.pop("schema"), content.pop("sha256")
         content.setdefault("history", [])
-        references = content["reference"]
-    except (ValueError, KeyError, OSError) as failure:
+        references, present = content["reference"], digest(content)
+    except (ValueError, KeyError, TypeError, OSError) as failure:
         raise UserError(f"{path} is no reference file ({failure}): {remedy}") from failure
     if schema != SCHEMA:
         raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: {remedy}")
-    if digest(content) != claimed or not isinstance(references, dict):
+    if present != claimed or not isinstance(references, dict):
         raise UserError(f"{path} was edited by hand: restore it, or {remedy}")
     return content
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from subspace_bench.engines import Message, carry_out
 from subspace_bench.experiments import trainings
 from subspace_bench.regression.checking import Measured, Task
 from subspace_bench.regression.reference import Reference
-from subspace_bench.runs import NUMERICS, Run, Store
+from subspace_bench.runs import NUMERICS, Run, Store, digest
 
 STEPS = 300
 DIM = 1_000
@@ -51,40 +51,54 @@ def shortened(run: Run) -> Run:
 
 def identity(run: Run, dataset: Dataset) -> dict[str, Any]:
     """What must not differ between a reference and a check."""
-    return {"run": replace(run, seed=0).hash, "data": dataset.digest, "numerics": NUMERICS}
+    protocol = {**asdict(run), "seed": 0, "dataset": "", "numerics": 0}
+    return {"data": dataset.digest, "numerics": NUMERICS, "run": digest(protocol)}
 
 
 def origin() -> dict[str, Any]:
     """Where a reference is made."""
     here = provenance.machine()
     known = {name: here[name] for name in DECIDING}
-    return {**known, "revision": provenance.revision()["revision"] or "unknown"}
+    code = provenance.revision()
+    return {**known, "revision": code["revision"] or "unknown", "dirty": bool(code["dirty"])}
 
 
 def measurer(
-    dataset: str, root: Path | None, jobs: int, tell: Callable[[Message], None]
+    dataset: str,
+    root: Path | None,
+    jobs: int,
+    tell: Callable[[Message], None],
+    folder: Path | None = None,
 ) -> Measure:
-    """Trains tasks, `jobs` at a time; each is trained anew, whatever records there are."""
+    """Trains tasks, `jobs` at a time.
+
+    Arguments:
+        folder: keeps the records, and those that it has already count; without one, each task is
+            trained anew, whatever records there are.
+    """
     named = runs(dataset)
 
     def measure(tasks: Sequence[Task]) -> Measured:
         wanted = {task: replace(named[task[0]], seed=task[1]) for task in tasks}
-        with tempfile.TemporaryDirectory() as folder:
-            store = Store(Path(folder))
-            failures = carry_out(list(wanted.values()), store, root, jobs, tell)
+        with tempfile.TemporaryDirectory() as temporary:
+            store = Store(folder or Path(temporary))
+            failures = carry_out(
+                [run for run in wanted.values() if store.get(run) is None], store, root, jobs, tell
+            )
             reasons = {message.run: message.reason for message in failures}
-            found: dict[Task, float | str] = {}
-            for task, run in wanted.items():
-                record = store.get(run)
-                if record is None:
-                    found[task] = f"seed {run.seed} failed: {reasons.get(run, 'no record')}"
-                elif "diverged" in record.result:
-                    found[task] = f"seed {run.seed} diverged"
-                else:
-                    found[task] = float(record.result["accuracy_end"])
-            return found
+            return {task: number(run, store, reasons) for task, run in wanted.items()}
 
     return measure
+
+
+def number(run: Run, store: Store, reasons: Mapping[Run, str]) -> float | str:
+    """A run's accuracy in %, or why there is none."""
+    record = store.get(run)
+    if record is None:
+        return f"seed {run.seed} failed: {reasons.get(run, 'no record')}"
+    if "diverged" in record.result:
+        return f"seed {run.seed} diverged"
+    return float(record.result["accuracy_end"])
 
 
 def losses(run: Run, dataset: Dataset) -> str:
