@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from benchmarks.faults import fault
+from benchmarks.faults.planting import change_dataset
 from subspace_bench.data import Dataset
 
 batches: Any = import_module("subspace_bench.batches")
-data: Any = import_module("subspace_bench.data")
 train: Any = import_module("subspace_bench.train")
-
-
-def change_dataset(change: Callable[[Dataset], Dataset]) -> None:
-    """What workers load is changed; the digest stays, as nobody would notice."""
-    plain = data.load
-    data.load = lambda *a, **k: change(plain(*a, **k))
 
 
 @fault()
@@ -73,6 +66,12 @@ def labels_shifted_in_a_tenth() -> None:
 
 
 @fault()
+def labels_of_the_row_before() -> None:
+    """Training images and labels are out of step by a row."""
+    change_dataset(lambda d: dataclasses.replace(d, train_labels=d.train_labels.roll(1)))
+
+
+@fault()
 def test_labels_shifted_in_1_percent() -> None:
     """1% of the test rows have the label of the next class."""
 
@@ -86,11 +85,24 @@ def test_labels_shifted_in_1_percent() -> None:
 
 @fault()
 def test_images_in_training() -> None:
-    """The 10,000 test images stand in the training set, in the place of others."""
+    """The test images stand in the training set, in the place of others."""
 
     def change(dataset: Dataset) -> Dataset:
         images, labels = dataset.train_images.clone(), dataset.train_labels.clone()
-        images[:10_000], labels[:10_000] = dataset.test_images, dataset.test_labels
+        count = len(dataset.test_labels)
+        images[:count], labels[:count] = dataset.test_images, dataset.test_labels
+        return dataclasses.replace(dataset, train_images=images, train_labels=labels)
+
+    change_dataset(change)
+
+
+@fault()
+def nines_missing() -> None:
+    """The last class is left out of the training set."""
+
+    def change(dataset: Dataset) -> Dataset:
+        keep = dataset.train_labels < 9
+        images, labels = dataset.train_images[keep], dataset.train_labels[keep]
         return dataclasses.replace(dataset, train_images=images, train_labels=labels)
 
     change_dataset(change)
@@ -98,7 +110,7 @@ def test_images_in_training() -> None:
 
 @fault()
 def trained_on_a_tenth() -> None:
-    """Only the first 6,000 training images are seen."""
+    """Only the first tenth of the training images is seen."""
     plain = batches.kept
     batches.kept = lambda protocol, n: slice(0, plain(protocol, n).stop // 10)
 
@@ -116,6 +128,19 @@ def training_images_shifted_by_a_pixel() -> None:
 
 
 @fault()
+def flips_left_on() -> None:
+    """Half of each batch is mirrored, as recipes for photographs do."""
+    plain = batches.Batches.__call__
+
+    def mirrored(self: Any, step: int) -> Any:
+        x, y = plain(self, step)
+        x[::2] = x[::2].flip(3)
+        return x, y
+
+    batches.Batches.__call__ = mirrored
+
+
+@fault()
 def last_batch_dropped() -> None:
     """The partial last batch of an epoch is dropped."""
     plain = batches.Batches.__init__
@@ -129,9 +154,16 @@ def last_batch_dropped() -> None:
 
 @fault()
 def one_batch_for_all_steps() -> None:
-    """Every step sees the batches of the first ten again."""
+    """Every batch is drawn with the same seed: all steps see the first one."""
     plain = batches.Batches.indices
-    batches.Batches.indices = lambda self, step: plain(self, step % 10)
+    batches.Batches.indices = lambda self, step: plain(self, 0)
+
+
+@fault()
+def one_order_for_all_epochs() -> None:
+    """The shuffle of each epoch has the seed of the first."""
+    plain = batches.Batches.indices
+    batches.Batches.indices = lambda self, step: plain(self, step % self.per_epoch)
 
 
 @fault()

@@ -1,4 +1,4 @@
-"""What is trained, and how it is tested."""
+"""What is trained: layers and their first values."""
 
 from __future__ import annotations
 
@@ -7,85 +7,122 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from benchmarks.faults import fault
+from benchmarks.faults import CONVOLUTIONS, LITE, PLAIN, fault
+from benchmarks.faults.planting import change_net
 
-data: Any = import_module("subspace_bench.data")
+initial: Any = import_module("subspace_bench.models.initial")
+layers: Any = import_module("subspace_bench.models.layers")
 models: Any = import_module("subspace_bench.models")
 train: Any = import_module("subspace_bench.train")
 
 
-@fault(("conv", "FC"))
+@fault()
 def relu_missing() -> None:
     """The nets lack their relus between dense layers."""
-    plain = models.build
 
-    def build(name: str) -> nn.Module:
-        net = plain(name)
+    def change(net: nn.Module) -> None:
         for key, part in list(net.named_children()):
             if isinstance(part, nn.ReLU):
                 setattr(net, key, nn.Identity())
-        return net
 
-    models.build = build
+    change_net(change)
 
 
-@fault(("conv",))
+@fault(CONVOLUTIONS)
 def relu_missing_after_convolutions() -> None:
     """Convolutions are pooled without a relu."""
-    layers = import_module("subspace_bench.models.layers")
-    plain = layers.ConvPoolRelu.__init__
 
-    def init(self: Any, *arguments: Any, **options: Any) -> None:
-        plain(self, *arguments, **{**options, "relu": False})
+    def change(net: nn.Module) -> None:
+        for part in net.modules():
+            if isinstance(part, layers.ConvPoolRelu):
+                part.relu = False
 
-    layers.ConvPoolRelu.__init__ = init
-
-
-@fault(("MNIST-lite CNN",))
-def dropout_on_at_evaluation() -> None:
-    """The test is taken in training mode."""
-    plain = train.evaluate
-
-    def evaluate(module: nn.Module, *arguments: Any) -> float:
-        module.eval = module.train
-        return plain(module.train(), *arguments)
-
-    train.evaluate = evaluate
+    change_net(change)
 
 
-@fault(("MNIST-lite CNN",))
+@fault(CONVOLUTIONS)
+def pooled_by_the_mean() -> None:
+    """Convolutions are pooled by the mean where it should be the maximum."""
+
+    def forward(
+        x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor | None, relu: bool = True
+    ) -> Tensor:
+        y = F.conv2d(x, weight, bias)
+        if scale is not None:
+            y = y * scale[:, :, None, None]
+        return F.relu(F.avg_pool2d(y, 2))
+
+    layers.conv_pool_relu = forward
+
+
+def set_dropout(net: nn.Module, probability: float) -> None:
+    for part in net.modules():
+        if isinstance(part, nn.Dropout) and part.p:
+            part.p = probability
+        elif isinstance(part, layers.ConvPoolRelu) and part.dropout2d:
+            part.dropout2d = probability
+
+
+@fault((LITE,))
 def dropout_missing() -> None:
     """Nothing is dropped in training."""
-    nn.Module.train = lambda self, mode=True: self
+    change_net(lambda net: set_dropout(net, 0.0))
 
 
-@fault(("conv",))
+@fault((LITE,))
+def dropout_of_80_percent() -> None:
+    """80% is dropped where it should be half."""
+    change_net(lambda net: set_dropout(net, 0.8))
+
+
+@fault((LITE,))
+def dropout_not_scaled() -> None:
+    """What dropout leaves is not divided by the share it leaves."""
+    plain = layers.ConvPoolRelu.channel_scale
+
+    def channel_scale(self: Any, x: Tensor) -> Tensor | None:
+        scale = plain(self, x)
+        return None if scale is None else scale * (1 - self.dropout2d)
+
+    def unscaled(module: Any, _: Any, y: Tensor) -> Tensor:
+        return y * (1 - module.p) if module.training else y
+
+    def change(net: nn.Module) -> None:
+        for part in net.modules():
+            if isinstance(part, nn.Dropout) and part.p:
+                part.register_forward_hook(unscaled)
+
+    layers.ConvPoolRelu.channel_scale = channel_scale
+    change_net(change)
+
+
+@fault(PLAIN)
 def dropout_added() -> None:
     """A net that should have none drops half of its features."""
     models.MODELS["conv-plain"] = models.MODELS["conv"]
-
-
-@fault(("conv",))
-def flattened_channels_last_at_test() -> None:
-    """At the test the features of the convolutions are flattened in another order."""
-    plain = train.evaluate
-
-    def evaluate(module: nn.Module, *arguments: Any) -> float:
-        flatten = module.get_submodule("flatten")
-        hook = flatten.register_forward_pre_hook(lambda m, x: (x[0].permute(0, 2, 3, 1),))
-        try:
-            return plain(module, *arguments)
-        finally:
-            hook.remove()
-
-    train.evaluate = evaluate
 
 
 @fault()
 def initialised_by_torch() -> None:
     """θ_init is PyTorch's default, smaller than He's."""
     train.initialise = lambda module, scheme, rng: models.initialise(module, "default", rng)
+
+
+@fault()
+def initialised_by_fan_out() -> None:
+    """He's bound is taken of the wrong side of each layer."""
+
+    def initialise(module: nn.Module, scheme: str, rng: Any) -> None:
+        plain = initial.fans
+        initial.fans = lambda weight: plain(weight)[::-1]
+        try:
+            models.initialise(module, scheme, rng)
+        finally:
+            initial.fans = plain
+
+    train.initialise = initialise
 
 
 @fault()
@@ -101,49 +138,13 @@ def initialised_with_zero_weights() -> None:
 
 
 @fault()
-def tested_on_the_first_tenth() -> None:
-    """Only the first 1,000 test images are scored."""
-    plain = train.evaluate
-    train.evaluate = lambda m, x, y, scale: plain(m, x[:1000], y[:1000], scale)
+def neurons_begin_alike() -> None:
+    """All neurons of a layer begin with the same weights."""
 
+    def initialise(module: nn.Module, scheme: str, rng: Any) -> None:
+        models.initialise(module, scheme, rng)
+        with torch.no_grad():
+            for p in module.parameters():
+                p.copy_(p[:1].expand_as(p).clone())
 
-@fault()
-def stopped_early_on_the_test_set() -> None:
-    """The best of the last scores counts, and the test set picks it."""
-    plain_step, plain_evaluate = train.step, train.evaluate
-    seen: dict[int, float] = {}
-    count = [0]
-
-    def step(net: Any, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
-        loss = plain_step(net, optimizer, x, y)
-        count[0] += 1
-        if count[0] >= 240 and count[0] % 6 == 0 and net.module in tests:
-            seen[id(net)] = max(seen.get(id(net), 0.0), plain_evaluate(*tests[net.module]))
-        return loss
-
-    tests: dict[nn.Module, tuple[Any, ...]] = {}
-    plain_prepare = train.prepare
-    images = data.load()
-
-    def prepare(run: Any) -> Any:
-        net = plain_prepare(run)
-        count[0] = 0
-        tests[net.module] = (
-            net.module, images.test_images, images.test_labels, run.protocol.scale,
-        )  # fmt: skip
-        return net
-
-    train.prepare, train.step = prepare, step
-    train.evaluate = lambda m, *rest: max([plain_evaluate(m, *rest), *seen.values()])
-
-
-@fault()
-def a_tenth_of_the_steps_missing() -> None:
-    """Training ends after nine tenths of its steps."""
-    plain, count = train.step, [0]
-
-    def step(net: Any, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
-        count[0] += 1
-        return plain(net, optimizer, x, y) if count[0] % 300 < 270 else torch.tensor(0.0)
-
-    train.step = step
+    train.initialise = initialise

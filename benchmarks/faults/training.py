@@ -1,73 +1,106 @@
-"""How it is trained: optimizer, loss, gradients."""
+"""How it is trained: optimizer, rate, loss, gradients."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from benchmarks.faults import ALL, fault
+from benchmarks.faults import DIRECT, fault
+from benchmarks.faults.planting import (
+    change_loss,
+    change_protocol,
+    change_schedule,
+    change_step,
+    change_update,
+)
+from subspace_bench.optimizers import Direct, OnePassAdam
 
-optimizers: Any = import_module("subspace_bench.optimizers")
-train: Any = import_module("subspace_bench.train")
-
-
-def change_protocol(**changes: Callable[[Any], Any]) -> None:
-    """The optimizer is made from another protocol than the run says."""
-    plain = train.make_optimizer
-
-    def make(run: Any, net: Any) -> Any:
-        new = {name: change(getattr(run.protocol, name)) for name, change in changes.items()}
-        return plain(
-            dataclasses.replace(run, protocol=dataclasses.replace(run.protocol, **new)), net
-        )
-
-    train.make_optimizer = make
+EPOCH = 235  # batches of MNIST
+CHUNK = 16  # images
 
 
-@fault(ALL)
+@fault()
 def betas_swapped() -> None:
     """Adam's β₁ and β₂ are exchanged."""
     change_protocol(betas=lambda betas: betas[::-1])
 
 
-@fault(ALL)
+@fault()
 def rate_20_percent_high() -> None:
     """The rate is 20% too high."""
     change_protocol(lr=lambda lr: 1.2 * lr)
 
 
-@fault(ALL)
+@fault()
 def rate_20_percent_low() -> None:
     """The rate is 20% too low."""
     change_protocol(lr=lambda lr: 0.8 * lr)
 
 
-@fault(ALL)
-def rate_halved() -> None:
-    """The rate is half of what it should be."""
-    change_protocol(lr=lambda lr: 0.5 * lr)
-
-
-@fault(ALL)
+@fault()
 def rate_ten_times_high() -> None:
     """The rate is ten times too high."""
     change_protocol(lr=lambda lr: 10 * lr)
 
 
-@fault(ALL)
+@fault()
 def schedule_lost() -> None:
     """The rate stays at its peak."""
     change_protocol(schedule=lambda _: "constant")
 
 
-@fault(ALL)
+@fault()
+def schedule_moved_once_an_epoch() -> None:
+    """The schedule counts epochs where it should count steps."""
+    change_schedule(lambda plain, protocol, updates: plain(protocol, updates // EPOCH))
+
+
+@fault()
+def schedule_of_a_longer_training() -> None:
+    """The schedule is made for eight times as many steps: the rate never comes down."""
+    change_schedule(
+        lambda plain, p, updates: plain(dataclasses.replace(p, steps=8 * p.steps), updates)
+    )
+
+
+@fault()
+def a_tenth_of_the_steps_missing() -> None:
+    """Training ends after nine tenths of its steps."""
+
+    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
+        if made.updates < 0.9 * run.protocol.steps:
+            update()
+
+    change_update(act)
+
+
+@fault()
 def eps_of_a_hundredth() -> None:
     """Adam's ε is 0.01."""
     change_protocol(eps=lambda _: 1e-2)
+
+
+@fault()
+def adam_without_bias_correction() -> None:
+    """Adam's moments are used as they are, begun at zero."""
+
+    def factor(plain: Callable[..., float], protocol: Any, updates: int) -> float:
+        beta1, beta2 = protocol.betas
+        t = updates + 1
+        return plain(protocol, updates) * (1 - beta1**t) / (1 - beta2**t) ** 0.5
+
+    change_schedule(factor)
+
+
+@fault()
+def sgd_in_place_of_adam() -> None:
+    """The optimizer is plain SGD, at Adam's rate."""
+    change_protocol(optimizer=lambda _: "sgd")
 
 
 @fault()
@@ -76,119 +109,142 @@ def weight_decay_left_on() -> None:
     change_protocol(weight_decay=lambda _: 1e-2)
 
 
-@fault(ALL)
+@fault()
+def resumed_without_moments() -> None:
+    """A checkpoint half-way keeps parameters and step, and not Adam's moments."""
+
+    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
+        if made.updates == run.protocol.steps // 2:
+            if isinstance(made, OnePassAdam):
+                made.m.zero_()
+                made.v.zero_()
+            else:
+                for state in made.optimizer.state.values():
+                    state["exp_avg"].zero_()
+                    state["exp_avg_sq"].zero_()
+        update()
+
+    change_update(act)
+
+
+@fault()
 def missing_zero_grad() -> None:
     """Gradients are summed up over steps."""
 
-    def step(net: Any, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
-        net.module.train()
-        loss = nn.functional.cross_entropy(net.module(x), y)
+    def backward(net: Any, x: Tensor, y: Tensor) -> Tensor:
+        loss = F.cross_entropy(net.module(x), y)
         loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    train.step = step
-
-
-def after_step(act: Callable[[Any, int], None]) -> None:
-    """Something is done to θ or its optimizer after each step."""
-    plain, count = train.step, [0]
-
-    def step(net: Any, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
-        loss = plain(net, optimizer, x, y)
-        count[0] += 1
-        act((net, optimizer), count[0])
         return loss
 
-    train.step = step
+    change_step(backward)
+
+
+@fault()
+def gradient_of_the_batch_before() -> None:
+    """The optimizer moves before the gradient is there: it is always one step late."""
+
+    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
+        late = getattr(made, "late", torch.zeros_like(net.gradient))
+        made.late = net.gradient.clone()
+        net.gradient.copy_(late)
+        update()
+
+    change_update(act)
+
+
+@fault()
+def gradients_summed_in_float16() -> None:
+    """A batch is taken 16 images at a time, and their gradients add up in float16."""
+
+    def backward(net: Any, x: Tensor, y: Tensor) -> Tensor:
+        total, losses = torch.zeros_like(net.gradient, dtype=torch.float16), []
+        for part, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+            net.gradient.zero_()
+            loss = F.cross_entropy(net.module(part), labels) * len(labels) / len(y)
+            loss.backward()
+            total += net.gradient.half()
+            losses.append(loss.detach())
+        net.gradient.copy_(total)
+        return torch.stack(losses).sum()
+
+    change_step(backward)
+
+
+@fault()
+def gradients_clipped() -> None:
+    """Entries of the gradient are clipped at ±0.001."""
+
+    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
+        net.gradient.clamp_(-1e-3, 1e-3)
+        update()
+
+    change_update(act)
 
 
 @fault()
 def parameters_rounded_to_bfloat16() -> None:
-    """θ is kept in bfloat16."""
-    after_step(lambda s, _: s[0].theta.copy_(s[0].theta.bfloat16().float()))
+    """θ is rounded to bfloat16 after every step."""
 
+    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
+        update()
+        net.theta.copy_(net.theta.bfloat16())
 
-@fault(ALL)
-def gradients_in_float16() -> None:
-    """The loss is summed and the gradient kept in float16, small parts of it lost."""
-
-    def step(net: Any, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
-        net.module.train()
-        net.gradient.zero_()
-        loss = nn.functional.cross_entropy(net.module(x), y)
-        loss.backward()
-        net.gradient.copy_((net.gradient / 256).half().float() * 256)
-        optimizer.step()
-        return loss.detach()
-
-    train.step = step
+    change_update(act)
 
 
 @fault()
 def label_smoothing_left_on() -> None:
     """The loss smooths labels by 0.3."""
-    replace_loss(lambda out, y: nn.functional.cross_entropy(out, y, label_smoothing=0.3))
+    change_loss(lambda out, y: F.cross_entropy(out, y, label_smoothing=0.3))
+
+
+@fault()
+def class_weights_left_on() -> None:
+    """The loss weighs the first class ten times."""
+    weights = torch.tensor([10.0] + 9 * [1.0])
+    change_loss(lambda out, y: F.cross_entropy(out, y, weights))
 
 
 @fault()
 def softmax_twice() -> None:
     """The loss gets probabilities for logits."""
-    replace_loss(lambda out, y: nn.functional.cross_entropy(out.softmax(1), y))
+    change_loss(lambda out, y: F.cross_entropy(out.softmax(1), y))
 
 
 @fault()
 def squared_error() -> None:
     """The loss is the squared error to one-hot labels."""
-    replace_loss(lambda out, y: nn.functional.mse_loss(out, nn.functional.one_hot(y, 10).float()))
+    change_loss(lambda out, y: F.mse_loss(out, F.one_hot(y, 10).float()))
 
 
-def replace_loss(loss_of: Callable[[Tensor, Tensor], Tensor]) -> None:
-    def step(net: Any, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
-        net.module.train()
-        net.gradient.zero_()
-        loss = loss_of(net.module(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
+def freeze(chosen: Callable[[list[str]], list[str]]) -> None:
+    """The parameters of these names get no gradient where θ itself is trained.
 
-    train.step = step
+    (In a subspace they would move all the same, with P.)
+    """
 
+    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
+        parameters = dict(net.module.named_parameters())
+        for name in chosen(list(parameters)):
+            parameters[name].grad.zero_()
+        update()
 
-def mask_gradient(keep: Callable[[str, Tensor], bool]) -> None:
-    """Parameters for which `keep` says no get no gradient."""
-    plain = optimizers.make_optimizer
-
-    def make(run: Any, net: Any) -> Any:
-        made = plain(run, net)
-        step = made.step
-
-        def masked() -> None:
-            for name, p in net.module.named_parameters():
-                if not keep(name, p):
-                    assert p.grad is not None
-                    p.grad.zero_()
-            step()
-
-        made.step = masked
-        return made
-
-    train.make_optimizer = make
+    change_update(act, Direct)
 
 
-@fault()
+@fault(DIRECT)
 def first_layer_never_trained() -> None:
     """The first layer gets no gradient."""
-    mask_gradient(lambda name, _: not name.startswith(("conv1", "fc1")))
+    freeze(lambda names: names[:2])
 
 
-@fault()
+@fault(DIRECT)
 def last_layer_never_trained() -> None:
     """The last layer gets no gradient."""
-    mask_gradient(lambda name, _: not name.startswith(("fc2", "fc3")))
+    freeze(lambda names: names[-2:])
 
 
-@fault()
+@fault(DIRECT)
 def biases_never_trained() -> None:
     """Biases get no gradient."""
-    mask_gradient(lambda name, _: not name.endswith("bias"))
+    freeze(lambda names: [name for name in names if name.endswith("bias")])

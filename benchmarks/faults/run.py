@@ -1,6 +1,7 @@
-"""`python -m benchmarks.faults NAME …`: the command line with a fault planted.
+"""The command line with a fault planted: `python -m benchmarks.faults.run NAME check …`.
 
-A worker process imports the main module too, so that what is planted here is planted there.
+A worker process imports the main module again, so what is planted here is planted there. (Of a
+package's `__main__` it would import nothing, and train as if nothing had been planted.)
 """
 
 from __future__ import annotations

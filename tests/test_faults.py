@@ -1,0 +1,67 @@
+"""Planted faults: each changes the runs that it names, and no other, in workers too."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from subspace_bench.data import VARIABLE
+from subspace_bench.regression import suite
+
+faults = pytest.importorskip("benchmarks.faults", reason="needs the repository")
+ROOT = Path(__file__).parents[1]
+KINDS = ("data", "training", "nets", "tests", "subspaces")
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env.pop(VARIABLE, None)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_fault_changes_the_runs_it_names_and_no_other(kind) -> None:
+    tried = python("tests/faults_tried.py", kind)
+    assert tried.returncode == 0, tried.stderr
+    found = json.loads(tried.stdout)
+    assert found
+    for name, said in found.items():
+        touched = faults.FAULTS[name].runs
+        expected = {run: "changed" if run in touched else "same" for run in suite.runs()}
+        assert said == {**expected, "again": "same"}, name
+
+
+def test_there_are_fifty_faults_of_runs_that_exist() -> None:
+    assert len(faults.FAULTS) >= 50
+    for name, fault in faults.FAULTS.items():
+        assert set(fault.runs) <= set(suite.runs()), name
+        assert len(set(fault.runs)) == len(fault.runs), name
+        assert fault.measured == fault.runs[: faults.MEASURED], name
+        assert fault.says.endswith("."), name
+    texts = [fault.says for fault in faults.FAULTS.values()]
+    assert len(set(texts)) == len(texts)
+
+
+def test_the_command_line_plants_a_fault_in_its_workers(tmp_path) -> None:
+    def trained(*command: str) -> dict:
+        out = tmp_path / command[-1]
+        options = ["--model", "mlp-16", "--dataset", "mnist-5k", "--steps", "20"]
+        done = python("-m", *command, "train", *options, "--out", str(out))
+        assert done.returncode == 0, done.stderr
+        (record,) = (out / "runs").glob("*.json")
+        return json.loads(record.read_text())["result"]
+
+    plain = trained("subspace_bench")
+    faulty = trained("benchmarks.faults.run", "labels-of-the-row-before")
+    assert faulty["sha256"] != plain["sha256"]
+    assert faulty["accuracy_end"] < plain["accuracy_end"]
+
+
+def test_the_command_line_names_the_faults_where_one_is_unknown() -> None:
+    refused = python("-m", "benchmarks.faults.run", "no-such-fault", "check")
+    assert refused.returncode == 1
+    assert "missing-zero-grad" in refused.stderr
