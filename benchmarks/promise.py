@@ -4,9 +4,10 @@
     python -m benchmarks.promise checks    # real checks of unchanged code, on seeds of their own
     python -m benchmarks.promise page      # the page, from what those two left
 
-False alarms: checks drawn from a pool of unchanged runs, reference and new numbers disjoint, through
-`checking.check` itself. Power: faults of benchmarks/faults; what each does is measured over seeds,
-apart from the gate; then checks are drawn from those seeds.
+False alarms: checks drawn from a pool of unchanged runs, reference and new numbers disjoint, by
+`checking.check` itself. Power: faults of benchmarks/faults. The first numbers of each fault and run
+are those that a check would ask for, for one real verdict; those after them measure, apart from the
+gate, what the fault does.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ import pandas as pd
 
 from benchmarks.faults import FAULTS
 from subspace_bench import engines
+from subspace_bench.data import load_or_embedded
 from subspace_bench.machine import cores
 from subspace_bench.regression import checking, suite
-from subspace_bench.regression.flow import Work
-from subspace_bench.regression.flow import check as run_check
+from subspace_bench.regression.flow import REMEDY, Work, belongs
+from subspace_bench.regression.reference import load
 from subspace_bench.terminal import console
 
 RESULTS = Path("results")
@@ -38,7 +40,12 @@ RUNS, CHECKS = RESULTS / "regression-runs.csv", RESULTS / "regression-checks.csv
 REFERENCE = RESULTS / "regression.toml"
 UNCHANGED = "none"  # the fault of the pool
 CHUNK = 25  # seeds that one process trains
-COLUMNS = {RUNS: ("fault", "run", "seed", "accuracy"), CHECKS: ("check", "exit code", "seconds")}
+ALPHA = 0.01
+COLUMNS = {
+    RUNS: ("fault", "run", "seed", "accuracy"),
+    # A row for each run of a check; the seconds are those of the whole check.
+    CHECKS: ("check", "run", "first seed", "n", "difference", "p", "verdict", "seconds"),
+}
 
 
 def stored(path: Path) -> pd.DataFrame:
@@ -48,19 +55,13 @@ def stored(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
 
 
-def append(path: Path, row: Sequence[object]) -> None:
-    """One more row, with the head first where the file is new."""
+def append(path: Path, *rows: Sequence[object]) -> None:
+    """More rows, with the head first where the file is new."""
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([COLUMNS[path]] if new else [])
-        writer.writerow(row)
-
-
-def touched(fault: str) -> list[str]:
-    """Names of the reference runs that a fault can touch."""
-    words = FAULTS[fault].runs
-    return [name for name in suite.runs() if name in words or name.split(", ")[-1] in words]
+        writer.writerows(rows)
 
 
 def missing(pool: int, seeds: int, faults: Sequence[str]) -> list[tuple[str, list[checking.Task]]]:
@@ -72,7 +73,7 @@ def missing(pool: int, seeds: int, faults: Sequence[str]) -> list[tuple[str, lis
         parts.append((UNCHANGED, tasks))
     for fault in faults:
         numbers = range(checking.FIRST_SEED, checking.FIRST_SEED + seeds)
-        parts.append((fault, [(name, seed) for name in touched(fault) for seed in numbers]))
+        parts.append((fault, [(name, seed) for name in FAULTS[fault].measured for seed in numbers]))
     left = [(f, [t for t in tasks if (f, *t) not in have]) for f, tasks in parts]
     return [(fault, tasks) for fault, tasks in left if tasks]
 
@@ -104,12 +105,12 @@ def one(fault: str, tasks: Sequence[checking.Task]) -> None:
     """The body of such a process: plants the fault, trains, prints a line of JSON for each run."""
     if fault != UNCHANGED:
         FAULTS[fault].plant()
-    from subspace_bench import train as training
+    from subspace_bench.train import train as train_one
 
     named = suite.runs()
     for name, seed in tasks:
         try:
-            record = training.train(replace(named[name], seed=seed), engines.load("mnist", None))
+            record = train_one(replace(named[name], seed=seed), engines.load("mnist", None))
             value = record.result.get("accuracy_end", "diverged")
             value = "diverged" if "diverged" in record.result else value
         except Exception as failure:  # a fault may well end in one
@@ -119,19 +120,32 @@ def one(fault: str, tasks: Sequence[checking.Task]) -> None:
 
 def checks(count: int) -> None:
     """Real checks of unchanged code, each on seeds that no other check and no reference has."""
-    for i in range(len(stored(CHECKS)), count):
-        checking.FIRST_SEED = 2_000_000 + 1_000 * i
+    references = load(REFERENCE, REMEDY)
+    dataset = load_or_embedded()
+    belongs(references, dataset)
+    measure = Work(REFERENCE, None, cores(), console()).measurer(dataset)
+    for i in range(stored(CHECKS)["check"].nunique(), count):
+        first = 2_000_000 + 1_000 * i
         began = time.monotonic()
-        code = run_check(Work(REFERENCE, None, cores(), console()), 0.01, None)
-        append(CHECKS, (i, code, round(time.monotonic() - began, 1)))
+        outcomes = checking.check(references, measure, ALPHA, first=first)
+        took = round(time.monotonic() - began, 1)
+        append(CHECKS, *((i, o.name, first, *judgement(o), took) for o in outcomes))
+
+
+def judgement(outcome: checking.Outcome) -> tuple[int, float | str, float | str, str]:
+    """How many numbers, their difference in points and p (empty where not judged), the verdict."""
+    decision = outcome.decision
+    if decision is None:
+        return len(outcome.values), "", "", outcome.verdict
+    return len(outcome.values), round(decision.difference, 4), decision.p, outcome.verdict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train")
     training.add_argument("--pool", type=int, default=420)
-    training.add_argument("--seeds", type=int, default=20)
+    training.add_argument("--seeds", type=int, default=32)
     training.add_argument("--faults", nargs="*", default=list(FAULTS))
     commands.add_parser("checks").add_argument("--count", type=int, default=20)
     commands.add_parser("page")
