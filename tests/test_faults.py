@@ -10,6 +10,8 @@ import pytest
 
 from subspace_bench.data import VARIABLE
 from subspace_bench.regression import suite
+from subspace_bench.runs import Store
+from subspace_bench.train import train
 
 faults = pytest.importorskip("benchmarks.faults", reason="needs the repository")
 ROOT = Path(__file__).parents[1]
@@ -46,19 +48,15 @@ def test_there_are_fifty_faults_of_runs_that_exist() -> None:
     assert len(set(texts)) == len(texts)
 
 
-def test_the_command_line_plants_a_fault_in_its_workers(tmp_path) -> None:
-    def trained(*command: str) -> dict:
-        out = tmp_path / command[-1]
-        options = ["--model", "mlp-16", "--dataset", "mnist-5k", "--steps", "20"]
-        done = python("-m", *command, "train", *options, "--out", str(out))
-        assert done.returncode == 0, done.stderr
-        (record,) = (out / "runs").glob("*.json")
-        return json.loads(record.read_text())["result"]
-
-    plain = trained("subspace_bench")
-    faulty = trained("benchmarks.faults.run", "labels-of-the-row-before")
-    assert faulty["sha256"] != plain["sha256"]
-    assert faulty["accuracy_end"] < plain["accuracy_end"]
+def test_the_command_line_plants_a_fault_in_its_workers(tmp_path, digits) -> None:
+    fault, out = "labels-of-the-row-before", str(tmp_path)
+    options = ["--model", "mlp-16", "--dataset", "mnist-5k", "--steps", "20", "--out", out]
+    done = python("-m", "benchmarks.faults.run", fault, "train", *options)
+    assert done.returncode == 0, done.stderr
+    (faulty,) = Store(tmp_path / "runs").records()
+    plain = train(faulty.run, digits)  # the same run without a fault
+    assert faulty.result["sha256"] != plain.result["sha256"]
+    assert faulty.result["accuracy_end"] < plain.result["accuracy_end"]
 
 
 def test_the_command_line_names_the_faults_where_one_is_unknown() -> None:
