@@ -1,0 +1,123 @@
+"""What the page needs is trained: pool, faults, real checks; all of it goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from benchmarks.faults import FAULTS
+from benchmarks.promise import (
+    ALPHA,
+    CHECKS,
+    EFFECT,
+    REFERENCE,
+    RUNS,
+    UNCHANGED,
+    Lacking,
+    append,
+    gate,
+    numbers,
+    stored,
+)
+from subspace_bench import engines
+from subspace_bench.data import load_or_embedded
+from subspace_bench.machine import cores
+from subspace_bench.regression import checking, suite
+from subspace_bench.regression.flow import REMEDY, Work, belongs
+from subspace_bench.regression.reference import load
+from subspace_bench.terminal import console
+
+CHUNK = 25  # seeds that one process trains
+LOCK = threading.Lock()  # of the file that grows
+
+
+def missing(pool: int, seeds: int, faults: Sequence[str]) -> list[tuple[str, list[checking.Task]]]:
+    """(fault, tasks) for one process each: the pool's first, seeds in turn over all runs."""
+    references, have = load(REFERENCE, REMEDY), numbers()
+    parts: list[tuple[str, list[checking.Task]]] = []
+    known = min(len(reference.values) for reference in references.values())
+    for first in range(known, pool, CHUNK):
+        tasks = [(n, s) for n in suite.runs() for s in range(first, min(first + CHUNK, pool))]
+        parts.append((UNCHANGED, tasks))
+    for fault in faults:
+        tasks = [(n, EFFECT + i) for n in FAULTS[fault].measured for i in range(seeds)]
+        try:
+            gate(fault, references, have)
+        except Lacking as lacking:
+            tasks += lacking.tasks
+        parts.append((fault, tasks))
+    left = [(f, [t for t in tasks if (f, *t) not in have]) for f, tasks in parts]
+    return [(fault, tasks) for fault, tasks in left if tasks]
+
+
+def train(pool: int, seeds: int, faults: Sequence[str]) -> None:
+    """Trains what the page lacks until nothing is; keeps every number as it comes."""
+    while parts := missing(pool, seeds, faults):
+        print(f"{sum(len(tasks) for _, tasks in parts)} runs in {len(parts)} processes", flush=True)
+        with ThreadPoolExecutor(cores()) as workers:
+            list(workers.map(one_process, parts))
+
+
+def one_process(part: tuple[str, list[checking.Task]]) -> None:
+    """Runs `one` in a process of its own, where a fault stays.
+
+    Raises:
+        CalledProcessError: where it ends before all is trained.
+    """
+    fault, tasks = part
+    began = time.monotonic()
+    command = [sys.executable, "-m", "benchmarks.promise", "one", fault, json.dumps(tasks)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            with LOCK:
+                append(RUNS, json.loads(line))
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command[:5])
+    took = (time.monotonic() - began) / len(tasks)
+    print(f"{fault}: {len(tasks)} runs, {took:.1f} s a run", flush=True)
+
+
+def one(fault: str, tasks: Sequence[checking.Task]) -> None:
+    """The body of such a process: plants the fault, trains, prints a line of JSON for each run."""
+    if fault != UNCHANGED:
+        FAULTS[fault].plant()
+    from subspace_bench.train import train as train_one
+
+    named = suite.runs()
+    for name, seed in tasks:
+        try:
+            record = train_one(replace(named[name], seed=seed), engines.load("mnist", None))
+            value = record.result.get("accuracy_end", "diverged")
+            value = "diverged" if "diverged" in record.result else value
+        except Exception as failure:  # a fault may well end in one
+            value = type(failure).__name__
+        print(json.dumps([fault, name, seed, value]), flush=True)
+
+
+def checks(count: int) -> None:
+    """Real checks of unchanged code, each on seeds that no other check and no reference has."""
+    references = load(REFERENCE, REMEDY)
+    dataset = load_or_embedded()
+    belongs(references, dataset)
+    measure = Work(REFERENCE, None, cores(), console()).measurer(dataset)
+    for i in range(stored(CHECKS)["check"].nunique(), count):
+        first = 2_000_000 + 1_000 * i
+        began = time.monotonic()
+        outcomes = checking.check(references, measure, ALPHA, first=first)
+        took = round(time.monotonic() - began, 1)
+        append(CHECKS, *((i, o.name, first, *judgement(o), took) for o in outcomes))
+
+
+def judgement(outcome: checking.Outcome) -> tuple[int, float | str, float | str, str]:
+    """How many numbers, their difference in points and p (empty where not judged), the verdict."""
+    decision = outcome.decision
+    if decision is None:
+        return len(outcome.values), "", "", outcome.verdict
+    return len(outcome.values), round(decision.difference, 4), decision.p, outcome.verdict
