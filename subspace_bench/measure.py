@@ -5,18 +5,19 @@ The same cases serve `subspace-bench compare` and the asv suite.
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_bench import projectors
+from subspace_bench import models, projectors
 from subspace_bench.machine import (
     peak_memory,
     release_free_memory,
@@ -24,10 +25,17 @@ from subspace_bench.machine import (
     resident_memory,
 )
 from subspace_bench.projectors import Projector
+from subspace_bench.projectors.base import HALF
 
-PAIRS = 10_000  # of columns, sampled for the coherence
-DRAWS = 24  # of ω, for the distortion of norms
+NETS = {21_840: "conv", 199_210: "fc"}  # D → the model whose layers a projector goes by
+TINY = (2_048, 32)  # D and d of the projector that compiles what a set-up and a product need
+SET_UPS, CHEAP = 5, 1.0  # set-ups at most, and seconds of them that are enough
 LONG_ENOUGH = 0.3  # seconds of samples, after which `repeat` of them are enough
+TOO_LONG, FEWEST = 20.0, 3  # seconds of samples, after which so few are enough
+COLUMNS = 100  # of P, held against as many others
+DRAWS = 24  # of ω, for the distortion of norms
+QUALITY = 20.0  # seconds that distortion and coherence may take, more at large D
+AT_ONCE = 1 << 24  # numbers of the θ's that are made together
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -42,100 +50,193 @@ class Case:
     dtype: str = "float32"
 
     @property
+    def kind(self) -> torch.dtype:
+        found: torch.dtype = getattr(torch, self.dtype)
+        return found
+
+    @property
     def needed_bytes(self) -> int:
-        """Predicted: the projector, made and applied, beside two ω and two θ."""
-        need = projectors.load(self.projector).footprint(self.native, self.dim)
-        return need.held + need.working + 2 * itemsize(self.dtype) * (self.native + self.dim)
+        """Predicted: the projector, made and applied, beside two ω and two θ.
+
+        Raises:
+            UserError: where the projector cannot be had, or does not say.
+        """
+        need = projectors.footprint(self.projector, self.native, self.dim, self.kind)
+        return need.held + need.working + 2 * self.kind.itemsize * (self.native + self.dim)
 
     @property
     def label(self) -> str:
         return f"{self.projector} {self.native:,} × {self.dim:,}"
 
+    def make(self) -> Projector:
+        """The projector, on its device."""
+        layers = layers_at(self.native)
+        made = projectors.make(self.projector, self.native, self.dim, seed=0, layers=layers)
+        return made.to(self.device)
+
 
 def itemsize(dtype: str) -> int:
     """Bytes of one number."""
-    return torch.empty(0, dtype=getattr(torch, dtype)).element_size()
+    found: torch.dtype = getattr(torch, dtype)
+    return found.itemsize
 
 
-def measure(case: Case, repeat: int, threads: int) -> dict[str, Any]:
-    """Makes the projector of a case and measures it.
+@functools.cache
+def layers_at(native: int) -> list[int] | None:
+    """Sizes of the parameters of the model that has D of them; None where there is none."""
+    if native not in NETS:
+        return None
+    return [p.numel() for p in models.build(NETS[native]).parameters()]
 
-    Returns bytes held, and at most in a forward and a transpose (beside ω and θ); seconds of
-    set-up; milliseconds of forward and transpose, median and quartiles; the mean and the standard
-    deviation of ‖Pω‖/‖ω‖ over random ω; and the coherence, the largest |⟨p_i, p_j⟩| among sampled
-    pairs of columns.
+
+@torch.no_grad()
+def measure(case: Case, repeat: int, threads: int) -> Iterator[dict[str, Any]]:
+    """Makes the projector of a case and measures it, in two parts, each as soon as it is known.
+
+    First bytes held, and at most in a forward and a transpose (beside ω and θ); seconds of set-up,
+    the median while it is cheap; milliseconds of forward and transpose, median and quartiles. Then
+    what `quality` returns.
     """
     torch.set_num_threads(threads)
-    began = time.perf_counter()
-    projector = projectors.make(case.projector, case.native, case.dim, seed=0).to(case.device)
+    compile_of(case)
     omega, theta = vectors(case)
-    synchronise(case.device)
-    found: dict[str, Any] = {"setup_s": time.perf_counter() - began}
+    found, projector = set_up(case)
     found["held_bytes"] = projector.nbytes
-    with torch.no_grad():
-        found["peak_bytes"] = peak(case, projector, omega, theta)
-        found |= timed("forward", lambda: projector(omega), case.device, repeat)
-        found |= timed("transpose", lambda: projector.transpose(theta), case.device, repeat)
-        found |= quality(projector, omega)
-    return found
+    found["peak_bytes"] = peak(case, projector, omega, theta)
+    found |= timed("forward", lambda: projector(omega), case.device, repeat)
+    found |= timed("transpose", lambda: projector.transpose(theta), case.device, repeat)
+    yield found
+    yield quality(projector, omega.device, case.kind, QUALITY * (1 + 4 * case.native / 1e9))
 
 
 def vectors(case: Case) -> tuple[Tensor, Tensor]:
     """A random ω (d,) and θ (D,), the same on every device."""
     draw = torch.Generator().manual_seed(0)
-    kind: torch.dtype = getattr(torch, case.dtype)
     return tuple(
-        torch.randn(size, generator=draw).to(case.device, kind) for size in (case.dim, case.native)
+        torch.randn(size, generator=draw).to(case.device, case.kind)
+        for size in (case.dim, case.native)
     )  # type: ignore[return-value]
 
 
-def timed(name: str, act: Callable[[], Tensor], device: str, repeat: int) -> dict[str, float]:
-    """Milliseconds of one call: median and quartiles of at least `repeat` samples."""
-    act()  # compiles, and fills caches
+def compile_of(case: Case) -> None:
+    """Makes and applies a small projector of the class, so that no time holds its compilation."""
+    native = min(case.native, TINY[0])
+    tiny = replace(case, native=native, dim=min(case.dim, native, TINY[1]))
+    omega, theta = vectors(tiny)
+    projector = tiny.make()
+    projector(omega), projector.transpose(theta)
+    synchronise(case.device)
+
+
+def set_up(case: Case) -> tuple[dict[str, float], Projector]:
+    """Seconds that making the projector and bringing it to its device take, and the projector."""
     samples: list[float] = []
-    while len(samples) < repeat or (sum(samples) < LONG_ENOUGH and len(samples) < 50 * repeat):
+    projector: Projector | None = None
+    while projector is None or (len(samples) < SET_UPS and sum(samples) < CHEAP):
+        projector = None  # its memory is free before the next is made
+        began = time.perf_counter()
+        projector = case.make()
+        synchronise(case.device)
+        samples.append(time.perf_counter() - began)
+    return {"setup_s": float(np.median(samples))}, projector
+
+
+def timed(name: str, act: Callable[[], Tensor], device: str, repeat: int) -> dict[str, float]:
+    """Milliseconds of one call, which was made before: median, quartiles, and their number.
+
+    At least `repeat` samples, but fewer where they take too long.
+    """
+    samples: list[float] = []
+    while not enough(len(samples), sum(samples), repeat):
         synchronise(device)
         began = time.perf_counter()
         act()
         synchronise(device)
         samples.append(time.perf_counter() - began)
     low, middle, high = np.percentile(np.array(samples) * 1e3, (25, 50, 75))
-    return {f"{name}_ms": middle, f"{name}_q25": low, f"{name}_q75": high}
+    return {
+        f"{name}_ms": middle, f"{name}_q25": low, f"{name}_q75": high, f"{name}_n": len(samples),
+    }  # fmt: skip
 
 
-def quality(projector: Projector, like: Tensor) -> dict[str, float]:
-    """Distortion of norms over random ω, and coherence of columns over sampled pairs.
+def enough(samples: int, seconds: float, repeat: int) -> bool:
+    """Whether a median needs no more samples."""
+    if seconds > TOO_LONG:
+        return samples >= min(repeat, FEWEST)
+    return samples >= repeat and (seconds >= LONG_ENOUGH or samples >= 50 * repeat)
 
-    PᵀP e_j holds ⟨p_i, p_j⟩ for all i at once, so that pairs are had without P's matrix.
+
+def quality(
+    projector: Projector, device: torch.device, kind: torch.dtype, budget: float
+) -> dict[str, float]:
+    """How P distorts norms and how its columns resemble each other, as far as `budget` seconds go.
+
+    Mean and standard deviation of ‖Pω‖/‖ω‖ over `norm_n` random ω; the coherence, the largest
+    |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) over `pairs` pairs: random columns, 100 where there are so many and
+    time allows, each against as many others. Half precision is left out of it: it is P that counts.
     """
     draw = torch.Generator().manual_seed(1)
-    ratios = []
-    for _ in range(DRAWS):
-        omega = torch.randn(projector.dim, generator=draw).to(like)
-        ratios.append(float(projector(omega).norm() / omega.norm()))
-    found = {"norm_mean": float(np.mean(ratios)), "norm_sd": float(np.std(ratios, ddof=1))}
+    together = max(1, AT_ONCE // projector.native)
+    like = torch.empty(0, device=device, dtype=torch.float32 if kind in HALF else kind)
+    began, ratios = time.perf_counter(), torch.empty(0)
+    while len(ratios) < 2 or (len(ratios) < DRAWS and time.perf_counter() - began < budget / 4):
+        omega = torch.randn(min(together, DRAWS), projector.dim, generator=draw).to(like)
+        ratios = torch.cat([ratios, (lengths(projector(omega)) / lengths(omega)).float()])
+    each = (time.perf_counter() - began) / len(ratios)
+    found: dict[str, float] = {
+        "norm_mean": float(ratios.mean()), "norm_sd": float(ratios.std()), "norm_n": len(ratios),
+    }  # fmt: skip
     if projector.dim == 1:
-        return {**found, "coherence": math.nan}
-    columns = min(projector.dim, math.ceil(PAIRS / (projector.dim - 1)))
-    largest = 0.0
-    for j in torch.randperm(projector.dim, generator=draw)[:columns].tolist():
-        unit = torch.zeros_like(like)
-        unit[j] = 1
-        products = projector.transpose(projector(unit))
-        products[j] = 0
-        largest = max(largest, float(products.abs().max()))
-    return {**found, "coherence": largest}
+        return {**found, "coherence": math.nan, "pairs": 0}
+    # A pair of columns takes two forwards and a transpose, three forwards about.
+    columns = max(1, min(COLUMNS, projector.dim // 2, int(budget / each / 3)))
+    chosen = torch.randperm(projector.dim, generator=draw)
+    first, second = chosen[:columns], chosen[columns : 2 * columns]
+    found["coherence"] = coherence(projector, first, second, like, together)
+    return {**found, "pairs": columns**2}
+
+
+def coherence(
+    projector: Projector, first: Tensor, second: Tensor, like: Tensor, together: int
+) -> float:
+    """The largest |cosine| between columns `first` and columns `second` of P.
+
+    Pᵀp_i holds ⟨p_i, p_j⟩ for all j at once, so that pairs are had without P's matrix.
+    """
+    norms = torch.cat(
+        [lengths(projector(units(j, projector, like))) for j in torch.split(second, together)]
+    )
+
+    def cosines(i: Tensor) -> Tensor:  # a function, so that it keeps no θ beyond its turn
+        columns = projector(units(i, projector, like))
+        products = projector.transpose(columns)[:, second.to(like.device)]
+        return products / (lengths(columns)[:, None] * norms)
+
+    return max(float(cosines(i).abs().max()) for i in torch.split(first, together))
+
+
+def units(numbers: Tensor, projector: Projector, like: Tensor) -> Tensor:
+    """Unit vectors e_j (n, d), one a row."""
+    rows = like.new_zeros(len(numbers), projector.dim)
+    rows[torch.arange(len(numbers)), numbers] = 1
+    return rows
+
+
+def lengths(rows: Tensor) -> Tensor:
+    """The norm of each row, float64; summed by pieces, since float32 loses sums of 10⁹ squares."""
+    pieces = torch.split(rows, 1 << 20, dim=1)
+    norms = torch.stack([torch.linalg.vector_norm(piece, dim=1).double() for piece in pieces])
+    return torch.linalg.vector_norm(norms, dim=0)
 
 
 def peak(case: Case, projector: Projector, omega: Tensor, theta: Tensor) -> int:
     """Bytes that the projector takes at most while it is applied both ways, beside ω and θ."""
     projector(omega), projector.transpose(theta)  # compiles
-    gc.collect()
+    release(case.device)
     if case.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         base = torch.cuda.memory_allocated()
     else:
-        release_free_memory()
         reset_peak_memory()
         base = resident_memory()
     both = projector(omega), projector.transpose(theta)
@@ -143,6 +244,14 @@ def peak(case: Case, projector: Projector, omega: Tensor, theta: Tensor) -> int:
     most = torch.cuda.max_memory_allocated() if case.device == "cuda" else peak_memory()
     results = sum(part.nbytes for part in both)
     return projector.nbytes + max(most - base - results, 0)
+
+
+def release(device: str) -> None:
+    """Gives back what this process has freed but keeps for reuse."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    release_free_memory()
 
 
 def synchronise(device: str) -> None:
@@ -162,4 +271,6 @@ def read_bandwidth(device: str, threads: int) -> float:
         values.sum()
         synchronise(device)
         best = min(best, time.perf_counter() - began)
-    return 4 * values.numel() / best
+    del values
+    release(device)  # the process that measures cells needs what this one would keep
+    return 1e9 / best

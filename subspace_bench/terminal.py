@@ -29,7 +29,9 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that fits: "12 kB", "340 MB", "2.1 GB"."""
+    """Bytes in the unit that fits: "12 kB", "340 MB", "2.1 GB"; "0" for none."""
+    if not count:
+        return "0"
     if count < 1e6:
         return f"{max(1, round(count / 1e3))} kB"
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

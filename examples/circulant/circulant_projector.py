@@ -26,8 +26,8 @@ class Circulant(Projector):
         self.register_buffer("signs", torch.from_numpy(drawn), persistent=False)
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
-        return Footprint(held=native, working=48 * native)  # bytes: signs; FFTs on their way
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
+        return Footprint(held=native, working=12 * itemsize * native)  # signs; FFTs on their way
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:

@@ -2,6 +2,16 @@
 
 from subspace_bench.projectors.base import Footprint, Projector, Promise
 from subspace_bench.projectors.dense import Dense
-from subspace_bench.projectors.registry import load, make, names
+from subspace_bench.projectors.registry import footprint, load, make, names, promise
 
-__all__ = ["Dense", "Footprint", "Projector", "Promise", "load", "make", "names"]
+__all__ = [
+    "Dense",
+    "Footprint",
+    "Projector",
+    "Promise",
+    "footprint",
+    "load",
+    "make",
+    "names",
+    "promise",
+]

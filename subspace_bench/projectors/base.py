@@ -60,8 +60,12 @@ class Projector(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
-        """Bytes that P of this size takes."""
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
+        """Bytes that P of this size takes.
+
+        Arguments:
+            itemsize: of a number of ω and θ as `_project` and `_adjoint` get them: 4 or 8 bytes.
+        """
 
     @classmethod
     @abstractmethod

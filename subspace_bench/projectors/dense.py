@@ -31,8 +31,8 @@ class Dense(Projector):
         self.register_buffer("columns", columns, persistent=False)  # made again from the seed
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
-        return Footprint(held=4 * native * dim)
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
+        return Footprint(held=4 * native * dim, working=converting(native, dim, itemsize))
 
     def _project(self, omega: Tensor) -> Tensor:
         if self._one_vector(omega):
@@ -65,6 +65,12 @@ def column_blocks(native: int, dim: int) -> list[slice]:
     """Columns, as many at a time as have CONVERTED entries."""
     step = max(1, CONVERTED // native)
     return [slice(j, min(j + step, dim)) for j in range(0, dim, step)]
+
+
+def converting(native: int, dim: int, itemsize: int) -> int:
+    """Bytes that columns in another dtype than float32 take: one block in use, one being made."""
+    block = min(dim, max(1, CONVERTED // native)) * native
+    return 2 * 8 * block if itemsize == 8 else 0
 
 
 def _widened(columns: Tensor, dtype: torch.dtype) -> Tensor:

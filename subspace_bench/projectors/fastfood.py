@@ -57,11 +57,14 @@ class Fastfood(Projector):
             diagonals(self._key, self._starts, self._levels, self.g, self.s)
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         size = 1 << _levels(dim)
         rows = -(-native // size) * size
-        sums = 16 * min(dim, native // 16 + size)  # of the adjoint's parts
-        return Footprint(held=4 * (rows + native) if rows <= STORED else 0, working=4 * sums)
+        stored = rows <= STORED
+        working = 4 * 16 * min(dim, native // 16 + size)  # sums of the adjoint's parts
+        if itemsize == 8:  # plain PyTorch: so many bytes for each number of some blocks
+            working = (56 if stored else 104) * min(rows, max(_CHUNK, size)) + 8 * dim
+        return Footprint(held=4 * (rows + native) if stored else 0, working=working)
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:

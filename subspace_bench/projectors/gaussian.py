@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from subspace_bench.projectors.base import Footprint, Promise
-from subspace_bench.projectors.dense import Dense, empty_columns
+from subspace_bench.projectors.dense import Dense, converting, empty_columns
 from subspace_bench.streams import generator
 
 
@@ -57,8 +57,9 @@ class GaussianBf16(Dense):
             self.columns[j] = column.bfloat16().view(torch.int16)
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
-        return Footprint(held=2 * native * dim, working=4 * native)
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
+        making = 6 * native  # a column in float32 and in bfloat16
+        return Footprint(2 * native * dim, max(making, converting(native, dim, itemsize)))
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:
@@ -76,6 +77,11 @@ class GaussianUnit(Dense):
         self.columns = normal_columns(native, dim, seed)
         for column in self.columns:
             column.div_(column.double().norm().float())
+
+    @classmethod
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
+        making = 8 * native  # a column in float64
+        return Footprint(4 * native * dim, max(making, converting(native, dim, itemsize)))
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:

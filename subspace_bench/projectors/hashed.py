@@ -43,11 +43,14 @@ class Hashed(Projector):
         self.register_buffer("rest", found.to(torch.int32), persistent=False)
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         size = 1 << _bits(dim)
         # The adjoint has a table for each part of its sum; the last block is permuted in int64.
-        table = 4 * (size + dim) * min(_PARTS, native // size + 1)
-        return Footprint(held=4 * (native % size), working=max(table, 4 * 8 * (native % size)))
+        table = 4 * (size + dim) * min(_PARTS, native // size + 1) + 20 * dim
+        working = max(table, 4 * 8 * (native % size))
+        if itemsize == 8:  # plain PyTorch: so many bytes for each row of some blocks
+            working = 56 * min(native, max(_CHUNK, size)) + 8 * dim
+        return Footprint(held=4 * (native % size), working=working)
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:

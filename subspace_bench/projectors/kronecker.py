@@ -37,9 +37,11 @@ class Kronecker(Projector):
             self.register_buffer(name, torch.from_numpy(entries).mul_(scale), persistent=False)
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         (d1, d2), (n1, n2) = _factors(dim), _factors(native)
-        return Footprint(held=4 * (n1 * d1 + n2 * d2), working=4 * (n1 * n2 + n1 * d2 + d1 * d2))
+        held = 4 * (n1 * d1 + n2 * d2)
+        products = itemsize * (n1 * n2 + n1 * d2 + d1 * d2)
+        return Footprint(held, products + (2 * held if itemsize == 8 else 0))
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from subspace_bench.errors import UserError
 from subspace_bench.projectors.base import Footprint, Promise
-from subspace_bench.projectors.dense import Dense
+from subspace_bench.projectors.dense import Dense, converting
 from subspace_bench.projectors.gaussian import normal_columns
 
 BLOCK = 512  # columns: wide enough for full speed of the matrix products
@@ -47,9 +47,9 @@ class Orthonormal(Dense):
         )
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
-        # A block of columns in float64, twice.
-        return Footprint(held=4 * native * dim, working=2 * 8 * native * min(dim, BLOCK))
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
+        making = 2 * 8 * native * min(dim, BLOCK)  # a block of columns in float64, twice
+        return Footprint(4 * native * dim, max(making, converting(native, dim, itemsize)))
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:

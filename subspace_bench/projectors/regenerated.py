@@ -18,7 +18,7 @@ from subspace_bench.projectors.base import Footprint, Projector, Promise
 from subspace_bench.projectors.dense import Dense, empty_columns
 
 ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of what the counters' layout repeats after
-ENTRY = 80  # bytes that an entry of a tile takes while plain PyTorch makes it
+ENTRY = 40  # bytes that an entry of a tile takes while plain PyTorch makes it
 FEW = {"cpu": 4, "cuda": 32}  # vectors that go to a kernel; for more, tiles are multiplied
 
 
@@ -41,7 +41,7 @@ class Regenerated(Projector):
         self.scale = native**-0.5
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         rows, columns = min(ROWS, native + 511), min(COLUMNS, dim + 3)  # whole blocks are made
         return Footprint(held=0, working=ENTRY * rows * columns + 80 * dim)
 

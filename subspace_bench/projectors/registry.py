@@ -6,15 +6,20 @@ class that derives from `Projector`; it then works in every command, table, test
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import get_args
 
+import torch
 from torch import Tensor
 
 from subspace_bench.errors import UserError
 from subspace_bench.machine import available_memory
-from subspace_bench.projectors.base import Projector, check_sizes
+from subspace_bench.projectors.base import HALF, Footprint, Projector, Promise, check_sizes
 from subspace_bench.terminal import size
 
 GROUP = "subspace_bench.projectors"
@@ -64,7 +69,51 @@ def load(name: str) -> type[Projector]:
         ) from failure
     if not (isinstance(found, type) and issubclass(found, Projector)):
         raise UserError(f"{origin} is no class that derives from subspace_bench.Projector")
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise UserError(f"{origin} lacks {missing}: mend or uninstall it")
     return found
+
+
+def footprint(name: str, native: int, dim: int, dtype: torch.dtype = torch.float32) -> Footprint:
+    """Bytes that the projector called `name` takes for an ω and a θ of this dtype.
+
+    Raises:
+        UserError: as `load`, or where another package's projector does not say.
+    """
+    half = dtype in HALF  # brought to float32 and back
+    with _blamed(name, native, dim):
+        found = load(name).footprint(native, dim, 4 if half else dtype.itemsize)
+        copies = 4 * (native + dim) if half else 0
+        return Footprint(int(found.held), int(found.working) + copies)
+
+
+def promise(name: str, native: int, dim: int) -> Promise:
+    """What the columns of the projector called `name` are.
+
+    Raises:
+        UserError: as `footprint`.
+    """
+    with _blamed(name, native, dim):
+        found = load(name).promises(native, dim)
+        if found not in get_args(Promise):
+            raise ValueError(f"it promises {found!r}")
+        return found
+
+
+@contextlib.contextmanager
+def _blamed(name: str, native: int, dim: int) -> Iterator[None]:
+    """Whatever a projector's class raises, as a UserError that names the projector."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as failure:
+        first = (str(failure).splitlines() or [""])[0]
+        raise UserError(
+            f"projector {name!r} does not say what it is at {native:,} × {dim:,} "
+            f"({type(failure).__name__}: {first}): mend or uninstall it"
+        ) from failure
 
 
 def make(
@@ -88,7 +137,7 @@ def make(
     """
     kind = load(name)
     check_sizes(native, dim, seed)
-    needed, free = kind.footprint(native, dim), available_memory()
+    needed, free = footprint(name, native, dim), available_memory()
     if needed.held + needed.working > free:
         raise UserError(
             f"projector {name!r} of {native:,} × {dim:,} needs "

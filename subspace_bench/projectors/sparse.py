@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from subspace_bench.projectors.base import Footprint, Projector, Promise
-from subspace_bench.projectors.dense import column_blocks
+from subspace_bench.projectors.dense import column_blocks, converting
 from subspace_bench.streams import generator
 
 _DRAWN = 1 << 20  # entries that one stream gives, about
@@ -52,14 +52,14 @@ class Sparse(Projector):
         self.register_buffer("entries", torch.from_numpy(np.concatenate(entries)), persistent=False)
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         entries = dim * math.sqrt(native)
         drawn = min(entries, _DRAWN + dim / math.sqrt(native))
         blocks = -(-native // (1 << _bits(dim)[1])) + 1
-        return Footprint(
-            held=int(8 * blocks + 4 * entries),
-            working=int(4 * entries + 48 * drawn + 8 * _PARTS * dim),
-        )
+        making = 4 * entries + 48 * drawn
+        # In plain PyTorch rows and columns of all entries are in int64.
+        applying = 8 * _PARTS * dim if itemsize == 4 else 32 * entries + 32 * dim
+        return Footprint(int(8 * blocks + 4 * entries), working=int(max(making, applying)))
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:
@@ -137,8 +137,10 @@ class SparseSigns(Projector):
         self.register_buffer("words", torch.from_numpy(words), persistent=False)
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
-        return Footprint(held=4 * dim * -(-native // 16), working=4 * native)
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
+        # One column is drawn, or θ is padded; in plain PyTorch columns are unpacked in int64.
+        working = 2 * converting(native, dim, itemsize) if itemsize == 8 else 5 * native
+        return Footprint(held=4 * dim * -(-native // 16), working=working)
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:

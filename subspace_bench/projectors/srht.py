@@ -42,11 +42,13 @@ class SRHT(Projector):
         self.register_buffer("positions", found.to(_integers(native)), persistent=False)
 
     @classmethod
-    def footprint(cls, native: int, dim: int) -> Footprint:
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         # The adjoint works on a copy of θ; positions are found in int64.
-        return Footprint(
-            held=_integers(native).itemsize * dim, working=max(4 * native, 4 * 8 * dim)
-        )
+        working = max(itemsize * native, 4 * 8 * dim)
+        if itemsize == 8:  # plain PyTorch: so many bytes for each sign of a chunk
+            size = 1 << (native.bit_length() - 1)
+            working += 26 * size if size <= _CHUNK else max(42 * _CHUNK, 4 * size)
+        return Footprint(held=_integers(native).itemsize * dim, working=working)
 
     @classmethod
     def promises(cls, native: int, dim: int) -> Promise:
