@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import threading
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from subspace_bench.cli import main
-from subspace_bench.compare import advice
-from subspace_bench.compare.advice import Measured
-from subspace_bench.compare.cells import Cells, grid
+from subspace_bench.compare import bench, page
+from subspace_bench.compare import cells as cells_module
+from subspace_bench.compare.cells import DIMS, NATIVE, Cells, grid, small, waiting
 from subspace_bench.errors import UserError
-from subspace_bench.statistics import Sample
+from subspace_bench.measure import Case
+from subspace_bench.projectors import names
 
 SMALL = ["compare", "--projectors", "gaussian,orthonormal", "--native", "900,700", "--dims", "5,40"]
 
@@ -54,15 +58,136 @@ def test_the_same_command_measures_nothing_again(measured, capsys) -> None:
     assert (measured / "projectors-cpu.csv").read_bytes() == before
 
 
-def test_cells_of_another_machine_are_not_taken_for_ours(measured, tmp_path, capsys) -> None:
-    csv = (measured / "projectors-cpu.csv").read_text()
-    other = tmp_path / "projectors-cpu.csv"
+def test_cells_of_another_machine_stay_and_ours_stand_beside_them(
+    measured, tmp_path, capsys
+) -> None:
     frame = pd.read_csv(measured / "projectors-cpu.csv")
-    other.write_text(csv.replace(str(frame.cpu[0]), "Another CPU"))
-    assert run(*SMALL, "--out", str(tmp_path), "--plan") == 0
-    said = capsys.readouterr().out
-    assert "0 of 8 cells are measured" in said
-    assert "8 cells of another machine" in said
+    theirs = (measured / "projectors-cpu.csv").read_text().replace(str(frame.cpu[0]), "Another CPU")
+    (tmp_path / "projectors-cpu.csv").write_text(theirs)
+    one = ["compare", "--projectors", "hashed", "--native", "700", "--dims", "5"]
+    assert run(*one, "--out", str(tmp_path)) == 0
+    assert "holds cells of another machine and stays as it is" in capsys.readouterr().out
+    assert (tmp_path / "projectors-cpu.csv").read_text() == theirs
+    [ours] = tmp_path.glob("projectors-cpu-*.csv")
+    assert list(pd.read_csv(ours).projector) == ["hashed"]
+    page = ours.with_suffix(".md").read_text()
+    assert f"[{ours.name}]({ours.name})" in page
+    assert "Another CPU" not in page
+    assert run(*one, "--out", str(tmp_path)) == 0
+    assert "1 of 1 cells are measured, 0 to come" in capsys.readouterr().out
+
+
+def test_what_failed_or_did_not_fit_is_tried_again(measured, tmp_path) -> None:
+    frame = pd.read_csv(measured / "projectors-cpu.csv")
+    frame.loc[0, "status"] = "not measured: longer than 120 s"
+    frame.loc[1, "status"] = "does not fit: needs 90.0 GB"
+    frame.loc[2, "status"] = "failed: its process ended with code -9, out of memory?"
+    frame.to_csv(tmp_path / "projectors-cpu.csv", index=False)
+    cells = Cells(tmp_path, "cpu", int(frame.threads[0]))
+    cases = grid(["gaussian", "orthonormal"], [900, 700], [5, 40], "cpu", "float32")
+    assert waiting(cases, cells) == cases[:3]
+
+
+def test_the_page_is_of_one_number_of_threads_and_names_its_revisions(measured, tmp_path) -> None:
+    frame = pd.read_csv(measured / "projectors-cpu.csv")
+    frame.loc[0, "threads"] += 7
+    frame.loc[1:, "revision"] = "aaaaaaaa"
+    frame.loc[2, "revision"] = "bbbbbbbb+"
+    frame.to_csv(tmp_path / "projectors-cpu.csv", index=False)
+    cells = Cells(tmp_path, "cpu", int(frame.threads[1]))
+    assert len(cells.rows) == 8
+    assert len(cells.frame()) == 7
+    said = page.about(cells, cells.frame())
+    assert "several revisions stand here**: aaaaaaaa (6 cells), bbbbbbbb+ (1 cells)" in said
+
+
+def test_time_that_is_up_leaves_cells_to_the_next_call(tmp_path, capsys) -> None:
+    assert run(*SMALL, "--out", str(tmp_path), "--minutes", "0") == 0
+    assert "time is up: 8 cells to come" in capsys.readouterr().out
+    assert not (tmp_path / "projectors-cpu.csv").exists()
+
+
+class Thread:
+    """Takes the measuring process's place."""
+
+    def __init__(self, pipe) -> None:
+        self.thread = threading.Thread(target=bench.serve, args=(pipe,), daemon=True)
+        self.thread.start()
+
+    def is_alive(self) -> bool:
+        return True
+
+    def kill(self) -> None: ...
+
+    def join(self) -> None: ...
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """A Bench in this process that measures what the test says: called with its generator."""
+
+    def start(self) -> None:
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = Thread(theirs)
+
+    def serving(measure) -> bench.Bench:
+        monkeypatch.setattr(bench, "measure", measure)
+        monkeypatch.setattr(bench.Bench, "start", start)
+        return bench.Bench()
+
+    return serving
+
+
+CASE = Case("gaussian", 700, 5)
+
+
+def test_times_are_kept_where_the_time_ends_in_what_comes_after(served) -> None:
+    def measure(case, repeat, threads):
+        yield {"forward_ms": 1.0}
+        time.sleep(60)
+
+    found = served(measure).measure(CASE, 3, 1, seconds=0.5)
+    assert found == {"status": "ok", "forward_ms": 1.0}
+
+
+def test_times_are_kept_where_what_comes_after_fails(served) -> None:
+    def measure(case, repeat, threads):
+        yield {"forward_ms": 1.0}
+        raise MemoryError
+
+    assert served(measure).measure(CASE, 3, 1, seconds=20)["status"] == "ok"
+
+
+def test_a_cell_that_fails_or_takes_too_long_says_so(served) -> None:
+    def failing(case, repeat, threads):
+        raise RuntimeError("no\nluck")
+        yield
+
+    def sleeping(case, repeat, threads):
+        time.sleep(60)
+        yield
+
+    found = served(failing).measure(CASE, 3, 1, seconds=20)
+    assert found["status"] == "failed: RuntimeError: no"
+    found = served(sleeping).measure(CASE, 3, 1, seconds=0.2)
+    assert found["status"].startswith("not measured: longer than")
+
+
+def test_larger_d_is_not_tried_where_a_smaller_took_too_long(tmp_path, monkeypatch) -> None:
+    late = {"status": "not measured: longer than 120 s"}
+    asked = []
+    monkeypatch.setattr(cells_module, "attempt", lambda case, *rest: asked.append(case) or late)
+    monkeypatch.setattr(cells_module, "read_bandwidth", lambda *rest: 1e10)
+    cases = grid(["gaussian", "hashed"], [700], [5, 40, 300], "cpu", "float32")
+    cells = Cells(tmp_path, "cpu", 1)
+    assert cells_module.run(cases, cells, 3, lambda *told: None) == 6
+    assert asked == cases[:2]
+    assert set(cells.frame().status[2:]) == {"not measured: takes too long already at d = 5"}
+
+
+def test_a_cell_may_take_longer_the_larger_it_is() -> None:
+    assert bench.limit(Case("hashed", 21_840, 10)) == pytest.approx(120, abs=1)
+    assert bench.limit(Case("hashed", 10**9, 10)) == 600
 
 
 def test_what_does_not_fit_says_so_before_it_is_tried(tmp_path, capsys) -> None:
@@ -102,28 +227,38 @@ def test_cells_go_from_small_to_large() -> None:
     assert [(c.native, c.dim) for c in cases] == [(50, 10), (100, 10), (100, 60)]
 
 
+def test_projectors_by_layers_stand_where_there_is_a_model() -> None:
+    cases = grid(["fastfood", "fastfood-layers"], [900, 21_840], [5], "cpu", "float32")
+    assert [(c.projector, c.native) for c in cases] == [
+        ("fastfood", 900), ("fastfood", 21_840), ("fastfood-layers", 21_840),
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="give --native the D of a model here, 21,840 or 199,210"):
+        grid(["fastfood-layers"], [900], [5], "cpu", "float32")
+
+
+def test_asv_times_cells_of_the_default_grid() -> None:
+    every = grid(names(), tuple(NATIVE), DIMS, "cpu", "float32")
+    assert set(small()) <= set(every)
+    assert len(small()) <= 120
+
+
+def test_a_row_reads_by_its_dtype_and_its_caches() -> None:
+    row = {**cell("srht", 1000, 10, 2.0), "dtype": "bfloat16", "status": "ok", "read_gbs": 10.0,
+           "held_bytes": 0, "peak_bytes": 6000, "cache_bytes": 10**6, "norm_mean": 1.0,
+           "norm_n": 3, "pairs": 25}  # fmt: skip
+    row |= {f"{name}_{q}": 1.0 for name in ("forward", "transpose") for q in ("q25", "q75")}
+    shown = page.shown_cell(row)
+    assert shown["peak, θ"] == "3.0"  # copies of 2,000 bytes
+    assert shown["GB/s"] == "0.00202*"  # twice 2,020 bytes in 2 ms, all in cache
+    assert shown["held"] == "0"
+    assert shown["‖Pω‖/‖ω‖"] == "1.000 ± 0.01 (3 ω)"
+    assert shown["coherence"] == "0.02 (25 pairs)"
+    assert not page.shown_cell({**row, "cache_bytes": 0})["GB/s"].endswith("*")
+    lost = page.shown_cell({**row, "norm_mean": float("nan"), "pairs": float("nan")})
+    assert (lost["‖Pω‖/‖ω‖"], lost["coherence"]) == ("", "")
+
+
 def cell(projector: str, native: int, dim: int, ms: float) -> dict[str, object]:
     half = {"forward_ms": ms / 2, "transpose_ms": ms / 2, "held_bytes": 8e6, "setup_s": 0.1}
     quality = {"norm_sd": 0.01, "coherence": 0.02}
     return {"projector": projector, "native": native, "dim": dim, **half, **quality}
-
-
-def test_advice_is_computed_from_the_cells() -> None:
-    names = ("gaussian", "fastfood", "srht", "hashed")
-    times = {(1000, 10): (1, 3, 4, 2), (10**6, 10): (50, 30, 20, 5)}
-    rows = [
-        cell(name, *at, ms)
-        for at, found in times.items()
-        for name, ms in zip(names, found, strict=True)
-    ]
-    accuracies = {
-        ("hashed", 1000): Sample((96.0, 97.0)), ("orthonormal", 1000): Sample((97.0, 98.0)),
-    }  # fmt: skip
-    said = advice.lines(Measured(pd.DataFrame(rows), accuracies))
-    assert "up to D·d = 10,000 (1,000 × 10: 1 ms" in said[0]
-    assert "slower from 10,000,000 on (1,000,000 × 10: 50 against 20 ms)" in said[0]
-    assert "`srht` holds 8 MB" in said[1]
-    assert "6.0 times faster than Fastfood" in said[2]
-    assert "loses 1.00 points against `orthonormal` at d = 1,000" in said[2]
-    assert "97.50% (`orthonormal`) to 96.50% (`hashed`)" in said[3]
-    assert advice.lines(Measured(pd.DataFrame(), {})) == []

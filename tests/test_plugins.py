@@ -71,3 +71,48 @@ def test_a_broken_one_fails_alone(tmp_path) -> None:
     assert "mend or uninstall it" in page
     assert "derives from subspace_bench.Projector" in page
     assert "| 7   | circulant" in page
+
+
+ODD = """
+from circulant_projector import Circulant
+from subspace_bench.projectors import Projector
+
+class Unsized(Circulant):
+    @classmethod
+    def footprint(cls, native, dim, itemsize=4):
+        raise ZeroDivisionError("no\\nbytes")
+
+class Unsure(Circulant):
+    @classmethod
+    def promises(cls, native, dim):
+        raise KeyError("who knows")
+
+class Half(Projector):
+    def _project(self, omega):
+        return omega
+"""
+
+
+def test_one_that_says_nothing_of_itself_does_not_take_the_page_along(tmp_path) -> None:
+    env = installed(tmp_path, unsized="odd:Unsized", unsure="odd:Unsure", half="odd:Half")
+    (tmp_path / "site" / "odd.py").write_text(ODD)
+    chosen = ["--projectors", "unsized,unsure,half,circulant", "--native", "500", "--dims", "7"]
+    out = ["--out", str(tmp_path / "out")]
+    planned = command(env, "subspace_bench", "compare", *chosen, *out, "--plan")
+    assert planned.returncode == 0, planned.stderr
+    compared = command(env, "subspace_bench", "compare", *chosen, *out)
+    assert compared.returncode == 0, compared.stderr
+    page = (tmp_path / "out" / "projectors-cpu.md").read_text()
+    assert (
+        "failed: projector 'unsized' does not say what it is at 500 × 7 (ZeroDivisionError: no)"
+        in page
+    )
+    assert (
+        "failed: projector 'half' of circulant-projector lacks _adjoint, footprint, promises"
+        in page
+    )
+    assert "| 7   | unsure" in page
+    assert "| 7   | circulant" in page
+    trained = command(env, "subspace_bench", "train", "--projector", "half", "--dim", "2", *out)
+    assert trained.returncode == 2
+    assert len(trained.stderr.splitlines()) == 1

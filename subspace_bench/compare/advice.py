@@ -1,23 +1,27 @@
 """Ten lines a reader can act on, each with the measured number behind it.
 
-Every line is a function of the measured cells (and of the accuracy records); where those it needs
-are missing, it says nothing.
+Every line is a function of the measured cells (and of the accuracy records): who wins in it is
+found there, and where what it needs is missing, it says nothing.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from subspace_bench.statistics import Sample
+from subspace_bench import projectors
+from subspace_bench.errors import UserError
+from subspace_bench.statistics import Sample, difference
 from subspace_bench.terminal import size
 
-STORED = ("gaussian", "orthonormal")
-STRUCTURED = ("fastfood", "srht", "hashed", "sparse", "kronecker")
+RIVALS = ("fastfood", "srht")  # that mix as a Gaussian P does, and store next to nothing
 Accuracies = Mapping[tuple[str, int], Sample]  # (projector, d) → accuracies over seeds
+Size = tuple[int, int]  # (D, d)
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -27,28 +31,38 @@ class Measured:
     cells: pd.DataFrame
     accuracies: Accuracies
 
-    def both_ways(self, projector: str, native: int, dim: int) -> float | None:
-        """Milliseconds of forward and transpose; None where the cell was not measured."""
-        row = self.row(projector, native, dim)
-        return None if row is None else row["forward_ms"] + row["transpose_ms"]
-
-    def row(self, projector: str, native: int, dim: int) -> dict[str, Any] | None:
+    def at(self, where: Size) -> dict[str, Row]:
+        """projector → its cell at this (D, d), with `ms`, of forward and transpose."""
         frame = self.cells
-        found = frame[
-            (frame.projector == projector) & (frame.native == native) & (frame.dim == dim)
+        rows = frame[(frame.native == where[0]) & (frame.dim == where[1])].to_dict("records")
+        return {
+            str(row["projector"]): {
+                **{str(k): v for k, v in row.items()}, "ms": row["forward_ms"] + row["transpose_ms"]
+            }
+            for row in rows
+        }  # fmt: skip
+
+    def sizes(self, *names: str) -> list[Size]:
+        """(D, d) at which all of these were measured, by D, then d."""
+        frame = self.cells
+        found = [
+            {(int(n), int(d)) for n, d in frame[frame.projector == name][["native", "dim"]].values}
+            for name in names
         ]
-        return None if found.empty else dict(found.iloc[0])
+        return sorted(set.intersection(*found))
 
-    def sizes(self, *names: str) -> list[tuple[int, int]]:
-        """(D, d) at which all of these were measured, by D·d."""
-        frame = self.cells
-        at = [set(zip(*frame[frame.projector == n][["native", "dim"]].to_numpy().T, strict=True))
-              if (frame.projector == n).any() else set() for n in names]  # fmt: skip
-        return sorted(set.intersection(*at), key=lambda s: (s[0] * s[1], s[0]))
+    def largest(self, *names: str) -> tuple[Size, list[Row]] | None:
+        """The (D, d) of the most entries at which all of these were measured, and their cells."""
+        where = max(self.sizes(*names), key=lambda s: s[0] * s[1], default=None)
+        return None if where is None else (where, [self.at(where)[name] for name in names])
 
-    def largest(self, *names: str) -> tuple[int, int] | None:
-        """(D, d) of the most entries at which all of these were measured."""
-        return next(reversed(self.sizes(*names)), None)
+    def crowded(self) -> Size:
+        """The (D, d) at which the most projectors were measured; of several, of most entries."""
+        counts = self.cells.groupby(["native", "dim"]).size()
+        return max(
+            ((int(n), int(d)) for n, d in counts[counts == counts.max()].index),
+            key=lambda s: s[0] * s[1],
+        )
 
 
 def lines(measured: Measured) -> list[str]:
@@ -59,181 +73,195 @@ def lines(measured: Measured) -> list[str]:
 
 
 def dense_pays(m: Measured) -> str | None:
-    """Up to which D·d the stored matrix is the fastest that keeps distances as a Gaussian does."""
-    rivals = ("fastfood", "srht")
-    at = m.sizes("gaussian", *rivals)
-    won = [s for s in at if _ms(m, "gaussian", s) <= min(_ms(m, r, s) for r in rivals)]
-    lost = [s for s in at if s not in won]
-    if not won or not lost:
+    """Up to which d, at each D, the stored matrix is faster than what mixes without one."""
+    parts = []
+    for native, group in itertools.groupby(m.sizes("gaussian", *RIVALS), key=lambda s: s[0]):
+        won, lost = crossover(m, list(group))
+        part = f"up to d = {won[1]:,} ({_against(m, won)})" if won else "never"
+        but = f", not at {lost[1]:,} ({_against(m, lost)})" if lost else ""
+        parts.append(f"D = {native:,}: {part}{but}")
+    if not parts:
         return None
-    best, first = max(won, key=_entries), min(lost, key=_entries)
     return (
-        f"**Store P while it is small**: `gaussian` is faster than Fastfood and SRHT up to "
-        f"D·d = {_entries(best):,} ({_at(best)}: {_ms(m, 'gaussian', best):.3g} ms for forward and "
-        f"transpose), and slower from {_entries(first):,} on ({_at(first)}: "
-        f"{_ms(m, 'gaussian', first):.3g} against {min(_ms(m, r, first) for r in rivals):.3g} ms)."
+        "**Store P while d is small**: `gaussian` is faster both ways than Fastfood and SRHT at "
+        + "; ".join(parts)
+        + "."
     )
+
+
+def crossover(m: Measured, sizes: Sequence[Size]) -> tuple[Size | None, Size | None]:
+    """Of sizes of one D: the largest d up to which dense always wins, and the least where not."""
+    won: Size | None = None
+    for where in sizes:
+        rows = m.at(where)
+        if rows["gaussian"]["ms"] > min(rows[name]["ms"] for name in RIVALS):
+            return won, where
+        won = where
+    return won, None
 
 
 def fast_transform(m: Measured) -> str | None:
-    """Fastfood or SRHT beyond that."""
-    big = m.largest("fastfood", "srht")
-    if big is None:
+    """Which of those that mix without a matrix, beyond that."""
+    found = m.largest(*RIVALS)
+    if found is None:
         return None
-    fast, srht = _ms(m, "fastfood", big), _ms(m, "srht", big)
-    better = "fastfood" if fast < srht else "srht"
-    row = m.row(better, *big)
-    assert row is not None
+    where, rows = found
+    best, other = sorted(rows, key=lambda row: row["ms"])
     return (
-        f"**Beyond that take a fast transform**: at {_at(big)} Fastfood takes {fast:.3g} ms both "
-        f"ways and SRHT {srht:.3g}; `{better}` holds {size(row['held_bytes'])}."
+        f"**Beyond that take a fast transform, `{best['projector']}`**: at {_at(where)} it takes "
+        f"{best['ms']:.3g} ms both ways and holds {size(best['held_bytes'])}, "
+        f"`{other['projector']}` {other['ms']:.3g} ms and {size(other['held_bytes'])}"
+        f"{loss(m, best['projector'], other['projector'])}."
     )
 
 
-def hashed(m: Measured) -> str | None:
-    """The cheapest."""
-    big = m.largest("hashed", "fastfood")
-    if big is None:
+def cheapest(m: Measured) -> str | None:
+    """The fastest of all where the most were measured."""
+    where = m.crowded()
+    rows = sorted(m.at(where).values(), key=lambda row: row["ms"])
+    if len(rows) < 2:
         return None
-    ratio = _ms(m, "fastfood", big) / _ms(m, "hashed", big)
-    text = (
-        f"**Cheapest of all is `hashed`**: {_ms(m, 'hashed', big):.3g} ms both ways at {_at(big)}, "
-        f"{ratio:.1f} times faster than Fastfood, and nothing stored"
-    )
-    return text + _loss(m, "hashed") + "."
-
-
-def bfloat16(m: Measured) -> str | None:
-    """Half the bytes."""
-    big = m.largest("gaussian", "gaussian-bf16")
-    if big is None:
-        return None
-    ratio = _ms(m, "gaussian", big) / _ms(m, "gaussian-bf16", big)
+    best, second = rows[:2]
     return (
-        f"**A stored P in bfloat16** is {ratio:.2f} times as fast at {_at(big)} and takes half the "
-        "memory" + _loss(m, "gaussian-bf16", "gaussian") + "."
-    )
-
-
-def regenerated(m: Measured) -> str | None:
-    """A dense P without its memory."""
-    big = m.largest("gaussian", "regenerated", "regenerated-signs")
-    if big is None:
-        return None
-    stored, normal, signs = (
-        _ms(m, n, big) for n in ("gaussian", "regenerated", "regenerated-signs")
-    )
-    return (
-        f"**A dense P that does not fit** can be made again at every use: at {_at(big)} Gaussian "
-        f"entries take {normal / stored:.1f} times as long as reading a stored P, signs "
-        f"{signs / stored:.2f} times" + _loss(m, "regenerated-signs", "gaussian") + "."
-    )
-
-
-def orthonormal(m: Measured) -> str | None:
-    """What exact orthonormality costs."""
-    at = m.sizes("orthonormal", "gaussian", "srht")
-    if not at:
-        return None
-    big = max(at, key=lambda s: s[1])
-    rows = [m.row(n, *big) for n in ("orthonormal", "gaussian", "srht")]
-    q, g, s = (row["setup_s"] if row else 0.0 for row in rows)
-    return (
-        f"**Orthonormal columns** cost `orthonormal` {q:.3g} s of set-up at {_at(big)}, where "
-        f"`gaussian` takes {g:.3g}; `srht` and `hashed` have them by construction ({s:.2g} s)."
-    )
-
-
-def sparse(m: Measured) -> str | None:
-    """Sparse against dense."""
-    big = m.largest("sparse", "gaussian")
-    if big is None:
-        return None
-    thin, full = m.row("sparse", *big), m.row("gaussian", *big)
-    assert thin
-    assert full
-    ratio = _ms(m, "gaussian", big) / _ms(m, "sparse", big)
-    return (
-        f"**`sparse`** at density 1/√D holds {size(thin['held_bytes'])} where dense holds "
-        f"{size(full['held_bytes'])} at {_at(big)}, and is {ratio:.1f} times as fast"
-        f"{_loss(m, 'sparse', 'gaussian')}."
-    )
-
-
-def kronecker(m: Measured) -> str | None:
-    """Two small matrices."""
-    big = m.largest("kronecker", "gaussian")
-    if big is None:
-        return None
-    row, full = m.row("kronecker", *big), m.row("gaussian", *big)
-    assert row
-    assert full
-    return (
-        f"**`kronecker`** is two small matrices ({size(row['held_bytes'])} at {_at(big)}), but its "
-        f"columns resemble each other: coherence {row['coherence']:.2g}, Gaussian "
-        f"{full['coherence']:.2g}" + _loss(m, "kronecker", "gaussian") + "."
-    )
-
-
-def distortion(m: Measured) -> str | None:
-    """Who keeps lengths."""
-    frame = m.cells
-    dims = sorted(set(frame.dim))
-    at = frame[(frame.dim == dims[len(dims) // 2]) & (frame.native == frame.native.min())]
-    if len(at) < 2:
-        return None
-    worst, best = at.loc[at.norm_sd.idxmax()], at.loc[at.norm_sd.idxmin()]
-    return (
-        f"**Lengths**: at {_at((int(worst.native), int(worst.dim)))} ‖Pω‖/‖ω‖ varies by "
-        f"{worst.norm_sd:.2g} over random ω in `{worst.projector}`, the most, and by "
-        f"{best.norm_sd:.1g} in `{best.projector}`, the least."
+        f"**Cheapest of all is `{best['projector']}`**: {best['ms']:.3g} ms both ways at "
+        f"{_at(where)}, {second['ms'] / best['ms']:.1f} times faster than `{second['projector']}`, "
+        f"the next, and {size(best['held_bytes'])} held{loss(m, best['projector'])}."
     )
 
 
 def accuracy(m: Measured) -> str | None:
     """Whether the choice matters to what is learnt."""
-    dims = sorted({dim for _, dim in m.accuracies})
-    if not dims:
-        return None
     parts = []
-    for dim in dims:
-        means = {p: s.mean for (p, d), s in m.accuracies.items() if d == dim and s.n}
-        if len(means) < 2:
-            return None
-        best, worst = max(means, key=lambda p: means[p]), min(means, key=lambda p: means[p])
-        parts.append(
-            f"d = {dim:,}: {means[best]:.2f}% (`{best}`) to {means[worst]:.2f}% (`{worst}`)"
-        )
-    return "**Accuracy** of the post's conv net under one recipe: " + "; ".join(parts) + "."
+    for dim in sorted({dim for _, dim in m.accuracies}):
+        found = {p: s for (p, d), s in m.accuracies.items() if d == dim and s.n}
+        if len(found) < 2:
+            continue
+        best, worst = (pick(found, key=lambda p: found[p].mean) for pick in (max, min))
+        pairs = len(found) * (len(found) - 1) // 2  # the two were chosen among so many
+        gap = difference(found[best], found[worst], looks=pairs)
+        said = f"{found[best].show()} (`{best}`) to {found[worst].show()} (`{worst}`)"
+        parts.append(f"d = {dim:,}: {said}" + ", no difference seen" * (gap is None or 0 in gap))
+    if not parts:
+        return None
+    return "**Accuracy** in % of the post's conv net under one recipe: " + "; ".join(parts) + "."
 
 
-def _loss(m: Measured, name: str, against: str = "orthonormal") -> str:
+def bfloat16(m: Measured) -> str | None:
+    """Half the bytes."""
+    found = m.largest("gaussian", "gaussian-bf16")
+    if found is None:
+        return None
+    where, (full, half) = found
+    return (
+        f"**A stored P in bfloat16** holds {size(half['held_bytes'])} where float32 holds "
+        f"{size(full['held_bytes'])} at {_at(where)}, and takes {_times(half, full)}"
+        f"{loss(m, 'gaussian-bf16', 'gaussian')}."
+    )
+
+
+def regenerated(m: Measured) -> str | None:
+    """A dense P without its memory."""
+    found = m.largest("gaussian", "regenerated", "regenerated-signs")
+    if found is None:
+        return None
+    where, (stored, normal, signs) = found
+    return (
+        f"**A dense P that does not fit** can be made again at every use: at {_at(where)} Gaussian "
+        f"entries take {_times(normal, stored)} as a stored P of {size(stored['held_bytes'])}, "
+        f"signs {_times(signs, stored)}{loss(m, 'regenerated-signs', 'gaussian')}."
+    )
+
+
+def orthonormal(m: Measured) -> str | None:
+    """What exact orthonormality costs, and where it is had for the least."""
+    where = max(m.sizes("orthonormal"), key=lambda s: s[1], default=None)
+    if where is None:
+        return None
+    rows = [row for name, row in m.at(where).items() if promised(name, where) == "orthonormal"]
+    rows.sort(key=lambda row: row["setup_s"])
+    costs = ", ".join(f"`{row['projector']}` {row['setup_s']:.2g} s" for row in rows)
+    return f"**Orthonormal columns** at {_at(where)} cost in set-up: {costs}."
+
+
+def sparse(m: Measured) -> str | None:
+    """Sparse against dense."""
+    found = m.largest("sparse", "gaussian")
+    if found is None:
+        return None
+    where, (thin, full) = found
+    return (
+        f"**`sparse`** at density 1/√D holds {size(thin['held_bytes'])} where dense holds "
+        f"{size(full['held_bytes'])} at {_at(where)}, and takes {_times(thin, full)}"
+        f"{loss(m, 'sparse', 'gaussian')}."
+    )
+
+
+def coherence(m: Measured) -> str | None:
+    """Whose columns resemble each other."""
+    rows = [r for r in m.at(m.crowded()).values() if not pd.isna(r.get("coherence"))]
+    if len(rows) < 2:
+        return None
+    worst, best = (pick(rows, key=lambda row: row["coherence"]) for pick in (max, min))
+    return (
+        f"**Columns**: at {_at(m.crowded())} they resemble each other the most in "
+        f"`{worst['projector']}`, coherence {worst['coherence']:.2g}, and the least in "
+        f"`{best['projector']}`, {best['coherence']:.1g}{loss(m, worst['projector'])}."
+    )
+
+
+def distortion(m: Measured) -> str | None:
+    """Who keeps lengths."""
+    rows = [r for r in m.at(m.crowded()).values() if not pd.isna(r.get("norm_sd"))]
+    if len(rows) < 2:
+        return None
+    worst, best = (pick(rows, key=lambda row: row["norm_sd"]) for pick in (max, min))
+    return (
+        f"**Lengths**: at {_at(m.crowded())} ‖Pω‖/‖ω‖ varies by {worst['norm_sd']:.2g} over random "
+        f"ω in `{worst['projector']}`, the most, and by {best['norm_sd']:.1g} in "
+        f"`{best['projector']}`, the least."
+    )
+
+
+def loss(m: Measured, name: str, against: str = "orthonormal") -> str:
     """How many points a projector loses to another, at the largest d that both have."""
-    dims = [d for p, d in m.accuracies if p == name and m.accuracies[p, d].n
-            and (against, d) in m.accuracies and m.accuracies[against, d].n]  # fmt: skip
-    if not dims:
+    known = {at for at, sample in m.accuracies.items() if sample.n}
+    dims = [dim for projector, dim in known if projector == name and (against, dim) in known]
+    if not dims or name == against:
         return ""
-    dim = sorted(dims)[len(dims) // 2]
-    gap = m.accuracies[against, dim].mean - m.accuracies[name, dim].mean
-    said = f"loses {gap:.2f} points" if gap > 0 else f"loses nothing ({-gap:.2f} points more)"
-    return f"; it {said} against `{against}` at d = {dim:,}"
+    dim = max(dims)
+    mine, other = m.accuracies[name, dim], m.accuracies[against, dim]
+    gap, at = difference(other, mine), f"against `{against}` at d = {dim:,}"
+    if gap is None:
+        return f"; what it loses or gains {at} takes more seeds to say"
+    lost = other.mean - mine.mean
+    size_of = f"{abs(lost):.2f} ± {gap.half_width:.2f} points"
+    if 0 in gap:
+        return f"; no difference in accuracy seen {at} ({size_of})"
+    return f"; it {'loses' if lost > 0 else 'gains'} {size_of} {at}"
 
 
-def _ms(m: Measured, name: str, at: tuple[int, int]) -> float:
-    found = m.both_ways(name, *at)
-    assert found is not None
-    return found
+def promised(name: str, where: Size) -> str:
+    try:
+        return projectors.promise(name, *where)
+    except UserError:
+        return ""
 
 
-def _entries(at: tuple[int, int]) -> int:
-    return at[0] * at[1]
+def _times(row: Row, other: Row) -> str:
+    return f"{row['ms'] / other['ms']:.2g} times as long"
 
 
-def _at(at: tuple[int, int]) -> str:
-    return f"{at[0]:,} × {at[1]:,}"
+def _against(m: Measured, where: Size) -> str:
+    rows = m.at(where)
+    least = min(rows[name]["ms"] for name in RIVALS)
+    return f"{rows['gaussian']['ms']:.3g} against {least:.3g} ms"
+
+
+def _at(where: Size) -> str:
+    return f"{where[0]:,} × {where[1]:,}"
 
 
 ADVICE: Sequence[Callable[[Measured], str | None]] = (
-    dense_pays, fast_transform, hashed, accuracy, bfloat16, regenerated, orthonormal, sparse,
-    kronecker, distortion,
+    dense_pays, fast_transform, cheapest, accuracy, bfloat16, regenerated, orthonormal, sparse,
+    coherence, distortion,
 )  # fmt: skip

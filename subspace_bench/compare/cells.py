@@ -1,24 +1,25 @@
-"""`subspace-bench compare`: every projector at every size, measured cell by cell.
+"""The cells of `subspace-bench compare`: every projector at every size, and what was measured.
 
 The csv beside the page is the store: a cell that this machine has measured is not measured again,
-and each one is kept as soon as it has ended. Cells run in a process of their own, so that one that
-fails, or that the system kills, takes nothing along.
+and each one is kept as soon as it has ended.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import hashlib
+import math
+import time
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from subspace_bench import projectors, provenance
+from subspace_bench.compare.bench import Bench, limit
 from subspace_bench.errors import UserError
-from subspace_bench.machine import available_memory
-from subspace_bench.measure import Case, measure, read_bandwidth
+from subspace_bench.machine import available_memory, last_level_cache
+from subspace_bench.measure import NETS, Case, layers_at, read_bandwidth
 from subspace_bench.runs import write_atomically
 from subspace_bench.terminal import size
 
@@ -31,28 +32,38 @@ NATIVE = {
     1_000_000_000: "10⁹",
 }
 DIMS = (10, 100, 1_000, 10_000, 100_000)
-LIMIT = 120.0  # seconds that a cell may take
+SMALL = ((21_840, 1_000), (199_210, 100))  # (D, d) of the cells that asv times for every commit
 SHARE = 0.9  # of the free memory that a cell may take
-CONTEXT = multiprocessing.get_context("spawn")
 MACHINE = ("cpu", "cpu_capability", "torch", "numba", "gpu")  # what timings belong to
 KEY = ("projector", "native", "dim", "device", "dtype", "threads")
-TEXTS = ("projector", "device", "dtype", "status", *MACHINE)
+TEXTS = ("projector", "device", "dtype", "status", "revision", *MACHINE)
 SIZES = ("native", "dim", "threads")
 
 
 class Cells:
-    """The cells measured so far on this machine, in `projectors-<device>.csv`."""
+    """The cells measured so far on this machine, in `projectors-<device>.csv`.
+
+    Where that file holds cells of another machine (or of other versions of torch or numba), this
+    one's stand beside it, in a file named after this machine: neither is mixed nor lost.
+    """
 
     def __init__(self, out: Path, device: str, threads: int) -> None:
-        self.path = out / f"projectors-{device}.csv"
         self.device, self.threads = device, threads
         here = provenance.machine(device)
         self.machine = {name: str(here.get(name, "")) for name in MACHINE}
-        kept = read(self.path)
-        ours = [row for row in kept if all(row.get(k) == v for k, v in self.machine.items())]
-        self.dropped = len(kept) - len(ours)
-        self.rows = {self.key_of(row): row for row in ours}
-        self.read_gbs = next((row["read_gbs"] for row in ours), None)
+        self.path = out / f"projectors-{device}.csv"
+        self.other: Path | None = None  # the file that another machine wrote
+        rows = read(self.path)
+        if not all(self.is_ours(row) for row in rows):
+            self.other = self.path
+            name = hashlib.sha256("\n".join(self.machine.values()).encode()).hexdigest()[:8]
+            self.path = out / f"projectors-{device}-{name}.csv"
+            rows = [row for row in read(self.path) if self.is_ours(row)]
+        self.rows = {self.key_of(row): row for row in rows}
+        self.read_gbs: float | None = None  # of this session
+
+    def is_ours(self, row: dict[str, Any]) -> bool:
+        return all(row.get(name) == value for name, value in self.machine.items())
 
     @staticmethod
     def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -69,17 +80,39 @@ class Cells:
             self.read_gbs = round(read_bandwidth(self.device, self.threads) / 1e9, 1)
         row = dict(zip(KEY, self.key(case), strict=True))
         numbers = {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in found.items()}
-        self.rows[self.key(case)] = {**row, **numbers, **self.machine, "read_gbs": self.read_gbs}
-        write_atomically(self.path, self.frame().to_csv(index=False, lineterminator="\n"))
+        facts = {"read_gbs": self.read_gbs, "cache_bytes": cache(self.device), **self.machine}
+        self.rows[self.key(case)] = {**row, **numbers, **facts, "revision": revision()}
+        write_atomically(self.path, in_order(self.rows).to_csv(index=False, lineterminator="\n"))
 
     def frame(self) -> pd.DataFrame:
-        """All cells, in the order of sizes, then of projectors."""
-        order = {name: i for i, name in enumerate(projectors.names())}
-        rows = sorted(
-            self.rows.values(),
-            key=lambda r: (r["native"], r["dim"], order.get(r["projector"], 99), r["dtype"]),
-        )
-        return pd.DataFrame(rows)
+        """The cells measured with as many threads as now, in order."""
+        return in_order({k: row for k, row in self.rows.items() if row["threads"] == self.threads})
+
+
+def in_order(rows: dict[tuple[Any, ...], dict[str, Any]]) -> pd.DataFrame:
+    """Cells in the order of sizes, then of projectors."""
+    order = {name: i for i, name in enumerate(projectors.names())}
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["native"], row["dim"], order.get(row["projector"], len(order)), row["dtype"]
+
+    ordered: list[dict[str, Any]] = sorted(rows.values(), key=place)
+    return pd.DataFrame(ordered)
+
+
+def revision() -> str:
+    """The package's revision in short, with a + where files differ from it."""
+    found = provenance.revision()
+    return f"{found['revision'][:8]}{'+' * bool(found['dirty'])}" if found["revision"] else ""
+
+
+def cache(device: str) -> int:
+    """Bytes of the device's last-level cache; 0 where it does not tell."""
+    if device == "cpu":
+        return last_level_cache()
+    import torch
+
+    return int(getattr(torch.cuda.get_device_properties(0), "L2_cache_size", 0))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -115,15 +148,34 @@ def grid(
         for d in sorted(dims)
         if d <= n
         for name in names
+        if layers_at(n) or not by_layers(name)
     ]
-    if not cases or min(*native, *dims) < 1:
+    if min(*native, *dims) < 1 or min(dims) > max(native):
         raise UserError("there is nothing to compare: sizes are from 1, and d is at most D")
+    if not cases:
+        raise UserError(
+            f"{', '.join(names)} goes by a model's layers: give --native the D of a model here, "
+            f"{' or '.join(f'{n:,}' for n in NETS)}"
+        )
     return cases
 
 
+def small() -> list[Case]:
+    """The cells that asv times."""
+    return [Case(name, *at) for at in SMALL for name in projectors.names()]
+
+
+def by_layers(name: str) -> bool:
+    """Whether a projector goes by the sizes of a model's layers."""
+    try:
+        return "layers" in projectors.load(name).accepts
+    except UserError:
+        return False
+
+
 def waiting(cases: Sequence[Case], cells: Cells) -> list[Case]:
-    """Cells that are not measured yet."""
-    return [case for case in cases if cells.key(case) not in cells.rows]
+    """Cells that are not measured yet; what failed or did not fit may do better now."""
+    return [c for c in cases if cells.rows.get(cells.key(c), {}).get("status") != "ok"]
 
 
 def run(
@@ -131,28 +183,48 @@ def run(
     cells: Cells,
     repeat: int,
     tell: Callable[[Case, dict[str, Any]], None],
-) -> None:
-    """Measures the cells one after the other and keeps each."""
-    bench = Bench()
+    seconds: float = math.inf,
+) -> int:
+    """Measures the cells one after the other, keeps each, and returns how many it came to.
+
+    Arguments:
+        seconds: after which it stops; the cell that is being measured then is not kept.
+    """
+    bench, end = Bench(), time.monotonic() + seconds
+    slow: dict[tuple[str, int], int] = {}  # (projector, D) → the d that took too long
     try:
-        for case in cases:
-            try:
-                found = attempt(case, cells, repeat, bench)
-            except UserError as failure:
-                found = {"status": f"failed: {failure}"}
+        for done, case in enumerate(cases):
+            left = end - time.monotonic()
+            if left <= 0:
+                return done
+            if (case.projector, case.native) in slow:
+                dim = slow[case.projector, case.native]
+                found = {"status": f"not measured: takes too long already at d = {dim:,}"}
+            else:
+                found = attempt(case, cells, repeat, bench, left)
+            late = found["status"].startswith("not measured: longer")
+            if late and left < limit(case):
+                return done
+            if late:
+                slow[case.projector, case.native] = case.dim
             cells.keep(case, found)
             tell(case, found)
+        return len(cases)
     finally:
         bench.close()
 
 
-def attempt(case: Case, cells: Cells, repeat: int, bench: Bench) -> dict[str, Any]:
+def attempt(case: Case, cells: Cells, repeat: int, bench: Bench, seconds: float) -> dict[str, Any]:
     """One cell, or in "status" why there is none."""
-    needed, free = case.needed_bytes, free_memory(case.device)
+    try:
+        needed, free = case.needed_bytes, free_memory(case.device)
+    except UserError as failure:
+        return {"status": f"failed: {failure}"}
     claims = {"predicted_bytes": needed}
     if needed > SHARE * free:
         return {"status": f"does not fit: needs {size(needed)}", **claims}
-    return {**bench.measure(case, repeat, cells.threads), **claims}
+    found = bench.measure(case, repeat, cells.threads, min(limit(case), seconds))
+    return {**found, **claims}
 
 
 def free_memory(device: str) -> float:
@@ -162,61 +234,3 @@ def free_memory(device: str) -> float:
     import torch
 
     return float(torch.cuda.mem_get_info()[0])
-
-
-class Bench:
-    """A process that measures cells, made again when it was lost."""
-
-    def __init__(self) -> None:
-        self.process: Any = None
-        self.pipe: Connection | None = None
-
-    def measure(self, case: Case, repeat: int, threads: int) -> dict[str, Any]:
-        if self.process is None or not self.process.is_alive():
-            self.start()
-        assert self.pipe is not None
-        self.pipe.send((case, repeat, threads))
-        if not self.pipe.poll(LIMIT):
-            self.close()
-            return {"status": f"not measured: longer than {LIMIT:.0f} s"}
-        try:
-            found: dict[str, Any] = self.pipe.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            code = self.process.exitcode
-            self.close()
-            return {"status": f"failed: its process ended with code {code}, out of memory?"}
-        return found
-
-    def start(self) -> None:
-        self.pipe, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=serve, args=(theirs,), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def close(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.join()
-            self.process = None
-
-
-def serve(pipe: Connection) -> None:
-    """The life of a measuring process."""
-    try:
-        while True:
-            case, repeat, threads = pipe.recv()
-            pipe.send(one(case, repeat, threads))
-    except (EOFError, OSError, KeyboardInterrupt):
-        return
-
-
-def one(case: Case, repeat: int, threads: int) -> dict[str, Any]:
-    """What a cell comes to, whatever happens."""
-    try:
-        return {"status": "ok", **measure(case, repeat, threads)}
-    except UserError as failure:
-        return {"status": f"failed: {failure}"}
-    except Exception as failure:
-        first = (str(failure).splitlines() or [""])[0]
-        return {"status": f"failed: {type(failure).__name__}: {first}"}

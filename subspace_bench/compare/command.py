@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,9 @@ def compare(
     repeat: Annotated[int, typer.Option(help="Samples of every time, at least.")] = 7,
     plan: Annotated[bool, typer.Option("--plan", help="Show the cells; measure nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Measure again what was.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="After which it stops; the same command goes on.")
+    ] = None,
     out: Out = Path("results"),
 ) -> int:
     """Measure projectors: memory, time, distortion; write projectors-<device>.md.
@@ -35,12 +39,14 @@ def compare(
     Goes on where an earlier call on this machine stopped.
     """
     checks.at_least(1, repeat=repeat)
+    checks.at_least(0, minutes=minutes)
     checks.place(out)
     from subspace_bench.compare import flow
 
     wanted = flow.wanted(names, native, dims, checks.device(device), dtype)
     try:
-        return flow.compare(wanted, repeat, plan, force, out, console())
+        seconds = math.inf if minutes is None else 60 * minutes
+        return flow.compare(wanted, repeat, plan, force, out, console(), seconds)
     except KeyboardInterrupt:
         print(
             f"\ninterrupted: the cells measured so far are kept. To go on: {this_command()}",

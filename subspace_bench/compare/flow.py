@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,19 @@ def numbers(option: str, text: str | None, default: tuple[int, ...]) -> tuple[in
 
 
 def compare(
-    cases: list[Case], repeat: int, plan: bool, force: bool, out: Path, screen: Console
+    cases: list[Case],
+    repeat: int,
+    plan: bool,
+    force: bool,
+    out: Path,
+    screen: Console,
+    seconds: float = math.inf,
 ) -> int:
-    """Measures what is not measured yet and writes the page; returns the exit code."""
-    cells = Cells(out, cases[0].device, cores() if cases[0].device == "cpu" else 1)
+    """Measures what is not measured yet, for so many seconds, and writes the page.
+
+    Returns the exit code.
+    """
+    cells = Cells(out, cases[0].device, cores())
     left = cases if force else waiting(cases, cells)
     free = free_memory(cells.device)
     fitting = [case for case in left if fits(case, free)]
@@ -76,8 +86,11 @@ def compare(
         f"{len(left) - len(fitting)} of which do not fit {size(free)}: about "
         f"{duration(CELL * len(fitting))}"
     )
-    if cells.dropped:
-        screen.print(f"{cells.path} held {cells.dropped} cells of another machine: left out")
+    if cells.other:
+        screen.print(
+            f"{cells.other} holds cells of another machine and stays as it is: "
+            f"this machine's are in {cells.path.name}"
+        )
     if plan:
         show(screen, "Cells to measure", listing(left, free))
         return 0
@@ -86,9 +99,11 @@ def compare(
         screen.print(f"{case.label:<44} {said(found)}")
 
     try:
-        run(left, cells, repeat, tell)
+        done = run(left, cells, repeat, tell, seconds)
+        if done < len(left):
+            screen.print(f"time is up: {len(left) - done} cells to come; the same command goes on")
     finally:
-        if cells.rows:
+        if not cells.frame().empty:
             evidence = Evidence(Plan("full"), reference_store(), None)
             for path in page.write(cells, accuracies(evidence), out)[:1]:
                 screen.print(str(path))
@@ -106,14 +121,16 @@ def fits(case: Case, free: float) -> bool:
 
 def listing(cases: list[Case], free: float) -> pd.DataFrame:
     """The cells of --plan with the memory they need."""
-    return pd.DataFrame(
-        {
-            "cell": case.label,
-            "memory": size(case.needed_bytes),
-            "": "" if fits(case, free) else "does not fit",
-        }
-        for case in cases
-    )
+    return pd.DataFrame({"cell": case.label, **memory(case, free)} for case in cases)
+
+
+def memory(case: Case, free: float) -> dict[str, str]:
+    """What a cell of --plan needs."""
+    try:
+        needed = size(case.needed_bytes)
+    except UserError as failure:
+        return {"memory": "?", "": str(failure)}
+    return {"memory": needed, "": "" if fits(case, free) else "does not fit"}
 
 
 def said(found: dict[str, Any]) -> str:

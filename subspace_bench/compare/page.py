@@ -9,20 +9,19 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from subspace_bench import projectors
 from subspace_bench.compare import advice
 from subspace_bench.compare.advice import Accuracies, Measured
 from subspace_bench.compare.cells import NATIVE, Cells
-from subspace_bench.errors import UserError
 from subspace_bench.experiments.projector_accuracy import MARKERS, over_dim
+from subspace_bench.measure import COLUMNS, DRAWS, NETS, itemsize
 from subspace_bench.report import table, write_figures
 from subspace_bench.runs import write_atomically
 from subspace_bench.terminal import size
 
 
 def write(cells: Cells, accuracies: Accuracies, out: Path) -> list[Path]:
-    """Writes `projectors-<device>.md` and its figures; the csv is there already."""
-    name = f"projectors-{cells.device}"
+    """Writes the page beside the csv, which is there already, and its figures."""
+    name = cells.path.stem
     frame = cells.frame()
     good = frame[(frame.status == "ok") & (frame.dtype == "float32")]
     figures = {
@@ -33,7 +32,7 @@ def write(cells: Cells, accuracies: Accuracies, out: Path) -> list[Path]:
         figures["projectors-accuracy"] = (
             lambda: over_dim(accuracies), "Accuracy of the post's conv net over d",
         )  # fmt: skip
-    parts = [f"# Projectors on {cells.machine['gpu'] or cells.machine['cpu']}", about(cells)]
+    parts = [f"# Projectors on {cells.machine['gpu'] or cells.machine['cpu']}", about(cells, frame)]
     said = advice.lines(Measured(good, accuracies))
     parts += ["## What to take", "\n".join(f"{i}. {line}" for i, line in enumerate(said, 1))]
     parts += [f"![{text}](figures/{figure}.svg)" for figure, (_, text) in figures.items()]
@@ -45,15 +44,28 @@ def write(cells: Cells, accuracies: Accuracies, out: Path) -> list[Path]:
     return [out / f"{name}.md", *write_figures({k: draw for k, (draw, _) in figures.items()}, out)]
 
 
-def about(cells: Cells) -> str:
-    """What was measured, on what, and how to do it again."""
+def about(cells: Cells, frame: pd.DataFrame) -> str:
+    """What was measured, on what, at which revisions, and how to do it again."""
     facts = cells.machine
-    read = f"{float(cells.read_gbs):,.1f} GB/s" if cells.read_gbs else "not measured"
+    read = sorted(set(frame.read_gbs))
+    speeds = f"{read[0]:,.1f}" + (f" to {read[-1]:,.1f}" if len(read) > 1 else "")
     return (
         f"{facts['gpu'] or facts['cpu']} ({facts['cpu_capability']}), {cells.threads} threads, "
-        f"torch {facts['torch']}, numba {facts['numba']}. This machine reads memory at {read}. "
+        f"torch {facts['torch']}, numba {facts['numba']}. This machine reads memory at {speeds} "
+        f"GB/s, measured in each session. {revisions(frame)}"
         f"Measured by `subspace-bench compare --device {cells.device}`."
     )
+
+
+def revisions(frame: pd.DataFrame) -> str:
+    """Which revisions of the package the cells were measured at."""
+    counts = frame.revision[frame.revision != ""].value_counts()
+    if counts.empty:
+        return ""
+    if len(counts) == 1:
+        return f"All cells are of revision {counts.index[0]}. "
+    each = ", ".join(f"{name} ({count} cells)" for name, count in counts.items())
+    return f"**Cells of several revisions stand here**: {each}; the csv says which. "
 
 
 def shown(rows: pd.DataFrame) -> str:
@@ -66,26 +78,35 @@ def shown_cell(row: dict[str, Any]) -> dict[str, str]:
     if row["dtype"] != "float32":
         name += f" ({row['dtype']})"
     labels = {"d": f"{int(row['dim']):,}", "projector": name}
-    columns = ("columns", "held", "peak, θ", "set-up, s", "forward, ms", "transpose, ms",
+    columns = ("columns", "held", "peak, θ", "set-up, s", "forward, ms", "transpose, ms", "GB/s",
                "of read", "projections/s", "‖Pω‖/‖ω‖", "coherence")  # fmt: skip
     if row["status"] != "ok":
         return {**labels, "columns": str(row["status"]), **dict.fromkeys(columns[1:], "")}
-    theta = 4 * row["native"]
-    both = row["forward_ms"] + row["transpose_ms"]
-    least = 2 * (row["held_bytes"] + theta + 4 * row["dim"]) / (both * 1e-3)
+    theta, moved = theta_bytes(row), moved_bytes(row)
+    speed = 2 * moved / (row["forward_ms"] + row["transpose_ms"]) / 1e6
+    hot = "*" if moved <= row["cache_bytes"] else ""
     values = (
-        promise(str(row["projector"]), int(row["native"]), int(row["dim"])),
+        advice.promised(str(row["projector"]), (int(row["native"]), int(row["dim"]))),
         size(row["held_bytes"]),
         f"{row['peak_bytes'] / theta:,.1f}",
         f"{row['setup_s']:.2g}",
         spread(row, "forward"),
         spread(row, "transpose"),
-        f"{least / 1e9 / row['read_gbs']:.0%}",
+        f"{speed:.3g}{hot}",
+        f"{speed / row['read_gbs']:.0%}{hot}",
         f"{1e3 / row['forward_ms']:,.3g}",
-        f"{row['norm_mean']:.3f} ± {row['norm_sd']:.2g}",
-        "" if pd.isna(row["coherence"]) else f"{row['coherence']:.2g}",
+        *qualities(row),
     )
     return {**labels, **dict(zip(columns, values, strict=True))}
+
+
+def theta_bytes(row: dict[str, Any]) -> int:
+    return int(row["native"]) * itemsize(row["dtype"])
+
+
+def moved_bytes(row: dict[str, Any]) -> float:
+    """What a product must read and write at least: P as held, ω and θ."""
+    return float(row["held_bytes"]) + theta_bytes(row) + int(row["dim"]) * itemsize(row["dtype"])
 
 
 def spread(row: dict[str, Any], name: str) -> str:
@@ -94,11 +115,16 @@ def spread(row: dict[str, Any], name: str) -> str:
     return f"{middle:.3g} ({low:.3g}–{high:.3g})"
 
 
-def promise(name: str, native: int, dim: int) -> str:
-    try:
-        return projectors.load(name).promises(native, dim)
-    except UserError:
-        return ""
+def qualities(row: dict[str, Any]) -> tuple[str, str]:
+    """Distortion and coherence, with the number of samples where they are fewer than elsewhere."""
+    if pd.isna(row.get("norm_mean")):
+        return "", ""
+    norms, pairs = int(row["norm_n"]), int(row["pairs"])
+    distortion = f"{row['norm_mean']:.3f} ± {row['norm_sd']:.2g}"
+    distortion += f" ({norms} ω)" * (norms < DRAWS)
+    if not pairs:
+        return distortion, ""
+    return distortion, f"{row['coherence']:.2g}" + f" ({pairs:,} pairs)" * (pairs < COLUMNS**2)
 
 
 def over_native(cells: pd.DataFrame, what: str) -> Figure:
@@ -145,13 +171,18 @@ NOT_MEASURED = """\
 machine that has one, `nox -s gpu` runs the CUDA tests, measures all projectors and writes this
 page.
 """
-HOW_TO_READ = """\
+HOW_TO_READ = f"""\
 ## How to read
 
 *columns*: what P's columns are: orthonormal, of unit length, or of unit length in expectation.
 *held*: bytes that the projector keeps. *peak, θ*: the most that applying it takes beside ω and θ,
-what it holds included, in copies of θ. *forward*, *transpose*: Pω and Pᵀθ, median (quartiles).
-*of read*: how near both come to reading and writing what they must (P as held, ω and θ) once at the
-speed at which this machine reads memory; what generates its entries is bound by arithmetic instead.
-*‖Pω‖/‖ω‖*: mean ± standard deviation over random ω. *coherence*: the largest |⟨p_i, p_j⟩| among
-10,000 sampled pairs of columns."""
+what it holds included, in copies of θ. *set-up*: making it, compilation apart. *forward*,
+*transpose*: Pω and Pᵀθ, median (quartiles). *GB/s*: P as held, ω and θ, each read or written once,
+over the time of both; *of read*: in parts of the speed at which this machine reads memory. What
+generates its entries is bound by arithmetic instead; where all of it fits the last-level cache (*),
+it was timed hot and may be faster than memory. *‖Pω‖/‖ω‖*: mean ± standard deviation over
+{DRAWS} random ω. *coherence*: the largest |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) between {COLUMNS} random
+columns and {COLUMNS} others. Fewer samples, where d is small or time is short, are stated.
+A projector that goes by a model's layers (`fastfood-layers`) stands where D is that of a model of
+this package: {", ".join(f"{n:,} ({net})" for n, net in NETS.items())}; elsewhere there are no
+layers to give it."""
