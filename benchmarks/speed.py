@@ -26,6 +26,7 @@ from subspace_bench.data import Dataset, load_or_embedded
 from subspace_bench.experiments import EXPERIMENTS, Plan, trainings
 from subspace_bench.kernels import projected_adam
 from subspace_bench.machine import peak_memory
+from subspace_bench.measure import read_bandwidth
 from subspace_bench.optimizers import make_optimizer
 from subspace_bench.runs import Run, write_atomically
 from subspace_bench.train import evaluate, prepare
@@ -173,18 +174,6 @@ def set_up_seconds(dim: int) -> float:
     return time.perf_counter() - began
 
 
-def bandwidth(threads: int) -> float:
-    """GB a second at which this machine reads memory: the best of ten sums over 1 GB."""
-    torch.set_num_threads(threads)
-    values = torch.ones(250_000_000)
-    best = np.inf
-    for _ in range(10):
-        began = time.perf_counter()
-        values.sum()
-        best = min(best, time.perf_counter() - began)
-    return float(1 / best)
-
-
 def shown(table: list[dict[str, Any]], drop: Sequence[str] = ("q25", "q75")) -> str:
     """The table in markdown, without the quartiles, which the csv has."""
     frame = pd.DataFrame(table)
@@ -198,7 +187,7 @@ def page(arguments: argparse.Namespace, dataset: Dataset) -> tuple[str, pd.DataF
     """The page and its numbers."""
     threads, count = arguments.threads, arguments.rounds
     facts = provenance.machine()
-    reading = ", ".join(f"{bandwidth(n):.1f} GB/s with {n}" for n in threads)
+    reading = ", ".join(f"{read_bandwidth('cpu', n) / 1e9:.1f} GB/s with {n}" for n in threads)
     memory, set_up = peak_memory_mb(10_000), set_up_seconds(10_000)
     steps = steps_table(threads, dataset, count)
     projection = projection_table(threads, count)

@@ -154,7 +154,7 @@ def test_claimed_bytes_are_held_bytes(name, native, dim) -> None:
     )
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("native, dim", [(31, 5), (4097, 65), (30_000, 500)])
 @pytest.mark.parametrize("name", NAMES)
 def test_cuda_has_the_same_map(name, native, dim) -> None:
