@@ -77,10 +77,13 @@ def accuracies(evidence: Evidence, own: bool = False) -> dict[tuple[str, int], S
 
 def best(evidence: Evidence, projector: str, dim: int) -> float | None:
     """The rate that its held-out runs pick; None where not all were run."""
-    scores = {lr: evidence.sample(run, own=False) for lr, run in tried(projector, dim).items()}
-    if not all(sample.n for sample in scores.values()):
-        return None
-    return max(scores, key=lambda lr: scores[lr].mean)
+    scores = {}
+    for lr, run in tried(projector, dim).items():
+        if not evidence.reference(run):
+            return None
+        sample = evidence.sample(run, own=False)
+        scores[lr] = sample.mean if sample.n else 0.0  # it diverged
+    return max(scores, key=lambda lr: scores[lr])
 
 
 def shown_rate(evidence: Evidence, projector: str, dim: int) -> str:
