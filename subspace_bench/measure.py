@@ -226,7 +226,8 @@ def lengths(rows: Tensor) -> Tensor:
     """The norm of each row, float64; summed by pieces, since float32 loses sums of 10⁹ squares."""
     pieces = torch.split(rows, 1 << 20, dim=1)
     norms = torch.stack([torch.linalg.vector_norm(piece, dim=1).double() for piece in pieces])
-    return torch.linalg.vector_norm(norms, dim=0)
+    whole: Tensor = torch.linalg.vector_norm(norms, dim=0)
+    return whole
 
 
 def peak(case: Case, projector: Projector, omega: Tensor, theta: Tensor) -> int:
