@@ -200,7 +200,7 @@ def report(
     checks.place(out)
     names = table_names(tables, profile)
     from subspace_bench.data import NAMES
-    from subspace_bench.experiments import Evidence, Plan
+    from subspace_bench.experiments import EXPERIMENTS, Evidence, Plan
     from subspace_bench.reference import reference_store
     from subspace_bench.report import write_index, write_page
 
@@ -208,8 +208,11 @@ def report(
     own = None if reference_only else Store(out / "runs")
     evidence = Evidence(Plan(profile, dataset=dataset), reference_store(), own)
     written = [path for name in names for path in write_page(name, evidence, out)]
-    for path in [*written, write_index(evidence, out)]:
+    for path in [*written, write_index(out)]:
         print(path)
+    for name in names:
+        if reason := EXPERIMENTS[name].withheld(evidence):
+            print(f"{name}: {reason}")
     return 0
 
 

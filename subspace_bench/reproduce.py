@@ -95,14 +95,18 @@ def summary(work: Work, jobs: int) -> str:
     """What is to come, in a line."""
     kept = len(work.costs) - len(work.waiting)
     records = f"{kept} of {len(work.costs)} runs have their record"
+    idle = " and ".join(name for name, runs in work.tables.items() if not runs)
+    only = f"{idle}: trained by --profile full only" if idle else ""
+    if not work.costs:
+        return f"nothing to train; {only}"
     if not work.waiting:
-        return f"{records}: nothing to train"
+        return f"{records}: nothing to train" + f"; {only}" * bool(only)
     costs = work.expected
     memory = sum(sorted((c.memory for c in costs), reverse=True)[:jobs])
     return (
         f"{records}, {len(costs)} to train: about {duration(wall_seconds(costs, jobs))} "
         f"with {jobs} at a time, {size(memory)} of memory, {size(sum(c.disk for c in costs))} "
-        "of disk"
+        "of disk" + f"; {only}" * bool(only)
     )
 
 
@@ -153,8 +157,12 @@ class Pages:
                     self.write(name, self.evidence())
 
     def write(self, name: str, evidence: Evidence) -> None:
-        report.write_page(name, evidence, self.out)
-        show(self.screen, EXPERIMENTS[name].title, report.frame(name, evidence))
+        if reason := EXPERIMENTS[name].withheld(evidence):
+            self.screen.print(f"{name}: {reason}")
+            return
+        content = report.page(name, evidence)
+        report.write(name, content, evidence, self.out)
+        show(self.screen, content.title, content.frame)
         self.screen.print(f"{self.out / name}.md")
 
     def finish(self) -> None:
@@ -164,7 +172,7 @@ class Pages:
         for name, runs in self.work.tables.items():
             if self.missing[name] or not waiting.intersection(runs):
                 self.write(name, evidence)
-        index = report.write_index(evidence, self.out)
+        index = report.write_index(self.out)
         self.screen.print(f"All tables: {index}")
 
 

@@ -57,11 +57,15 @@ class Sample:
             return math.nan
         return math.sqrt(math.fsum((x - self.mean) ** 2 for x in self.values) / (self.n - 1))
 
-    def confidence(self) -> Interval | None:
-        """Where the mean over all seeds lies, with 95% confidence; None for n < 2."""
+    def confidence(self, looks: int = 1) -> Interval | None:
+        """Where the mean over all seeds lies, with 95% confidence; None for n < 2.
+
+        Arguments:
+            looks: how many means share the 95% (Bonferroni).
+        """
         if self.n < 2:
             return None
-        half = quantile(self.n - 1) * self.sd / math.sqrt(self.n)
+        half = quantile(self.n - 1, looks) * self.sd / math.sqrt(self.n)
         return Interval(self.mean - half, self.mean + half)
 
     def prediction(self, extra_sd: float = 0.0, rounding: float = 0.0) -> Interval | None:
@@ -80,14 +84,14 @@ class Sample:
         half = quantile(freedom) * math.sqrt(total) + rounding / 2
         return Interval(self.mean - half, self.mean + half)
 
-    def show(self, digits: int = 2) -> str:
+    def show(self, looks: int = 1) -> str:
         """Mean ± half-width of its interval (n), as every table prints it."""
         if not self.n:
             return "not run"
-        interval = self.confidence()
+        interval = self.confidence(looks)
         if interval is None:
-            return f"{self.mean:.{digits}f} (n = 1)"
-        return f"{self.mean:.{digits}f} ± {interval.half_width:.{digits}f} (n = {self.n})"
+            return f"{self.mean:.2f} (n = 1)"
+        return f"{self.mean:.2f} ± {interval.half_width:.2f} (n = {self.n})"
 
 
 def quantile(freedom: float, looks: int = 1) -> float:

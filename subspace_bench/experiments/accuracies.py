@@ -51,6 +51,8 @@ class Rows:
         self.shown: list[dict[str, str]] = []
         self.numbers: list[dict[str, Any]] = []
         self.verdicts: list[str] = []
+        self.own_verdicts: list[str] = []
+        self.apart: dict[str, str] = {}
         self.has_own = False
 
     def add(
@@ -61,6 +63,7 @@ class Rows:
         printed: str,
         judged: bool = True,
         absent: str = "not run",
+        apart: str = "",
     ) -> None:
         """One row.
 
@@ -69,17 +72,25 @@ class Rows:
             value, printed: the published number, and how it reads.
             judged: whether the row claims to be the published protocol.
             absent: what stands where there is no reference.
+            apart: of a row that the post does not have, its name in the index.
         """
         evidence = self.evidence
         reference, own = evidence.sample(run, own=False), evidence.sample(run, own=True)
         judged = judged and evidence.comparable and not evidence.quick and value is not None
-        said = verdict(reference, value, run.dim) if judged and value else ""
+        said, own_said = (
+            verdict(found, value, run.dim) if judged and value else "" for found in (reference, own)
+        )
         shown = {k: f"{v:,}" if isinstance(v, int) else str(v) for k, v in labels.items()}
         shown |= {"post": printed, "reference": self.cell(run, reference, own=False) or absent}
         if not evidence.quick:
             shown["verdict"] = said
-            self.verdicts += [said] if judged else []
+        if judged and apart:
+            self.apart[apart] = said
+        elif judged:
+            self.verdicts.append(said)
+            self.own_verdicts.append(own_said)
         shown["this machine"] = self.cell(run, own, own=True)
+        shown["its verdict"] = own_said
         shown["against the reference"] = against(evidence, run)
         self.has_own = self.has_own or bool(own.n)
         self.shown.append(shown)
@@ -88,6 +99,7 @@ class Rows:
             | described("reference", reference)
             | ({} if evidence.quick else expected(reference, value if judged else None, said))
             | described("own", own)
+            | {"own_verdict": own_said}
         )
 
     def cell(self, run: Run, sample: Sample, own: bool) -> str:
@@ -98,8 +110,10 @@ class Rows:
 
     def frame(self) -> pd.DataFrame:
         """The table to read; without columns for a machine that has trained none of it."""
-        mine = [] if self.has_own else ["this machine", "against the reference"]
-        return pd.DataFrame(self.shown).drop(columns=mine)
+        frame = pd.DataFrame(self.shown)
+        if not self.has_own:
+            return frame.drop(columns=["this machine", "its verdict", "against the reference"])
+        return frame if any(frame["its verdict"]) else frame.drop(columns="its verdict")
 
     def data(self) -> pd.DataFrame:
         """The table in numbers."""
@@ -108,7 +122,8 @@ class Rows:
 
     def chance(self) -> list[str]:
         """The paragraph that says how many verdicts chance alone would turn."""
-        given = [v for v in self.verdicts if v in (REPRODUCES, DOES_NOT)]
+        every = [*self.verdicts, *self.apart.values()]
+        given = [v for v in every if v in (REPRODUCES, DOES_NOT)]
         if not given:
             return []
         return [
@@ -123,18 +138,19 @@ class Rows:
             return f"{self.evidence.plan.dataset}: nothing to hold against the post"
         if self.evidence.quick:
             return "quick run: no verdict"
-        return tally(self.verdicts)
+        parts = [f"accuracies: {len(self.verdicts)} published, {counted(self.verdicts, NAMES)}"]
+        parts += [f"{name}: {said or NAMES[''][0]}" for name, said in self.apart.items()]
+        if any(self.own_verdicts):
+            parts.append(f"this machine: {counted(self.own_verdicts, NAMES)}")
+        return "; ".join(parts)
 
 
-def tally(verdicts: Sequence[str]) -> str:
-    """How many published numbers got which verdict."""
-    names = {
-        REPRODUCES: ("reproduces", "reproduce"),
-        DOES_NOT: ("does not", "do not"),
-        TOO_FEW: ("with too few seeds", "with too few seeds"),
-        "": ("not judged yet", "not judged yet"),
-    }
-    return f"accuracies: {len(verdicts)} published, {counted(verdicts, names)}"
+NAMES = {  # of verdicts, for one and for several
+    REPRODUCES: ("reproduces", "reproduce"),
+    DOES_NOT: ("does not", "do not"),
+    TOO_FEW: ("with too few seeds", "with too few seeds"),
+    "": ("not judged yet", "not judged yet"),
+}
 
 
 def counted(verdicts: Sequence[str], names: dict[str, tuple[str, str]]) -> str:
@@ -144,10 +160,10 @@ def counted(verdicts: Sequence[str], names: dict[str, tuple[str, str]]) -> str:
 
 
 def against(evidence: Evidence, run: Run) -> str:
-    """How the reader's runs stand to the reference: seeds in both by their bits, others by range.
+    """How the reader's runs stand to the reference: by their bits, else by its range.
 
     A seed that the reference has too is the same run: on the same class of machine it gives the
-    same bits. Any other seed is one more run, and should lie in the 95% prediction interval.
+    same bits, elsewhere a gap. It, and any other seed, should lie in the 95% prediction interval.
     """
     at = evidence.scored_at(run)
     reference = {r.run.seed: r for r in evidence.reference(run)}
@@ -157,23 +173,24 @@ def against(evidence: Evidence, run: Run) -> str:
         mine, twin = record.accuracy_at(at), reference.get(record.run.seed)
         if mine is None:
             continue
-        if twin is not None:
-            parts.append(twins(record, twin, at))
-        elif known is not None:
-            parts.append("inside" if mine in known else "outside")
+        place = "" if known is None else "inside" if mine in known else "outside"
+        if twin is None:
+            parts += [place] if place else []
+        elif same_curve(record, twin, at):
+            parts.append("same bits")
+        else:
+            gap = mine - (twin.accuracy_at(at) or math.nan)
+            parts.append(f"{gap:+.2f}, {place or 'other bits'}")
     kinds = dict.fromkeys(parts)
     if len(kinds) == 1:
         return parts[0]
-    return ", ".join(f"{parts.count(part)} {part}" for part in kinds)
+    return "; ".join(f"{parts.count(part)} {part}" if part[0].isalpha() else part for part in kinds)
 
 
-def twins(mine: Record, reference: Record, at: int) -> str:
-    """The same run on two machines: the same curve, or how far apart at the score compared."""
-    shared = [row for row in reference.result["curve"] if row[0] <= at]
-    if [row for row in mine.result["curve"] if row[0] <= at] == shared:
-        return "same bits"
-    gap = (mine.accuracy_at(at) or math.nan) - (reference.accuracy_at(at) or math.nan)
-    return f"{gap:+.2f}"
+def same_curve(mine: Record, reference: Record, at: int) -> bool:
+    """Whether the same run on two machines scored the same bits up to the score compared."""
+    ours, theirs = ([r for r in x.result["curve"] if r[0] <= at] for x in (mine, reference))
+    return bool(ours == theirs)
 
 
 def published_columns(value: Published | None) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class Page:
         frame: what the page and the terminal show, all strings.
         data: the same in numbers, for the csv.
         notes: paragraphs under the table.
-        verdict: one line, for the index.
+        verdict: one line, under the title and in the index.
         figures: name → function that draws it.
     """
 
@@ -136,11 +136,20 @@ class Page:
     figures: dict[str, Callable[[], Figure]] = field(default_factory=dict)
 
 
+def always(evidence: Evidence) -> str:
+    """No reason to withhold a page."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Experiment:
-    """A table by its name: which runs it needs under a plan, and its page from the evidence."""
+    """A table by its name: which runs it needs under a plan, and its page from the evidence.
+
+    `withheld` says why such evidence makes no page, so that one already there stays; else "".
+    """
 
     name: str
     title: str
     runs: Callable[[Plan], list[Run]]
     page: Callable[[Evidence], Page]
+    withheld: Callable[[Evidence], str] = always

@@ -1,4 +1,4 @@
-"""Figures of accuracy over training: our mean and all seeds over the published points."""
+"""Figures of accuracy over training: reference, published points, and the reader's own runs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from subspace_bench.experiments.accuracies import Points
 from subspace_bench.experiments.base import Evidence
 from subspace_bench.runs import Record, Run
+
+DOT = {"marker": "o", "ms": 3.5, "mec": "k", "mew": 0.4, "ls": ""}
+OWN = {"ls": (0, (4, 1.5)), "lw": 1.4}
 
 
 @dataclass(frozen=True)
@@ -24,44 +29,49 @@ class Curve:
 
 
 def draw_curves(axes: Axes, curves: Sequence[Curve], evidence: Evidence) -> None:
-    """Each curve in its colour: mean over seeds as a line, all seeds as a band, the post as dots.
+    """Each curve in its colour: the reference's mean as a line, all its seeds as a band; the mean
+    of the reader's own runs dashed; the post as dots.
 
-    The reader's own runs stand where there are any, the reference elsewhere.
+    Quick runs are drawn as far as they go, and so is all that stands beside them.
     """
     shades = colormaps["plasma"](np.linspace(0.0, 0.85, max(len(curves), 2)))
+    lines, has_own = [], False
     for curve, colour in zip(curves, shades, strict=False):
-        records = evidence.own(curve.run)
-        if not records and not evidence.quick:
-            records = evidence.reference(curve.run)
-        if curve.published is not None and evidence.comparable:
-            axes.plot(*curve.published, "o", color=colour, ms=3.5, mec="k", mew=0.4)
-        label = curve.label
-        if records:
-            steps, values = stacked(records)
-            label += f" (n = {len(records)})"
-            # The post's step i is scored after update i + 1.
-            axes.plot(steps - 1, values.mean(0), color=colour, lw=1.8)
-            axes.fill_between(
-                steps - 1, values.min(0), values.max(0), color=colour, alpha=0.18, lw=0
-            )
-        elif curve.published is None:
+        cut = evidence.plan.cut(curve.run)
+        if cut is None:
             continue
-        axes.plot([], [], color=colour, lw=1.8, label=label)
-    axes.plot([], [], "o", color="0.6", ms=3.5, mec="k", mew=0.4, label="the post")
-    axes.fill_between([], [], color="0.6", alpha=0.3, lw=0, label="all seeds")
+        end = cut.protocol.steps
+        if curve.published is not None and evidence.comparable:
+            shown = [(s, v) for s, v in zip(*curve.published, strict=True) if s < end]
+            axes.plot(*zip(*shown, strict=True), color=colour, **DOT)
+        reference, own = evidence.reference(curve.run), evidence.own(curve.run)
+        if reference:
+            steps, values = stacked(reference, end)
+            axes.plot(steps, values.mean(0), color=colour, lw=1.8)
+            axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.18, lw=0)
+        if own:
+            steps, values = stacked(own, end)
+            axes.plot(steps, values.mean(0), color=colour, **OWN)
+            has_own = True
+        counts = [f"n = {len(reference)}"] * bool(reference) + [f"{len(own)} here"] * bool(own)
+        if counts or curve.published is not None:
+            label = f"{curve.label} ({', '.join(counts)})" if counts else curve.label
+            lines.append(Line2D([], [], color=colour, lw=1.8, label=label))
     axes.set_xlabel("step")
     axes.set_ylabel("test accuracy, %")
     axes.margins(x=0.01)
-    handles, labels = axes.get_legend_handles_labels()
-    order = [*range(len(handles) - 3, -1, -1), len(handles) - 2, len(handles) - 1]
-    axes.legend(
-        [handles[i] for i in order], [labels[i] for i in order],
-        loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8,
-    )  # fmt: skip
+    handles = [*reversed(lines), Line2D([], [], color="0.6", label="the post", **DOT),
+               Patch(color="0.6", alpha=0.3, lw=0, label="reference, all seeds")]  # fmt: skip
+    if has_own:
+        handles.append(Line2D([], [], color="0.4", label="this machine, mean", **OWN))
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
 
 
-def stacked(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
-    """(updates (k,), accuracies (n, k)) where all records were scored."""
+def stacked(records: Sequence[Record], end: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(the post's steps (k,), accuracies (n, k)) where all records were scored, up to an update.
+
+    The post's step i is scored after update i + 1.
+    """
     curves = [{row[0]: row[1] for row in r.result["curve"]} for r in records]
-    shared = sorted(set.intersection(*(set(c) for c in curves)))
-    return np.array(shared), np.array([[c[u] for u in shared] for c in curves])
+    shared = sorted(u for u in set.intersection(*map(set, curves)) if end is None or u <= end)
+    return np.array(shared) - 1, np.array([[c[u] for u in shared] for c in curves])

@@ -18,7 +18,7 @@ from subspace_bench.experiments import trainings
 from subspace_bench.experiments.accuracies import Rows
 from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
 from subspace_bench.runs import Run
-from subspace_bench.statistics import Interval, Published
+from subspace_bench.statistics import Interval, Published, verdict
 
 TITLE = "Tutorials: how many parameters MNIST tutorials use, and what they reach"
 
@@ -84,7 +84,8 @@ def page(evidence: Evidence) -> Page:
         }
         run = trainings.tutorial(row["id"])
         value, printed = published_accuracy(row), row["accuracy_text"]
-        counted.add(labels, run, value, printed, absent=not_run(run))
+        apart = "" if "free" in row else f"row {row['id']}, not in the post"
+        counted.add(labels, run, value, printed, absent=not_run(run), apart=apart)
     wrong = [row for row in rows() if row.get("free", counts()[row["id"]]) != counts()[row["id"]]]
     summary = f"{9 - len(wrong)} of 9 counts reproduce, {len(wrong)} do not; "
     return Page(
@@ -134,12 +135,21 @@ def protocol_notes(evidence: Evidence) -> str:
         "on all 10,000 test images. "
     )
     text += " ".join(f"Row {row['id']}: {row['note']}" for row in rows() if "note" in row)
+    text += "".join(f" {printed_apart(row, evidence)}" for row in rows() if "printed" in row)
     if missing:
         text += (
             f" Not run for the reference: row {', '.join(missing)}; the times are for one thread "
             "of the machine that wrote the other records."
         )
     return text
+
+
+def printed_apart(row: dict[str, Any], evidence: Evidence) -> str:
+    """How the post's own figure stands, where the row is held against its tutorial's instead."""
+    sample = evidence.sample(trainings.tutorial(row["id"]), own=False)
+    said = verdict(sample, Published(row["printed"], row["printed_unit"]))
+    text = f"The post's table says {row['printed']}% for row {row['id']}"
+    return f"{text}; that number by itself: {said}." if evidence.comparable and said else f"{text}."
 
 
 def draw_digits() -> Figure:

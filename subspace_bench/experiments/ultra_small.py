@@ -6,10 +6,8 @@ code, run as it stands, leaves the plateau later than the published curves do.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -17,7 +15,8 @@ from subspace_bench import published
 from subspace_bench.experiments import trainings
 from subspace_bench.experiments.accuracies import Points, Rows, draws, read_off
 from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
-from subspace_bench.experiments.curves import Curve, draw_curves, stacked
+from subspace_bench.experiments.curves import Curve, draw_curves
+from subspace_bench.experiments.starts import Case, section
 from subspace_bench.runs import Run
 from subspace_bench.statistics import Published
 
@@ -83,58 +82,24 @@ def page(evidence: Evidence) -> Page:
     notes = table.chance()
     if not evidence.quick:
         figures["ultra-small-wider-start"] = lambda: draw(evidence, WIDER)
-        notes += [SPREAD, *fit_table(evidence)]
+        notes += [SPREAD, *fits(evidence)]
     opening = QUICK if evidence.quick else OPENING
     return Page(TITLE, opening, table.frame(), table.data(), notes, table.summary(), figures)
 
 
-def distance(evidence: Evidence, run: Run, curve: Points) -> float:
-    """Root-mean-square gap, in points, between our mean curve and the published points shown."""
-    records = evidence.reference(run)
-    if not records:
-        return math.nan
-    updates, values = stacked(records)
-    ours = dict(zip(updates.tolist(), values.mean(0).tolist(), strict=True))
-    gaps = [
-        ours[int(s) + 1] - v
-        for s, v in zip(*curve, strict=True)
-        if not math.isnan(v) and int(s) + 1 in ours
-    ]
-    return math.sqrt(math.fsum(g * g for g in gaps) / len(gaps)) if gaps else math.nan
-
-
-def fit_table(evidence: Evidence) -> list[str]:
-    """Which initial scale fits the published conv curves, by a number."""
+def fits(evidence: Evidence) -> list[str]:
+    """Which start fits the published curves, conv and FC, by numbers."""
     if not evidence.comparable:
         return []
-    lines, seeds = [], []
-    for dim in DIMS:
-        curve = published_curve("conv", dim)
-        if curve is None:
-            continue
-        candidates = [trainings.post("conv", dim, EPOCHS, init) for init in (None, WIDER)]
-        narrow, wide = (distance(evidence, run, curve) for run in candidates)
-        seeds += [len(evidence.reference(run)) for run in candidates]
-        size = f"{dim or trainings.native('conv'):,}"
-        lines.append({"d": size, "0.005, as published": narrow, "0.01": wide})
-    frame = pd.DataFrame(lines)
-    if not min(seeds):
-        return ["Which initial scale fits the published curves: not all runs are there yet."]
-    least, most = min(seeds), max(seeds)
-    counted = f"{least} seeds" if least == most else f"{least} to {most} seeds"
-    wins = int((frame["0.01"] < frame["0.005, as published"]).sum())
-    text = (
-        "**Which start fits the published conv curves?** Root-mean-square gap in points between "
-        f"our mean curve ({counted}) and the points that the published "
-        f"figure shows. θ_init of N(0, 0.01²) is nearer at {wins} of {len(lines)} dimensions: the "
-        "published conv figure does not come from the published code as it stands, and a wider "
-        "start is a likely reason. The FC figure needs no such change."
-        if wins == len(lines)
-        else "**Which start fits the published conv curves?** Root-mean-square gap in points "
-        f"between our mean curve ({counted}) and the points that the "
-        f"published figure shows. θ_init of N(0, 0.01²) is nearer at {wins} of {len(lines)}."
-    )
-    return [text, frame.to_markdown(index=False, floatfmt=".1f", disable_numparse=[0])]
+    cases = []
+    for model in ("conv", "fc"):
+        for dim in DIMS:
+            curve = published_curve(model, dim)
+            if curve is None:
+                continue
+            starts = [trainings.post(m, dim, EPOCHS, s) for m, s in PROTOCOLS if m == model]
+            cases.append(Case(model, f"{dim or trainings.native(model):,}", curve, *starts))
+    return section(cases, evidence, precision())
 
 
 def draw(evidence: Evidence, init: str | None) -> Figure:
