@@ -1,5 +1,6 @@
 """Tables from records: what each asks for, what its page says, and that pages are reproducible."""
 
+import math
 import shutil
 import subprocess
 from dataclasses import replace
@@ -7,12 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 
 from subspace_bench import published, report
 from subspace_bench.experiments import EXPERIMENTS, Evidence, Plan, trainings
 from subspace_bench.experiments import claims as claims_table
+from subspace_bench.experiments.curves import Curve, draw_curves
+from subspace_bench.experiments.starts import Case, fit, section
 from subspace_bench.runs import Record, Run, Store
-from subspace_bench.statistics import DOES_NOT, FAILS, HOLDS, REPRODUCES, UNDECIDED
+from subspace_bench.statistics import (
+    DOES_NOT,
+    FAILS,
+    HOLDS,
+    REPRODUCES,
+    UNDECIDED,
+    Sample,
+    difference,
+)
 
 RESULTS = Path(__file__).parent.parent / "results"
 FULL = Plan(profile="full", seeds=2)
@@ -87,11 +99,58 @@ def test_own_runs_stand_beside_the_reference_and_are_held_against_it(tmp_path) -
     own = store(tmp_path / "o", {run: [94.5], trainings.lite("mlp-32"): [96.0]})
     frame = EXPERIMENTS["mnist-lite"].page(Evidence(Plan(), reference, own)).frame
     assert frame["this machine"][0] == "94.50 (n = 1)"
-    assert frame["against the reference"][0] == "+0.10"
+    assert frame["against the reference"][0] == "+0.10, inside"
     assert frame["against the reference"][1] == ""
+    assert "its verdict" not in frame
     same = store(tmp_path / "same", {run: [94.4, 94.5, 94.6, 94.55, 97.0]})
     frame = EXPERIMENTS["mnist-lite"].page(Evidence(Plan(), reference, same)).frame
-    assert frame["against the reference"][0] == "3 same bits, 1 inside, 1 outside"
+    assert frame["against the reference"][0] == "3 same bits; 1 inside; 1 outside"
+
+
+def test_the_same_number_with_other_bits_is_not_the_same(tmp_path) -> None:
+    run = trainings.lite("mlp-16")
+    one = store(tmp_path / "r", {run: [94.5]})
+    other = record(run, 94.5)
+    other.result["curve"][0][2] = 0.2
+    own = Store(tmp_path / "o")
+    own.put(other)
+    frame = EXPERIMENTS["mnist-lite"].page(Evidence(Plan(), one, own)).frame
+    assert frame["against the reference"][0] == "+0.00, other bits"
+    three = store(tmp_path / "r3", {run: [94.5, 94.6, 94.4]})
+    own.put(record(run, 97.0))
+    frame = EXPERIMENTS["mnist-lite"].page(Evidence(Plan(), three, own)).frame
+    assert frame["against the reference"][0] == "+2.50, outside"
+
+
+def test_verdicts_on_this_machine_are_given_and_counted(tmp_path) -> None:
+    spread = [-0.2, -0.1, 0.0, 0.1, 0.2]
+    runs = {
+        trainings.lite("mlp-16"): [94.5 + s for s in spread],
+        trainings.lite("mlp-32"): [90.0 + s for s in spread],
+    }
+    page = EXPERIMENTS["mnist-lite"].page(Evidence(Plan(), None, store(tmp_path, runs)))
+    assert list(page.frame["its verdict"]) == [REPRODUCES, DOES_NOT, "", ""]
+    assert list(page.data["own_verdict"]) == [REPRODUCES, DOES_NOT, "", ""]
+    assert page.verdict == (
+        "accuracies: 4 published, 4 not judged yet; "
+        "this machine: 1 reproduces, 1 does not, 2 not judged yet"
+    )
+
+
+def test_a_row_that_the_post_does_not_have_is_named_apart(tmp_path) -> None:
+    spread = [-0.02, -0.01, 0.0, 0.01, 0.02]
+    runs = {trainings.tutorial("4b"): [99.1 + s for s in spread],
+            trainings.tutorial("2"): [98.6 + s for s in spread]}  # fmt: skip
+    page = EXPERIMENTS["tutorials"].page(Evidence(Plan(), store(tmp_path, runs), None))
+    assert page.verdict.endswith(
+        "accuracies: 9 published, 1 reproduces, 8 not judged yet; "
+        f"row 4b, not in the post: {REPRODUCES}"
+    )
+    assert "Numbers judged: 2." in page.notes[-1]
+    two = page.frame[page.frame["#"] == "2"].iloc[0]
+    assert two["claimed accuracy"] == "99% (98.5–99.5)"
+    assert two["verdict"] == REPRODUCES
+    assert "says 99.0% for row 2; that number by itself: does not" in page.notes[1]
 
 
 def test_columns_for_this_machine_appear_only_where_it_has_trained(tmp_path) -> None:
@@ -150,25 +209,93 @@ def test_claims_are_decided_by_their_criteria(tmp_path) -> None:
 
 
 def test_wide_intervals_decide_no_claim(tmp_path) -> None:
-    runs = {trainings.post("conv", None, 100): [99.0, 96.0], trainings.post("conv", 10_000, 100): [
-        96.0, 90.0]}  # fmt: skip
+    runs = {
+        trainings.post("conv", None, 100): [99.0, 96.0, 98.0, 97.0, 99.0],
+        trainings.post("conv", 10_000, 100): [96.0, 90.0, 99.0],
+    }
     evidence = Evidence(Plan(), store(tmp_path, runs), None)
     data = claims_table.page(evidence).data.set_index("id")["verdict"]
     assert data["10000-costs-0.2"] == UNDECIDED
 
 
+def judged(folder: Path, runs: dict[Run, list[float]], claim: str) -> tuple[str, str]:
+    """Evidence and verdict of a claim from flat curves."""
+    evidence = Evidence(Plan(), store(folder, runs), None)
+    row = claims_table.page(evidence).data.set_index("id").loc[claim]
+    return row["evidence"], row["verdict"]
+
+
+def test_too_few_seeds_decide_no_claim_and_are_shown(tmp_path) -> None:
+    noise = [-0.05, 0.0, 0.05, 0.02, -0.02]
+    full, lite = trainings.post("conv", None, 100), trainings.lite("cnn-10754")
+
+    def at(dim: int, seeds: int) -> dict[Run, list[float]]:
+        return {full: [98.9 + x for x in noise], lite: [97.6 + x for x in noise],
+                trainings.post("conv", dim, 100): [98.7 + x for x in noise[:seeds]]}  # fmt: skip
+
+    beats = "10000-beats-lite-as-printed"
+    found, said = judged(tmp_path / "1", at(10_000, 1), beats)
+    assert (found, said) == (
+        "98.65 (n = 1) against 97.60 ± 0.05 (n = 5): ahead by 1.05 (n = 1 and 5), too few seeds",
+        UNDECIDED,
+    )
+    assert judged(tmp_path / "2", at(10_000, 2), beats)[1] == UNDECIDED
+    assert judged(tmp_path / "3", at(10_000, 3), beats)[1] == HOLDS
+    found, said = judged(tmp_path / "4", at(3_000, 4), "3000-gives-97")
+    assert said == UNDECIDED
+    assert found.startswith("98.70 ± 0.07 (n = 4) after 100 epochs, too few seeds")
+    assert judged(tmp_path / "5", at(3_000, 5), "3000-gives-97")[1] == HOLDS
+
+
+def test_dims_that_decide_together_share_the_95_percent(tmp_path) -> None:
+    """A gap that one look would call more than a point, and three do not."""
+    noise = np.array([-0.4, 0.4, 0.2, -0.2, 0.0])
+    runs = {trainings.post("conv", d, 100): list(98.9 - gap + noise)
+            for d, gap in ((None, 0), (10_920, 0.1), (4_368, 0.2), (2_184, 1.5))}  # fmt: skip
+    full, small = (Sample(tuple(runs[trainings.post("conv", d, 100)])) for d in (None, 2_184))
+    alone = difference(full, small)
+    assert alone is not None
+    assert alone.low > 1.0
+    found, said = judged(tmp_path, runs, "eliminate-50-90")
+    assert said == UNDECIDED
+    assert "2,184 (90% fewer): 1.50 ± 0.60 (n = 5 and 5)" in found
+
+
 def test_unlike_curves_are_found_and_like_ones_are_not(tmp_path) -> None:
-    def verdict_for(gap: float, folder: Path) -> str:
-        runs = {}
+    noise = [0.0, 0.1, -0.1, 0.05, -0.05]
+
+    def verdict_for(folder: Path, gap: float = 0.0, bump: list[float] | None = None) -> str:
+        filled = Store(folder)
         for dim in (*trainings.SMALL, None):
-            runs[trainings.post("conv", dim, 10)] = [80.0, 80.1, 79.9, 80.05]
-            runs[trainings.post("fc", dim, 10)] = [80.0 - gap, 80.1 - gap, 79.9 - gap]
-        evidence = Evidence(Plan(), store(folder, runs), None)
-        data = claims_table.page(evidence).data.set_index("id")["verdict"]
+            for seed, x in enumerate(noise):
+                run = trainings.post("conv", dim, 10)
+                filled.put(record(replace(run, seed=seed), 80.0 + x))
+                fc = record(replace(trainings.post("fc", dim, 10), seed=seed), 80.0 - gap + x)
+                if bump and dim == 30:
+                    fc.result["curve"][7][1] += bump[seed]
+                filled.put(fc)
+        data = claims_table.page(Evidence(Plan(), filled, None)).data.set_index("id")["verdict"]
         return str(data["fc-and-conv-nearly-identical"])
 
-    assert verdict_for(0.0, tmp_path / "like") == HOLDS
-    assert verdict_for(5.0, tmp_path / "unlike") == FAILS
+    assert verdict_for(tmp_path / "like") == HOLDS
+    assert verdict_for(tmp_path / "unlike", gap=5.0) == FAILS
+    # One score whose mean is furthest apart, by noise: it settles nothing, and hides nothing.
+    noisy = [0.0, 30.0, -10.0, 20.0, 5.0]
+    assert verdict_for(tmp_path / "noisy", bump=noisy) == UNDECIDED
+    assert verdict_for(tmp_path / "both", gap=2.0, bump=noisy) == FAILS
+
+
+def test_claims_are_judged_by_the_readers_own_runs_too(tmp_path) -> None:
+    runs = {trainings.lite("cnn-3369"): [95.5, 95.6, 95.7, 95.5, 95.6],
+            trainings.lite("cnn-10754"): [97.6]}  # fmt: skip
+    page = claims_table.page(Evidence(Plan(), None, store(tmp_path, runs)))
+    rows = page.data.set_index("id")
+    assert rows.loc["95-with-fewer-than-10000", "verdict"] == UNDECIDED
+    assert rows.loc["95-with-fewer-than-10000", "own_verdict"] == HOLDS
+    assert rows.loc["10000-beats-lite-as-printed", "own_evidence"].startswith("not run against 97")
+    assert rows.loc["3000-gives-97", "own_verdict"] == ""
+    assert page.verdict.endswith("; this machine: 1 holds, 1 not decidable yet")
+    assert "own_verdict" not in claims_table.page(Evidence(Plan(), None, None)).data
 
 
 def committed(path: str) -> bytes:
@@ -191,8 +318,68 @@ def test_committed_tables_rebuild_byte_for_byte(name, tmp_path) -> None:
 
 def test_the_committed_index_rebuilds_byte_for_byte(tmp_path) -> None:
     evidence = Evidence(Plan(), Store(RESULTS / "reference"), None)
-    report.write_index(evidence, tmp_path)
+    for name in EXPERIMENTS:
+        report.write_page(name, evidence, tmp_path, figures=False)
+    report.write_index(tmp_path)
     assert (tmp_path / "README.md").read_bytes() == committed("results/README.md")
+
+
+def test_the_index_says_what_the_pages_beside_it_say(tmp_path) -> None:
+    """A quick table among full ones: its line alone is of a quick run; claims stay as they were."""
+    run = trainings.lite("mlp-16")
+    own = store(tmp_path / "own", {run: [94.5]})
+    full, quick = (Evidence(Plan(profile=p), None, own) for p in ("post", "quick"))
+    for name in ("mnist-lite", "subspace", "claims"):
+        report.write_page(name, full, tmp_path, figures=False)
+    claims = (tmp_path / "claims.md").read_bytes()
+    assert report.write_page("mnist-lite", quick, tmp_path, figures=False)
+    assert not report.write_page("claims", quick, tmp_path, figures=False)
+    assert (tmp_path / "claims.md").read_bytes() == claims
+    lines = report.write_index(tmp_path).read_text().splitlines()
+    rows = {line.split("](")[1].split(")")[0]: line for line in lines if line.startswith("| [")}
+    assert set(rows) == {"mnist-lite.md", "subspace.md", "claims.md"}
+    assert "quick run: no verdict" in rows["mnist-lite.md"]
+    assert "accuracies: 4 published" in rows["subspace.md"]
+    assert "13 claims" in rows["claims.md"]
+    assert "**Quick run.**" not in "\n".join(lines)
+
+
+def test_figures_show_the_reference_and_this_machine_apart(tmp_path) -> None:
+    run = trainings.post("conv", 1_000, 100)
+    reference = store(tmp_path / "r", {run: [93.0, 93.2]})
+    own = store(tmp_path / "o", {run: [92.0]})
+    figure, axes = plt.subplots()
+    draw_curves(axes, [Curve("d = 1,000", run)], Evidence(Plan(), reference, own))
+    solid, dashed = axes.get_lines()
+    assert solid.get_ydata()[-1] == pytest.approx(93.1)
+    assert dashed.get_ydata()[-1] == 92.0
+    assert dashed.is_dashed()
+    assert not solid.is_dashed()
+    said = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert said == [
+        "d = 1,000 (n = 2, 1 here)", "the post", "reference, all seeds", "this machine, mean"
+    ]  # fmt: skip
+    plt.close(figure)
+
+
+def test_a_start_fits_where_the_published_curve_is_one_of_its_runs(tmp_path) -> None:
+    narrow, wide = trainings.lite("mlp-16"), trainings.lite("mlp-32")
+    values = {narrow: [80.0, 80.5, 79.5, 80.2], wide: [90.0, 90.5, 89.5, 90.2]}
+    evidence = Evidence(Plan(), store(tmp_path, values), None)
+    steps = list(range(0, 2_201, 100))
+    like_wide = Case("conv", "30", (steps, [90.1] * 23), narrow, wide)
+    like_narrow = Case("conv", "100", (steps, [math.nan] + [80.1] * 22), narrow, wide)
+    alone = Case("fc", "30", (steps, [85.0] * 23), narrow)
+    one, two, three = (fit(case, evidence) for case in (like_wide, like_narrow, alone))
+    assert None not in (one, two, three)
+    assert one.narrow == pytest.approx(10.05)
+    assert one.nearer > one.chance
+    assert two.nearer < two.chance
+    assert three.narrow > three.chance_narrow[-1] == pytest.approx(2 / 3 + 0.0667, abs=1e-3)
+    _, shown, numbers = section([like_wide, like_narrow, alone], evidence, 0.3)
+    assert "single seed and the reading error: conv d = 30, fc d = 30." in shown
+    assert "more than chance gives: d = 30 (" in shown
+    assert numbers.count("—") == 3
 
 
 def test_pages_are_the_same_bytes_twice(tmp_path) -> None:

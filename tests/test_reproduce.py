@@ -13,17 +13,22 @@ from rich.console import Console
 from subspace_bench import cli, data
 from subspace_bench.cost import Cost
 from subspace_bench.engines import Message
-from subspace_bench.experiments import EXPERIMENTS, Evidence, Experiment, Page
+from subspace_bench.experiments import EXPERIMENTS, Evidence, Experiment, Page, Plan
 from subspace_bench.progress import Display
+from subspace_bench.reproduce import gather, summary
 from subspace_bench.runs import Protocol, Run, Store
 
 RUN = Run("mlp-16", "default", Protocol(steps=4, batch=64, lr=3e-3, score_every=2))
+
+
+PAGES: list[str] = []  # made, in order
 
 
 def table(name: str, *runs: Run) -> Experiment:
     """An experiment that shows which of its runs have an own record."""
 
     def page(evidence: Evidence) -> Page:
+        PAGES.append(name)
         rows = [{"run": r.label, "own": evidence.sample(r, own=True).show()} for r in runs]
         frame = pd.DataFrame(rows)
         return Page(f"Table {name}", [], frame, frame, [], "fine")
@@ -74,6 +79,35 @@ def test_it_trains_what_is_missing_and_writes_the_tables(tiny, tmp_path: Path, c
 
     assert call("--out", out, "--seeds", "2") == 0
     assert "nothing to train" in capsys.readouterr().out
+
+
+def test_each_page_is_made_once(tiny, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("subspace_bench.reproduce.carry_out", lambda *_: [])
+    PAGES.clear()
+    assert call("--out", str(tmp_path)) == 0
+    assert sorted(PAGES) == ["one", "two"]
+
+
+def test_tables_that_train_nothing_say_which_profile_does(tmp_path: Path) -> None:
+    own, plan = Store(tmp_path / "runs"), Plan()
+    work = gather(["tutorials", "claims"], plan, own)
+    assert summary(work, 1) == (
+        "nothing to train; tutorials and claims: trained by --profile full only"
+    )
+    work = gather(["tutorials", "mnist-lite"], plan, own)
+    assert summary(work, 1).startswith("0 of 4 runs have their record, 4 to train")
+    assert summary(work, 1).endswith("; tutorials: trained by --profile full only")
+
+
+def test_a_page_that_is_withheld_is_said_to_be_and_stays(
+    tiny, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr("subspace_bench.reproduce.carry_out", lambda *_: [])
+    EXPERIMENTS["one"] = replace(EXPERIMENTS["one"], withheld=lambda evidence: "not from these")
+    (tmp_path / "one.md").write_text("as it was\n")
+    assert call("one", "--out", str(tmp_path)) == 0
+    assert "one: not from these" in capsys.readouterr().out
+    assert (tmp_path / "one.md").read_text() == "as it was\n"
 
 
 def test_force_trains_again(tiny, tmp_path: Path) -> None:

@@ -82,6 +82,12 @@ def test_welch_difference_matches_scipy() -> None:
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
+def test_looks_widen_an_interval_as_bonferroni_does() -> None:
+    half = stats.t.isf(0.025 / 3, 4) * math.sqrt(0.025) / math.sqrt(5)
+    assert FIVE.confidence(looks=3).half_width == pytest.approx(half)
+    assert FIVE.show(looks=3) == f"99.00 ± {half:.2f} (n = 5)"
+
+
 def test_thresholds() -> None:
     assert at_least(Interval(1.1, 2), 1) == HOLDS
     assert at_least(Interval(0.5, 0.9), 1) == FAILS
