@@ -135,9 +135,10 @@ def alike(claim: Claim, look: Look) -> Judged:
     for dim in dims:
         nets = [trainings.post(model, dim, 10) for model in ("conv", "fc")]
         at = {u: [look(run, updates=u) for run in nets] for u in scored}
+        looks = len(scored) * len(dims)
         gaps = {
-            u: difference(*both, looks=len(scored) * len(dims)) if all(map(enough, both)) else None
-            for u, both in at.items()
+            u: difference(of_conv, of_fc, looks) if enough(of_conv) and enough(of_fc) else None
+            for u, (of_conv, of_fc) in at.items()
         }
         verdicts += [at_most(size_of(gap), claim["points"]) for gap in gaps.values()]
         name = f"d = {dim:,}" if dim else "D"

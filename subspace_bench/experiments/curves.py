@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,8 +16,8 @@ from subspace_bench.experiments.accuracies import Points
 from subspace_bench.experiments.base import Evidence
 from subspace_bench.runs import Record, Run
 
-DOT = {"marker": "o", "ms": 3.5, "mec": "k", "mew": 0.4, "ls": ""}
-OWN = {"ls": (0, (4, 1.5)), "lw": 1.4}
+DOT: dict[str, Any] = {"marker": "o", "ms": 3.5, "mec": "k", "mew": 0.4, "ls": ""}
+OWN: dict[str, Any] = {"ls": (0, (4, 1.5)), "lw": 1.4}
 
 
 @dataclass(frozen=True)
