@@ -18,14 +18,20 @@ WAKING = 100_000  # ns: what sharing must save twice over, as waking a thread ta
 
 
 def in_threads(
-    kernel: Callable[..., None], *args: object, parts: int, estimate: float = float("inf")
+    kernel: Callable[..., None],
+    *args: object,
+    parts: int,
+    estimate: float = float("inf"),
+    threads: int | None = None,
 ) -> None:
-    """kernel(*args, first, last) over `parts` parts, in torch.get_num_threads() equal shares.
+    """kernel(*args, first, last) over `parts` parts, in `threads` equal shares.
+
+    `threads` is torch.get_num_threads() where it is not given.
 
     The split is fixed; kernels must release the GIL, and write only what belongs to their parts.
     What takes one thread about `estimate` nanoseconds stays on one where others would come late.
     """
-    threads = max(1, min(torch.get_num_threads(), parts)) if estimate > WAKING else 1
+    threads = max(1, min(threads or torch.get_num_threads(), parts)) if estimate > WAKING else 1
     cuts = [t * parts // threads for t in range(threads + 1)]
     if threads == 1:
         kernel(*args, 0, parts)

@@ -9,15 +9,14 @@ from functools import cache
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
 from ._threads import in_threads
-from .simd import FLOATS, INTS, LANES, ZERO, fingerprint, fma, index, ints, prefetch, splat, unpack
+from .simd import FLOATS, INTS, LANES, ZERO, fma, index, ints, jit, prefetch, splat, unpack
 
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
 _TILE = 2048  # terms of a dot product that are summed before they join its total
 _ROWS = 1 << 14  # most rows of θ at once: they stay in the second-level cache. In shorter runs of
 # each column P is not read at full speed: 2048 rows took 1.2 to 1.3 times as long.
@@ -53,11 +52,8 @@ def adjoint(columns: np.ndarray, theta: Tensor) -> Tensor:
 
 @cache
 def _project():
-    mark = fingerprint(__file__)
-
-    @njit(**_JIT)
+    @jit
     def project(P, omega, theta, tile, first, last):
-        mark  # noqa: B018 (see fingerprint)
         size, dim = len(theta), len(omega)
         for part in range(first, last):
             begin, end = part * tile, min((part + 1) * tile, size)
@@ -83,11 +79,8 @@ def _project():
 
 @cache
 def _adjoint():
-    mark = fingerprint(__file__)
-
-    @njit(**_JIT)
+    @jit
     def adjoint(P, theta, omega, first, last):
-        mark  # noqa: B018
         size, dim = len(theta), len(omega)
         whole = size // LANES * LANES
         sums = np.empty(_BLOCK * LANES, np.float32)

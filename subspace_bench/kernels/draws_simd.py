@@ -5,23 +5,21 @@
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import F32, FLOATS, I32, I64, LANES, fingerprint, index, splat, unpack
+from .simd import F32, FLOATS, I32, I64, LANES, index, jit, splat, unpack
 
 ROUNDS = 5
 TILE = 256  # indices made at a time
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-MARK = fingerprint(__file__)
 
 
-@njit(**_JIT)
+@jit
 def philox(key, c0, c1, c2):
     """The four words of counter (c0, c1, c2, 0), as uint64 that hold 32 bits."""
     k0, k1, c3 = np.uint64(key[0]), np.uint64(key[1]), np.uint64(0)
@@ -33,10 +31,9 @@ def philox(key, c0, c1, c2):
     return c0, c1, c2, c3
 
 
-@njit(**_JIT)
+@jit
 def signs128(key, counter, block, out, at):
     """out[at : at + 128] = ±1, the signs of one counter."""
-    MARK  # noqa: B018 (see fingerprint)
     a, b, c, d = philox(key, counter, block, 1)
     signs32(a, out, at)
     signs32(b, out, at + 32)
@@ -44,7 +41,7 @@ def signs128(key, counter, block, out, at):
     signs32(d, out, at + 96)
 
 
-@njit(**_JIT)
+@jit
 def rounds(key, block, out):
     """What keys a block's permutation: multipliers, then addends (uint32)."""
     for j in range(3):
@@ -72,7 +69,7 @@ def signs32(typing, word, out, at):
     return types.void(word, out, at), codegen
 
 
-@njit(**_JIT)
+@jit
 def gather(source, factors, target, keyed, bits, scratch):
     """target[i] = factors[i] · source[π(i)], i < 2^bits, 8 ≤ bits ≤ 31; π as `rounds` key it."""
     long, short = scratch
@@ -85,7 +82,7 @@ def gather(source, factors, target, keyed, bits, scratch):
             move(source, factors, target, i, long, 0)
 
 
-@njit(**_JIT)
+@jit
 def scatter(source, factors, target, keyed, bits, scratch):
     """Its adjoint: target[π(i)] = factors[i] · source[i]."""
     long, short = scratch
@@ -98,7 +95,7 @@ def scatter(source, factors, target, keyed, bits, scratch):
             move(source, factors, target, i, long, 1)
 
 
-@njit(**_JIT)
+@jit
 def scratch():
     """Room for a tile of indices: 32 bits wide, and 16, in which twice as many fit a register."""
     return np.empty(TILE, np.uint32), np.empty(TILE, np.uint16)

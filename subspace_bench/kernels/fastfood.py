@@ -8,17 +8,14 @@ from functools import cache
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
-from . import draws_simd, hadamard_simd, philox_simd
 from ._threads import in_threads
 from .draws_simd import gather, rounds, scatter, scratch, signs128
 from .hadamard_simd import transform
 from .philox_simd import normals_into, round_keys
-from .simd import LANES, aligned, fingerprint
+from .simd import LANES, aligned, jit
 
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
 _PARTS = 16  # partial sums of an adjoint; fixed, so that results don't depend on the threads
 _SIGNS = 128  # that one counter of the generator gives
 
@@ -64,7 +61,7 @@ def adjoint(
     return sums[0, :, :dim].contiguous()
 
 
-@njit(**_JIT)
+@jit
 def fill_block(key, block, levels, native, rows, g, s):
     """G_b and S_b: N(0, 1), and lengths χ_n of rows over √n‖G‖, for columns of unit length.
 
@@ -85,11 +82,8 @@ def fill_block(key, block, levels, native, rows, g, s):
 
 @cache
 def _fill():
-    mark = fingerprint(__file__, philox_simd.__file__, draws_simd.__file__)
-
-    @njit(**_JIT)
+    @jit
     def fill(key, starts, levels, g, s, first, last):
-        mark  # noqa: B018 (see fingerprint)
         size, native = 1 << levels, starts[-1]
         scales = np.empty(size, np.float32)
         for block in range(first, last):
@@ -103,11 +97,8 @@ def _fill():
 
 @cache
 def _project():
-    mark = fingerprint(__file__, philox_simd.__file__, draws_simd.__file__, hadamard_simd.__file__)
-
-    @njit(**_JIT)
+    @jit
     def project(omega, rows, dim, key, starts, levels, g, s, theta, first, last):
-        mark  # noqa: B018
         size, native, width = 1 << levels, starts[-1], len(omega) // rows
         stored = len(g) > 0
         one, two, signs = aligned(size), aligned(size), aligned(_SIGNS)
@@ -138,11 +129,8 @@ def _project():
 
 @cache
 def _adjoint():
-    mark = fingerprint(__file__, philox_simd.__file__, draws_simd.__file__, hadamard_simd.__file__)
-
-    @njit(**_JIT)
+    @jit
     def adjoint(theta, rows, dim, key, starts, levels, g, s, sums, parts, first, last):
-        mark  # noqa: B018
         size, native, blocks = 1 << levels, starts[-1], len(starts) - 1
         width = len(sums) // (parts * rows)
         stored = len(g) > 0
@@ -174,21 +162,21 @@ def _adjoint():
     return adjoint
 
 
-@njit(**_JIT)
+@jit
 def _sum_parts(sums, parts, size):
     for part in range(1, parts):
         for i in range(size):
             sums[i] += sums[part * size + i]
 
 
-@njit(**_JIT)
+@jit
 def product(a, b, out):
     """out = a·b, as far as the shortest goes."""
     for i in range(min(len(a), len(b), len(out))):
         out[i] = a[i] * b[i]
 
 
-@njit(**_JIT)
+@jit
 def add_product(a, b, out):
     for i in range(min(len(a), len(b), len(out))):
         out[i] += a[i] * b[i]

@@ -7,23 +7,20 @@ addition an element a level, in order of l: the bits are the same however the le
 from functools import cache
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import FLOATS, INTS, LANES, fingerprint, fma, index, unpack
+from .simd import FLOATS, INTS, LANES, fma, index, jit, unpack
 
 BASE = 8  # levels that 16 vectors of 16 lanes do without leaving the registers
 # Levels of a pass over 2^RADIX streams. A cache keeps 8 lines that lie a large power of two apart.
 RADIX = 3
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
-MARK = fingerprint(__file__)
 
 
-@njit(**_JIT)
+@jit
 def transform(x, at, levels):
     """x[at : at + 2^levels] becomes its transform, levels ≥ 8; depth first, so that it caches."""
-    MARK  # noqa: B018 (see fingerprint)
     rest = levels - BASE
     # Streams of the first pass after the base lie near each other: it may take 4 levels.
     first = rest if rest < RADIX else RADIX + (rest % RADIX if rest % RADIX < 2 else -1)
@@ -41,7 +38,7 @@ def transform(x, at, levels):
             done >>= RADIX
 
 
-@njit(**_JIT)
+@jit
 def join(x, at, log, levels, first, last):
     """The next `levels` ≤ 4 levels after `log`, for columns first … last − 1 of 2^log."""
     if levels == 1:
@@ -57,11 +54,9 @@ def join(x, at, log, levels, first, last):
 @cache
 def rows():
     """kernel(x, levels, first, last): rows first … last − 1 of 2^levels numbers each."""
-    mark = fingerprint(__file__)
 
-    @njit(**_JIT)
+    @jit
     def rows(x, levels, first, last):
-        mark  # noqa: B018
         for row in range(first, last):
             transform(x, row << levels, levels)
 
@@ -71,11 +66,9 @@ def rows():
 @cache
 def columns():
     """kernel(x, log, levels, chunk, first, last): parts of one pass, `chunk` columns each."""
-    mark = fingerprint(__file__)
 
-    @njit(**_JIT)
+    @jit
     def columns(x, log, levels, chunk, first, last):
-        mark  # noqa: B018
         chunks = (1 << log) // chunk
         for part in range(first, last):
             start = part % chunks * chunk

@@ -7,16 +7,12 @@ reads table[b·2^k mod d + π_b(i)] and no remainder is taken; the adjoint adds 
 from functools import cache
 
 import numpy as np
-from numba import njit
 from torch import Tensor
 
-from . import draws_simd
 from ._threads import in_threads
 from .draws_simd import TILE, move, permuted, rounds, scratch, signs128
 from .philox_simd import round_keys
-from .simd import aligned, fingerprint
-
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
+from .simd import aligned, jit
 
 
 def project(omega: Tensor, native: int, key: tuple[int, int], bits: int, rest: Tensor) -> Tensor:
@@ -49,7 +45,7 @@ def adjoint(
     return table.view(parts, n, -1, dim).sum((0, 2))
 
 
-@njit(**_JIT)
+@jit
 def places_of(block, i, count, keyed, bits, rest, full, short, long):
     """Fills short or long, as bits ask, with the places of rows i … i + TILE − 1 of a block."""
     if block < full:
@@ -67,11 +63,8 @@ def places_of(block, i, count, keyed, bits, rest, full, short, long):
 
 @cache
 def _project():
-    mark = fingerprint(__file__, draws_simd.__file__)
-
-    @njit(**_JIT)
+    @jit
     def project(table, theta, dim, key, bits, rest, first, last):
-        mark  # noqa: B018 (see fingerprint)
         n, native = theta.shape
         size, full = 1 << bits, native >> bits
         keyed, signs, tile = np.empty(12, np.uint32), aligned(TILE), aligned(TILE)
@@ -102,11 +95,8 @@ def _project():
 
 @cache
 def _adjoint():
-    mark = fingerprint(__file__, draws_simd.__file__)
-
-    @njit(**_JIT)
+    @jit
     def adjoint(theta, table, dim, key, bits, rest, first, last):
-        mark  # noqa: B018
         n, native = theta.shape
         size, full, parts = 1 << bits, native >> bits, len(table)
         blocks = (native + size - 1) >> bits

@@ -11,23 +11,10 @@ from functools import lru_cache
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from .simd import (
-    F32,
-    FLOATS,
-    I64,
-    INTS,
-    LANES,
-    call,
-    fingerprint,
-    fma,
-    index,
-    ints,
-    splat,
-    unpack,
-)  # fmt: skip
+from .simd import F32, FLOATS, I64, INTS, LANES, call, fma, index, ints, jit, splat, unpack
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -46,9 +33,7 @@ SIN = (-0.16666655242443085, 0.008332189172506332, -0.00019518291810527444)
 TWO_THIRDS = 0x3F2AAAAB  # bits of 2/3 in float32
 TURN = 2 * math.pi * 2.0**-34  # radians of an angle whose eighth of a turn is 2³¹
 
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
 _WIDE = ir.VectorType(I64, LANES // 2)
-_MARK = fingerprint(__file__)
 
 
 @lru_cache(64)
@@ -58,13 +43,12 @@ def round_keys(key: tuple[int, int]) -> np.ndarray:
     return np.array(keys, np.int64)
 
 
-@njit(**_JIT)
+@jit
 def normals_into(out, keys, first, c1, c2):
     """out[i] = N(0, 1) number (i // 16) % 4 of counter (first + 16·(i // 64) + i % 16, c1, c2, 0).
 
     out: (size,) float32, of any size; numbers 0, 1 are the pair of words 0, 1; 2, 3 of words 2, 3.
     """
-    _MARK  # noqa: B018 (see fingerprint)
     size = len(out)
     whole = size // BLOCK * BLOCK
     for i in range(0, whole, BLOCK):
@@ -75,10 +59,9 @@ def normals_into(out, keys, first, c1, c2):
         out[whole:] = rest[: size - whole]
 
 
-@njit(**_JIT)
+@jit
 def words_into(out, keys, first, c1, c2):
     """out[i] = word (i // 16) % 4 of the same counters: (size,) uint32 or int32, of any size."""
-    _MARK  # noqa: B018
     size = len(out)
     whole = size // BLOCK * BLOCK
     for i in range(0, whole, BLOCK):
@@ -89,10 +72,9 @@ def words_into(out, keys, first, c1, c2):
         out[whole:] = rest[: size - whole]
 
 
-@njit(**_JIT)
+@jit
 def pairs_into(out, a, b):
     """out[32·v:] = `normal_pair` of words a[16·v:], b[16·v:] (uint32): 16 first, 16 second."""
-    _MARK  # noqa: B018
     for i in range(0, len(a), LANES):
         store_pair(out, 2 * i, a, b, i)
 

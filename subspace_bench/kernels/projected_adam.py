@@ -8,15 +8,14 @@ from functools import cache
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
 from ._threads import in_threads
-from .simd import LANES, ZERO, fingerprint, fma, index, prefetch, splat, unpack
+from .simd import LANES, ZERO, fma, index, jit, prefetch, splat, unpack
 
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
 _BLOCK = 4  # columns at once: two blocks stay in the second-level cache up to D of about 40,000
 _TILE = 4096  # terms of a dot product that are summed before they join its total
 _AHEAD = 1024  # floats between the column entries in use and those called for
@@ -58,7 +57,7 @@ def step(
     d, size = columns.shape
     # Sums over at least 64 columns each; their number depends on d only, as does the result.
     parts = min(16, 1 << max(0, (d // 64).bit_length() - 1))
-    partial = torch.zeros(parts, size)
+    partial = g.new_zeros(parts, size)
     rate = lr / (1 - beta1**t)
     rates = np.array([1 - beta1, beta2, 1 - beta2, (1 - beta2**t) ** 0.5, eps, rate], np.float32)
     *moved, start, theta, sums = (a.detach().view(-1).numpy() for a in (*arrays, partial))
@@ -69,11 +68,8 @@ def step(
 
 @cache
 def _kernel(B: int):
-    mark = fingerprint(__file__)
-
-    @njit(**_JIT)
+    @jit
     def kernel(P, g, omega, m, v, theta, rates, d, size, parts, first, last):
-        mark  # noqa: B018 (see fingerprint)
         new_m, beta2, new_v, root, eps, rate = rates
         sums = np.empty(B * LANES, np.float32)
         coefs = np.zeros(B, np.float32)
@@ -132,7 +128,7 @@ def _kernel(B: int):
     return kernel
 
 
-@njit(**_JIT)
+@jit
 def _sum_parts(origin, partial, theta, parts):
     size = len(theta)
     for i in range(size):

@@ -10,15 +10,14 @@ from functools import cache
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
-from . import philox_simd
 from ._threads import in_threads
 from .philox_simd import BLOCK, load_keys, normals, normals_into, round_keys, words, words_into
-from .simd import FLOATS, INTS, LANES, ZERO, fingerprint, fma, index, ints, splat, unpack
+from .simd import FLOATS, INTS, LANES, ZERO, fma, index, ints, jit, splat, unpack
 
 SIGNS_BLOCK = 32 * LANES  # rows whose signs are the bits of one word in each lane
 SIGNS_COLUMNS = 4  # the words of a counter are columns
@@ -27,7 +26,6 @@ TOGETHER = 4  # vectors at most that share what is made
 _GROUP = 64  # columns of a transpose whose sums stay in the first-level cache
 _SPAN = 1024  # columns that are summed before they join θ
 _PARTS = 16  # of the rows, in a transpose
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 def project(omega: Tensor, theta: Tensor, key: tuple[int, int], kind: int) -> None:
@@ -48,7 +46,7 @@ def adjoint(theta: Tensor, gamma: Tensor, key: tuple[int, int], kind: int) -> No
     parts = min(_PARTS, blocks)
     size, dim = theta.shape[1], gamma.shape[1]
     for n, count in _splits(len(theta)):
-        partial = torch.empty(parts, count, dim)
+        partial = theta.new_empty(parts, count, dim)
         t = theta[n : n + count].view(-1).numpy()
         kernel = _kernels(kind, count)[1]
         in_threads(kernel, t, partial.view(-1).numpy(), dim, size, keys, parts, parts=parts)
@@ -82,13 +80,11 @@ def _splits(count: int) -> list[tuple[int, int]]:
 
 @cache
 def _kernels(KIND: int, N: int):
-    mark = fingerprint(__file__, philox_simd.__file__)
     ROWS = SIGNS_BLOCK if KIND == SIGNS else BLOCK
     COLUMNS = SIGNS_COLUMNS if KIND == SIGNS else 1
 
-    @njit(**_JIT)
+    @jit
     def forward(omega, theta, dim, size, keys, first, last):
-        mark  # noqa: B018 (see fingerprint)
         rest = np.empty(N * ROWS, np.float32)
         for block in range(first, last):
             at = block * ROWS
@@ -107,9 +103,8 @@ def _kernels(KIND: int, N: int):
                     start = n * size + at
                     theta[start : (n + 1) * size] = rest[n * ROWS : n * ROWS + size - at]
 
-    @njit(**_JIT)
+    @jit
     def transpose(theta, partial, dim, size, keys, parts, first, last):
-        mark  # noqa: B018
         rest = np.zeros(N * ROWS, np.float32)
         sums = np.empty(N * _GROUP * LANES, np.float32)
         blocks = (size + ROWS - 1) // ROWS
@@ -267,11 +262,8 @@ def _signed(builder, factor, mask):
 
 @cache
 def _filler(KIND: int):
-    mark = fingerprint(__file__, philox_simd.__file__)
-
-    @njit(**_JIT)
+    @jit
     def kernel(columns, keys, row, column, first, last):
-        mark  # noqa: B018 (see fingerprint)
         count, size = columns.shape
         if KIND == NORMALS:
             for c in range(4 * first, min(4 * last, count)):

@@ -21,12 +21,22 @@ ZERO = ir.Constant(FLOATS, None)
 
 
 def fingerprint(*files: str) -> int:
-    """A number that changes with the text of these files (and of this one).
-
-    numba's cache looks only at the file of the function it compiles: a kernel that refers to this
-    number in its closure is compiled anew when its intrinsics change.
-    """
+    """A number that changes with the text of these files (and of this one)."""
     return zlib.crc32(b"".join(Path(file).read_bytes() for file in (__file__, *files)))
+
+
+MARK = fingerprint(*map(str, sorted(Path(__file__).parent.glob("*.py"))))
+
+
+def jit(function):
+    """`numba.njit` that releases the GIL and caches its machine code between processes.
+
+    numba's cache looks only at the file that a function stands in, and takes old machine code where
+    what it calls, in another file, has changed. So functions are cached under names that change
+    with the text of every kernel.
+    """
+    function.__qualname__ += f"_{MARK:08x}"
+    return njit(cache=True, nogil=True, error_model="numpy")(function)
 
 
 class Array:
@@ -121,7 +131,7 @@ def prefetch(builder, pointer):
     call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, I32(0), I32(2), I32(1))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def aligned(size):
     """Uninitialised float32 scratch that starts on a cache line."""
     buffer = np.empty(size + LANES, np.float32)

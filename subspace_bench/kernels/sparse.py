@@ -4,15 +4,14 @@ from functools import cache
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
 from ._threads import in_threads
-from .simd import F32, FLOATS, I32, LANES, ZERO, fingerprint, index, splat, unpack
+from .simd import F32, FLOATS, I32, LANES, ZERO, index, jit, splat, unpack
 
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
 _TILE = 2048  # rows of θ that stay in the first-level cache while columns are added to them
 _BLOCK = 8  # columns at once
 
@@ -67,7 +66,7 @@ def ternary_adjoint(words: Tensor, theta: Tensor) -> Tensor:
 
 @cache
 def _gather():
-    @njit(**_JIT)
+    @jit
     def gather(table, starts, entries, theta, low, rows, first, last):
         mask = np.uint32((1 << low) - 1)
         for row in range(len(table)):
@@ -83,7 +82,7 @@ def _gather():
 
 @cache
 def _scatter():
-    @njit(**_JIT)
+    @jit
     def scatter(theta, starts, entries, tables, low, rows, first, last):
         mask = np.uint32((1 << low) - 1)
         parts, blocks = len(tables), len(starts) - 1
@@ -101,11 +100,8 @@ def _scatter():
 
 @cache
 def _ternary_project():
-    mark = fingerprint(__file__)
-
-    @njit(**_JIT)
+    @jit
     def project(words, omega, theta, first, last):
-        mark  # noqa: B018 (see fingerprint)
         n, dim = omega.shape
         native = theta.shape[1]
         width = native // LANES
@@ -125,11 +121,8 @@ def _ternary_project():
 
 @cache
 def _ternary_adjoint():
-    mark = fingerprint(__file__)
-
-    @njit(**_JIT)
+    @jit
     def adjoint(words, theta, omega, first, last):
-        mark  # noqa: B018
         n, native = theta.shape
         dim, width = omega.shape[1], native // LANES
         sums = np.empty(LANES * _BLOCK, np.float32)

@@ -3,16 +3,13 @@
 from functools import cache
 
 import numpy as np
-from numba import njit
 from torch import Tensor
 
-from . import draws_simd
 from ._threads import in_threads
 from .draws_simd import signs128
 from .philox_simd import round_keys
-from .simd import aligned, fingerprint
+from .simd import aligned, jit
 
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
 _GROUP = 128  # signs of one counter
 _PART = 1 << 14  # numbers of a part
 
@@ -35,11 +32,8 @@ def fold_(x: Tensor, size: int, key: tuple[int, int], scale: float, back: bool) 
 
 @cache
 def _flip():
-    mark = fingerprint(__file__, draws_simd.__file__)
-
-    @njit(**_JIT)
+    @jit
     def flip(x, key, block, scale, first, last):
-        mark  # noqa: B018 (see fingerprint)
         signs = aligned(_GROUP)
         for i in range(first * _PART, min(last * _PART, len(x)), _GROUP):
             signs128(key, i // _GROUP, block, signs, 0)
@@ -52,11 +46,8 @@ def _flip():
 
 @cache
 def _fold(BACK: bool):
-    mark = fingerprint(__file__, draws_simd.__file__)
-
-    @njit(**_JIT)
+    @jit
     def fold(x, size, key, scale, first, last):
-        mark  # noqa: B018
         low, high = aligned(_GROUP), aligned(_GROUP)
         half = np.float32(np.sqrt(0.5))
         for i in range(first * _PART, min(last * _PART, size), _GROUP):
