@@ -5,7 +5,9 @@ P is fixed by (D, d, seed) and never trained; θ = θ₀ + Pω moves D parameter
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +18,7 @@ from torch.autograd import forward_ad
 from subspace_bench.errors import UserError
 
 HALF = (torch.bfloat16, torch.float16)
+DTYPES = (torch.float64, torch.float32, *HALF)
 Promise = Literal["orthonormal", "unit", "expected"]
 
 
@@ -43,7 +46,7 @@ class Projector(nn.Module, ABC):
     Attributes:
         native: D, the number of native parameters.
         dim: d, the subspace dimension, 1 ≤ d ≤ D.
-        seed: of the named stream "projector".
+        seed: of a named stream of the projector's own, so that two kinds share no numbers.
         accepts: what the class takes besides: "first" (the direction of its first column) or
             "layers" (the sizes of θ's parameters, in order).
 
@@ -55,8 +58,7 @@ class Projector(nn.Module, ABC):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__()
-        check_sizes(native, dim, seed)
-        self.native, self.dim, self.seed = native, dim, seed
+        self.native, self.dim, self.seed = check_sizes(native, dim, seed)
 
     @classmethod
     @abstractmethod
@@ -88,8 +90,9 @@ class Projector(nn.Module, ABC):
         """Pω: (…, d) → (…, D), differentiable, in the dtype of ω.
 
         Raises:
-            UserError: for another last dimension, device or kind of number, or NaN in ω (looked
-                for on the CPU alone: on a GPU the look would make every call wait).
+            UserError: for another last dimension or device, a dtype that is none of DTYPES, or NaN
+                in ω. On a GPU the look for NaN waits for what was called before, so that it is
+                left out while a CUDA graph is recorded, which cannot wait.
         """
         self._check(omega, self.dim, "ω")
         return _act(omega, self, False)
@@ -121,8 +124,9 @@ class Projector(nn.Module, ABC):
             raise UserError(
                 f"{name} has shape {tuple(vector.shape)}: its last dimension must be {size:,}"
             )
-        if not vector.is_floating_point():
-            raise UserError(f"{name} is of {vector.dtype}: give it a floating dtype")
+        if vector.dtype not in DTYPES:
+            kinds = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+            raise UserError(f"{name} is of {vector.dtype}: give it a floating dtype of {kinds}")
         kept = next(self.buffers(), None)
         if kept is not None and kept.device != vector.device:
             raise UserError(
@@ -149,14 +153,17 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
-        if not adjoint and vector.device.type == "cpu" and bool(vector.isnan().any()):
+        if not adjoint and _has_nan(vector):
             raise UserError("ω holds NaN: training diverged before the projection")
         act = projector._adjoint if adjoint else projector._project
-        size = projector.dim if adjoint else projector.native
+        shape = (*vector.shape[:-1], projector.dim if adjoint else projector.native)
+        if not vector.numel():
+            return vector.new_empty(shape)
         rows = vector.reshape(-1, vector.shape[-1]).contiguous()
-        if rows.dtype in HALF:  # sums of thousands of terms need more than their digits
-            return act(rows.float()).to(vector.dtype).view(*vector.shape[:-1], size)
-        return act(rows).view(*vector.shape[:-1], size)
+        with _without_autocast(vector.device.type):
+            if rows.dtype in HALF:  # sums of thousands of terms need more than their digits
+                return act(rows.float()).to(vector.dtype).view(shape)
+            return act(rows).view(shape)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Projector, bool], output: Tensor) -> None:
@@ -179,15 +186,44 @@ class _Linear(torch.autograd.Function):
         return _Linear.apply(rows, projector, adjoint), 0
 
 
-def check_sizes(native: int, dim: int, seed: int) -> None:
-    """Whole numbers with 1 ≤ d ≤ D and a seed of 0 or more; else a UserError."""
-    numbers = (native, dim, seed)
-    if not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers) or seed < 0:
-        raise UserError(
-            f"dimensions and seed are whole numbers, the seed 0 or more: not {dim}, {seed}"
-        )
-    if native < 1 or not 1 <= dim <= native:
+def _has_nan(vector: Tensor) -> bool:
+    if vector.is_meta or (vector.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return False
+    return bool(vector.isnan().any())
+
+
+def _without_autocast(device: str) -> AbstractContextManager[object]:
+    """Autocast would round P and vectors, so that Pω and Pᵀθ were no longer adjoint."""
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
+def check_sizes(native: int, dim: int, seed: int) -> tuple[int, int, int]:
+    """The three as `int`, whatever whole numbers they are, with 1 ≤ d ≤ D and a seed of 0 or more.
+
+    Raises:
+        UserError: for anything else.
+    """
+    native, dim = whole(native, "the native dimension D"), whole(dim, "the dimension d")
+    seed = whole(seed, "the seed")
+    if native < 1:
+        raise UserError(f"the native dimension D is the number of parameters, not {native:,}")
+    if not 1 <= dim <= native:
         raise UserError(
             f"a subspace of {native:,} parameters has from 1 to {native:,} dimensions, "
             f"not {dim:,}: choose d in that range"
         )
+    if seed < 0:
+        raise UserError(f"the seed is 0 or more, not {seed}")
+    return native, dim, seed
+
+
+def whole(number: object, name: str) -> int:
+    """A whole number of any kind as `int`; a UserError that says what is none."""
+    try:
+        if isinstance(number, bool):
+            raise TypeError
+        return operator.index(number)  # type: ignore[arg-type]
+    except TypeError as failure:
+        raise UserError(f"{name} is a whole number, not {number!r}") from failure

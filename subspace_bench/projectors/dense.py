@@ -20,13 +20,14 @@ CONVERTED = 1 << 22  # entries of P that are brought to another dtype at a time
 class Dense(Projector):
     """A projector that stores P: the buffer `columns` is (d, D), row j is P's column j.
 
-    In float32, or as the bits of bfloat16 in int16, which `module.to(dtype)` leaves alone.
+    In float32, or as the bits of bfloat16 in int16, which `module.to(dtype)` leaves alone. It may be
+    set after `__init__`, which checks the sizes.
     Equivalent in NumPy: `columns.T @ omega`.
     """
 
     columns: Tensor
 
-    def __init__(self, native: int, dim: int, seed: int, columns: Tensor) -> None:
+    def __init__(self, native: int, dim: int, seed: int, columns: Tensor | None = None) -> None:
         super().__init__(native, dim, seed)
         self.register_buffer("columns", columns, persistent=False)  # made again from the seed
 
@@ -88,7 +89,7 @@ def _entries(columns: Tensor) -> np.ndarray:
 def empty_columns(native: int, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor (d, D) to fill; a UserError where the machine has no room for it."""
     try:
-        return torch.empty(dim, native, dtype=dtype)
+        return torch.empty(dim, native, dtype=dtype, device="cpu")
     except RuntimeError as failure:
         raise UserError(
             f"a dense projector of {native:,} × {dim:,} needs "

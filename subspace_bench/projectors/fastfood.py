@@ -44,13 +44,14 @@ class Fastfood(Projector):
 
     def _build(self, layers: list[int]) -> None:
         native, self._levels = self.native, _levels(self.dim)
-        self._key = streams.key(self.seed, "projector")
+        self._key = streams.key(self.seed, "projector fastfood")
         self._layers = layers
         self._starts = _starts(layers, 1 << self._levels)
         rows = (len(self._starts) - 1) << self._levels
         self._stored = rows <= STORED
-        self.register_buffer("g", torch.empty(rows if self._stored else 0), persistent=False)
-        self.register_buffer("s", torch.empty(native if self._stored else 0), persistent=False)
+        for name, size in (("g", rows), ("s", native)):
+            room = torch.empty(size if self._stored else 0, dtype=torch.float32, device="cpu")
+            self.register_buffer(name, room, persistent=False)
         if self._stored:
             from subspace_bench.kernels.fastfood import diagonals
 

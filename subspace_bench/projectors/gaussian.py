@@ -14,17 +14,20 @@ from subspace_bench.projectors.dense import Dense, converting, empty_columns
 from subspace_bench.streams import generator
 
 
-def normal_columns(native: int, dim: int, seed: int) -> Tensor:
+STREAM = "projector gaussian"
+
+
+def normal_columns(native: int, dim: int, seed: int, stream: str = STREAM) -> Tensor:
     """N(0, 1) of shape (d, D); column j depends on (D, seed, j) alone, so small P are prefixes."""
     columns = empty_columns(native, dim)
     for j in range(dim):
-        fill_column(columns[j], seed, j)
+        fill_column(columns[j], seed, j, stream)
     return columns
 
 
-def fill_column(column: Tensor, seed: int, j: int) -> Tensor:
+def fill_column(column: Tensor, seed: int, j: int, stream: str = STREAM) -> Tensor:
     """N(0, 1) into column j (D,) of P, float32; returns it."""
-    generator(seed, "projector", j).standard_normal(dtype=np.float32, out=column.numpy())
+    generator(seed, stream, j).standard_normal(dtype=np.float32, out=column.numpy())
     return column
 
 
@@ -35,7 +38,7 @@ class Gaussian(Dense):
     """
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
-        super().__init__(native, dim, seed, torch.empty(0))
+        super().__init__(native, dim, seed)
         self.columns = normal_columns(native, dim, seed).mul_(native**-0.5)
 
     @classmethod
@@ -50,10 +53,11 @@ class GaussianBf16(Dense):
     """
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
-        super().__init__(native, dim, seed, torch.empty(0))
+        super().__init__(native, dim, seed)
         self.columns = empty_columns(native, dim, torch.int16)
+        column = empty_columns(native, 1)[0]
         for j in range(dim):
-            column = fill_column(torch.empty(native), seed, j).mul_(native**-0.5)
+            fill_column(column, seed, j).mul_(native**-0.5)
             self.columns[j] = column.bfloat16().view(torch.int16)
 
     @classmethod
@@ -73,7 +77,7 @@ class GaussianUnit(Dense):
     """
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
-        super().__init__(native, dim, seed, torch.empty(0))
+        super().__init__(native, dim, seed)
         self.columns = normal_columns(native, dim, seed)
         for column in self.columns:
             column.div_(column.double().norm().float())

@@ -34,12 +34,13 @@ class Hashed(Projector):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
-        self._key = streams.key(seed, "projector")
-        self._bits = _bits(dim)
-        self._full = native >> self._bits  # blocks
-        size = native - (self._full << self._bits)
-        keyed = draws.rounds(self._key, torch.tensor([self._full]))
-        found = draws.permuted_below(torch.arange(size)[None], keyed, size)[0]
+        self._key = streams.key(seed, "projector hashed")
+        self._bits = _bits(self.dim)
+        self._full = self.native >> self._bits  # blocks
+        size = self.native - (self._full << self._bits)
+        keyed = draws.rounds(self._key, torch.tensor([self._full], device="cpu"))
+        places = torch.arange(size, device="cpu")[None]
+        found = draws.permuted_below(places, keyed, size)[0]
         self.register_buffer("rest", found.to(torch.int32), persistent=False)
 
     @classmethod

@@ -33,7 +33,9 @@ class Kronecker(Projector):
         (d1, d2), (n1, n2) = _factors(dim), _factors(native)
         scale = native**-0.25
         for index, (name, shape) in enumerate({"a": (n1, d1), "b": (n2, d2)}.items()):
-            entries = generator(seed, "projector", index).standard_normal(shape, dtype=np.float32)
+            entries = generator(seed, "projector kronecker", index).standard_normal(
+                shape, dtype=np.float32
+            )
             self.register_buffer(name, torch.from_numpy(entries).mul_(scale), persistent=False)
 
     @classmethod

@@ -6,17 +6,24 @@ initial point, Pω_init = θ_init. Without it every column of A is Gaussian.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from subspace_bench.errors import UserError
+from subspace_bench.kernels._threads import in_threads
 from subspace_bench.projectors.base import Footprint, Promise
 from subspace_bench.projectors.dense import Dense, converting
 from subspace_bench.projectors.gaussian import normal_columns
 
+STREAM = "projector"  # older than the streams that have a projector's name in theirs
 BLOCK = 512  # columns: wide enough for full speed of the matrix products
+# Of a matrix product, columns that one thread makes: P has the same bits on any number of threads
+# because each makes pieces that do not depend on their number.
+_INNER, _OUTER = 128, 2048
 
 
 class Orthonormal(Dense):
@@ -26,18 +33,18 @@ class Orthonormal(Dense):
 
     Arguments:
         first: (D,), the post's θ_init, which becomes the direction of the first column; or None.
+
+    Raises:
+        UserError: where `first` has another shape, is no finite number somewhere or zero everywhere.
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"first"})
 
     def __init__(self, native: int, dim: int, seed: int, first: Tensor | None = None) -> None:
-        super().__init__(native, dim, seed, torch.empty(0))
-        columns = normal_columns(native, dim, seed)
-        if first is not None and not first.any():
-            raise UserError(
-                "θ_init is zero, which is no direction for P's first column: choose another "
-                "initialisation, or origin init"
-            )
+        super().__init__(native, dim, seed)
+        if first is not None:
+            first = _direction(first, self.native)
+        columns = normal_columns(native, dim, seed, STREAM)
         if first is not None:
             # Q does not depend on the length of A's columns: this one gets that of the others.
             columns[0] = first * (native**0.5 / first.norm())
@@ -60,6 +67,21 @@ class Orthonormal(Dense):
         return {**super().identity(), "first column": self._first}
 
 
+def _direction(first: Tensor, native: int) -> Tensor:
+    """`first`, if it can be a column of P."""
+    if first.shape != (native,):
+        raise UserError(f"θ_init has shape {tuple(first.shape)}, and P's columns ({native:,},)")
+    if not first.isfinite().all():
+        raise UserError("θ_init holds NaN or infinity: no direction for P's first column")
+    if not first.any():
+        raise UserError(
+            "θ_init is zero, which is no direction for P's first column: choose another "
+            "initialisation, or origin init"
+        )
+    return first.detach()
+
+
+@torch.autocast("cpu", enabled=False)
 def orthonormalise_(columns: Tensor) -> Tensor:
     """Replaces the rows of `columns` (d, D) by the Q of their QR decomposition, in place.
 
@@ -72,11 +94,46 @@ def orthonormalise_(columns: Tensor) -> Tensor:
     """
     dim, native = columns.shape
     passes = 1 if dim <= 0.67 * native else 2
-    for j in range(0, dim, BLOCK):
-        done, block = columns[:j], columns[j : j + BLOCK]
-        for _ in range(passes):
-            block.addmm_(block @ done.T, done, alpha=-1)
-            wide = block.double()
-            lower = torch.linalg.cholesky(wide @ wide.T)
-            block.copy_(torch.linalg.solve_triangular(lower, wide, upper=False))
+    with _libraries_on_one_thread() as threads:
+        for j in range(0, dim, BLOCK):
+            done, block = columns[:j], columns[j : j + BLOCK]
+            products = block.new_empty(len(block), j)
+            for _ in range(passes):
+                parts = -(-j // _INNER)
+                in_threads(_products, block, done, products, parts=parts, threads=threads)
+                parts = -(-native // _OUTER)
+                in_threads(_subtract, block, done, products, parts=parts, threads=threads)
+                wide = block.double()
+                lower = torch.linalg.cholesky(wide @ wide.T)
+                in_threads(_solve, block, lower, wide, parts=parts, threads=threads)
     return columns
+
+
+@torch.inference_mode()  # what the thread that called may be in
+def _products(block: Tensor, done: Tensor, products: Tensor, first: int, last: int) -> None:
+    for i in range(first * _INNER, min(last * _INNER, len(done)), _INNER):
+        products[:, i : i + _INNER] = block @ done[i : i + _INNER].T
+
+
+@torch.inference_mode()
+def _subtract(block: Tensor, done: Tensor, products: Tensor, first: int, last: int) -> None:
+    for i in range(first * _OUTER, min(last * _OUTER, block.shape[1]), _OUTER):
+        block[:, i : i + _OUTER].addmm_(products, done[:, i : i + _OUTER], alpha=-1)
+
+
+@torch.inference_mode()
+def _solve(block: Tensor, lower: Tensor, wide: Tensor, first: int, last: int) -> None:
+    for i in range(first * _OUTER, min(last * _OUTER, block.shape[1]), _OUTER):
+        piece = wide[:, i : i + _OUTER]
+        block[:, i : i + _OUTER] = torch.linalg.solve_triangular(lower, piece, upper=False)
+
+
+@contextmanager
+def _libraries_on_one_thread() -> Iterator[int]:
+    """BLAS and LAPACK on one thread, as their bits depend on it; gives the threads there were."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)

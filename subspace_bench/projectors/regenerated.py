@@ -19,6 +19,7 @@ from subspace_bench.projectors.dense import Dense, empty_columns
 
 ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of what the counters' layout repeats after
 ENTRY = 40  # bytes that an entry of a tile takes while plain PyTorch makes it
+STREAM = "projector regenerated"
 FEW = {"cpu": 4, "cuda": 32}  # vectors that go to a kernel; for more, tiles are multiplied
 
 
@@ -26,7 +27,7 @@ class Regenerated(Projector):
     """P_ij ~ N(0, 1/D), made again at each use: no memory but ω and θ.
 
     √D·P_ij is number (i // 16) % 4 of the counter (16·(i // 64) + i % 16, j, 0, 0) under the key
-    `streams.key(seed, "projector")`: numbers 0 and 1 are `philox.normal_pair` of the counter's
+    `streams.key(seed, STREAM)`: numbers 0 and 1 are `philox.normal_pair` of the counter's
     words 0 and 1, numbers 2 and 3 of its words 2 and 3.
 
     Equivalent in NumPy: `rng.standard_normal((D, d)) / sqrt(D)`, with a generator seeded alike
@@ -37,7 +38,7 @@ class Regenerated(Projector):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
-        self.key = streams.key(seed, "projector")
+        self.key = streams.key(seed, STREAM)
         self.scale = native**-0.5
 
     @classmethod
@@ -81,7 +82,7 @@ class Regenerated(Projector):
         if like.dtype == torch.float32 and like.device.type == "cpu":
             from subspace_bench.kernels import regenerated
 
-            tile = torch.empty(columns.stop - columns.start, rows.stop - rows.start)
+            tile = like.new_empty(columns.stop - columns.start, rows.stop - rows.start)
             regenerated.fill(tile, self.key, self.kind, rows.start, columns.start)
             return tile
         return self.entries(rows, columns, like.device).to(like.dtype)
@@ -115,7 +116,7 @@ class RegeneratedSigns(Regenerated):
     """P_ij = ±1/√D, made again at each use, one bit an entry; columns are exactly unit.
 
     P_ij is negative where bit 31 − (i // 16) % 32 is set in word j % 4 of the counter
-    (16·(i // 512) + i % 16, j // 4, 1, 0), under the key `streams.key(seed, "projector")`.
+    (16·(i // 512) + i % 16, j // 4, 1, 0), under the key `streams.key(seed, STREAM)`.
 
     Equivalent in NumPy: `rng.choice([-1, 1], (D, d)) / sqrt(D)`, with a generator seeded alike
     before each product.
@@ -136,7 +137,8 @@ class RegeneratedSigns(Regenerated):
         words = torch.stack(philox.words(self.key, 16 * blocks[:, None] + lanes, c1, c2), dim=1)
         words = words.flatten(0, 1)[: columns.stop - columns.start]  # (c, blocks, 16)
         shifts = torch.arange(31, -1, -1, device=device)[:, None]
-        signs = torch.empty(len(words), len(blocks), 32, 16, device=device)
+        shape = (len(words), len(blocks), 32, 16)
+        signs = torch.empty(shape, dtype=torch.float32, device=device)
         for part, word in zip(signs, words, strict=True):  # 8 bytes an entry, a column at a time
             part.copy_((word[:, None] >> shifts) & 1).mul_(-2).add_(1)
         return signs.flatten(1)[:, : rows.stop - rows.start]
@@ -146,7 +148,8 @@ class Stored(Dense):
     """The stored twin of a regenerated projector."""
 
     def __init__(self, made: Regenerated) -> None:
-        super().__init__(made.native, made.dim, made.seed, empty_columns(made.native, made.dim))
+        super().__init__(made.native, made.dim, made.seed)
+        self.columns = empty_columns(made.native, made.dim)
         for rows in _cuts(made.native, ROWS):
             for columns in _cuts(made.dim, COLUMNS):
                 self.columns[columns, rows] = made.entries(rows, columns)

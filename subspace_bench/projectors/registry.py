@@ -136,7 +136,7 @@ def make(
             machine's free memory, or a `first` that the projector has no use for.
     """
     kind = load(name)
-    check_sizes(native, dim, seed)
+    native, dim, seed = check_sizes(native, dim, seed)
     needed, free = footprint(name, native, dim), available_memory()
     if needed.held + needed.working > free:
         raise UserError(

@@ -35,7 +35,7 @@ class Sparse(Projector):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
-        self._low, high = _bits(dim)
+        self._low, high = _bits(self.dim)
         self._rows = 1 << high
         step = max(1, int(_DRAWN * math.sqrt(native) / dim))
         counts = np.zeros(-(-native // self._rows) + 1, np.int64)
@@ -108,7 +108,7 @@ def bernoulli(size: int, chance: float, seed: int, block: int) -> tuple[np.ndarr
 
     The gaps between entries are geometric.
     """
-    draw = generator(seed, "projector", block)
+    draw = generator(seed, "projector sparse", block)
     likely = int(size * chance + 6 * math.sqrt(size * chance)) + 16
     places = np.cumsum(draw.geometric(chance, likely)) - 1
     while places[-1] < size:
@@ -132,7 +132,8 @@ class SparseSigns(Projector):
         words = np.zeros((dim, -(-native // 16)), np.int32)
         for j in range(dim):
             # Of six equally likely numbers 0 is +1 and 1 is −1.
-            drawn = generator(seed, "projector", j).integers(0, 6, native, dtype=np.uint8)
+            draw = generator(seed, "projector sparse-signs", j)
+            drawn = draw.integers(0, 6, native, dtype=np.uint8)
             words[j] = packed(drawn < 2) | packed(drawn == 1) << 16
         self.register_buffer("words", torch.from_numpy(words), persistent=False)
 

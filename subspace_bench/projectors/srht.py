@@ -36,10 +36,10 @@ class SRHT(Projector):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
-        self._key = streams.key(seed, "projector")
-        self._size = 1 << (native.bit_length() - 1)  # m
-        found = distinct(self._key, native, dim)
-        self.register_buffer("positions", found.to(_integers(native)), persistent=False)
+        self._key = streams.key(seed, "projector srht")
+        self._size = 1 << (self.native.bit_length() - 1)  # m
+        found = distinct(self._key, self.native, self.dim).to(_integers(self.native))
+        self.register_buffer("positions", found, persistent=False)
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
@@ -125,8 +125,8 @@ class SRHT(Projector):
 
 def distinct(key: tuple[int, int], native: int, dim: int) -> Tensor:
     """`dim` distinct numbers below `native`, int64: the first of a permutation of all of them."""
-    keyed = draws.rounds(key, torch.zeros(1, dtype=torch.int64))
-    return draws.permuted_below(torch.arange(dim)[None], keyed, native)[0]
+    keyed = draws.rounds(key, torch.zeros(1, dtype=torch.int64, device="cpu"))
+    return draws.permuted_below(torch.arange(dim, device="cpu")[None], keyed, native)[0]
 
 
 def _integers(native: int) -> torch.dtype:
