@@ -8,12 +8,14 @@ import torch
 
 from subspace_bench.errors import UserError
 from subspace_bench.projectors import make
+from subspace_bench.projectors.gaussian import normal_columns
+from subspace_bench.projectors.orthonormal import STREAM
 
 
 def test_it_is_the_q_of_numpys_qr_up_to_signs() -> None:
     first = torch.randn(800) * 0.005
     columns = make("orthonormal", 800, 530, seed=4, first=first).columns.numpy()
-    gaussian = make("gaussian", 800, 530, seed=4).columns.numpy().astype(np.float64)
+    gaussian = normal_columns(800, 530, 4, STREAM).numpy().astype(np.float64)
     q = np.linalg.qr(np.vstack([first.numpy(), gaussian[1:]]).T)[0].T
     q *= np.sign((q * columns).sum(1))[:, None]
     np.testing.assert_allclose(columns, q, atol=2e-6)
@@ -27,6 +29,28 @@ def test_the_posts_first_column_lies_along_theta_init() -> None:
     torch.testing.assert_close(projector(omega), first, rtol=1e-5, atol=1e-8)
 
 
-def test_a_first_column_without_direction_is_refused() -> None:
-    with pytest.raises(UserError, match="no direction"):
-        make("orthonormal", 10, 2, seed=0, first=torch.zeros(10))
+@pytest.mark.parametrize("first, match", [
+    (torch.zeros(10), "no direction"), (torch.ones(9), r"shape \(9,\)"),
+    (torch.ones(10, 1), "shape"), (torch.full((10,), torch.nan), "NaN or infinity"),
+    (torch.full((10,), torch.inf), "NaN or infinity"),
+])  # fmt: skip
+def test_a_first_column_without_direction_is_refused(first, match) -> None:
+    with pytest.raises(UserError, match=match):
+        make("orthonormal", 10, 2, seed=0, first=first)
+
+
+# One block and several, the last one narrow, and d so near to D that each is passed over twice.
+@pytest.mark.parametrize("native, dim", [(20_001, 1030), (3000, 2100), (600, 590)])
+def test_bits_do_not_depend_on_threads(native, dim) -> None:
+    one = make("orthonormal", native, dim, seed=1).columns
+    for threads in (2, 4):
+        torch.set_num_threads(threads)
+        assert torch.equal(make("orthonormal", native, dim, seed=1).columns, one)
+        assert torch.get_num_threads() == threads
+
+
+def test_it_can_be_made_under_autocast_and_in_inference() -> None:
+    plain = make("orthonormal", 2000, 700, seed=1).columns
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        torch.set_num_threads(2)
+        assert torch.equal(make("orthonormal", 2000, 700, seed=1).columns, plain)

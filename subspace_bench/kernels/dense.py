@@ -1,4 +1,4 @@
-"""Products of one vector with a stored P on the CPU, at the speed at which P is read.
+"""Products of a few vectors with a stored P on the CPU, each at the speed at which P is read.
 
 P lies by columns, (d, D), in float32 or in bfloat16 (as uint16), which is widened by a shift.
 θ = Σ_j ω_j P_j goes by tiles of rows, γ_j = ⟨P_j, θ⟩ by blocks of columns, both on torch's threads.
@@ -25,28 +25,30 @@ _AHEAD = 1024  # entries between those in use and those called for
 
 
 def project(columns: np.ndarray, omega: Tensor) -> Tensor:
-    """Pω for ω (1, d): (1, D). `columns` (d, D) is float32, or uint16 with bfloat16's bits."""
+    """Pω of each row, (n, d) → (n, D); `columns` (d, D) float32, or bfloat16 as uint16."""
     size = columns.shape[1]
-    theta = omega.new_zeros(1, size)
+    theta = omega.new_zeros(len(omega), size)
     # Each row's sum goes by columns, so tiles may depend on the threads and the bits do not.
     threads = torch.get_num_threads()
     tiles = threads * -(-size // (threads * _ROWS))
     tile = -(-size // (tiles * LANES)) * LANES
-    in_threads(
-        _project(), columns.reshape(-1), omega.view(-1).numpy(), theta.view(-1).numpy(),
-        tile, parts=-(-size // tile), estimate=0.1 * columns.size,
-    )  # fmt: skip
+    for w, t in zip(omega.numpy(), theta.numpy(), strict=True):
+        in_threads(
+            _project(), columns.reshape(-1), w, t, tile,
+            parts=-(-size // tile), estimate=0.1 * columns.size,
+        )  # fmt: skip
     return theta
 
 
 def adjoint(columns: np.ndarray, theta: Tensor) -> Tensor:
-    """Pᵀθ for θ (1, D): (1, d)."""
+    """Pᵀθ of each row, (n, D) → (n, d)."""
     dim = len(columns)
-    omega = theta.new_empty(1, dim)
-    in_threads(
-        _adjoint(), columns.reshape(-1), theta.view(-1).numpy(), omega.view(-1).numpy(),
-        parts=-(-dim // _BLOCK), estimate=0.1 * columns.size,
-    )  # fmt: skip
+    omega = theta.new_empty(len(theta), dim)
+    for t, w in zip(theta.numpy(), omega.numpy(), strict=True):
+        in_threads(
+            _adjoint(), columns.reshape(-1), t, w,
+            parts=-(-dim // _BLOCK), estimate=0.1 * columns.size,
+        )  # fmt: skip
     return omega
 
 

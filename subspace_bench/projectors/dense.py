@@ -6,6 +6,8 @@ once, and a block of columns can serve both while it is in cache.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,13 +17,14 @@ from subspace_bench.kernels import dense as kernels
 from subspace_bench.projectors.base import Footprint, Projector
 
 CONVERTED = 1 << 22  # entries of P that are brought to another dtype at a time
+FEW = 8  # vectors up to which a kernel reads P in bfloat16; for more it is widened and multiplied
 
 
 class Dense(Projector):
     """A projector that stores P: the buffer `columns` is (d, D), row j is P's column j.
 
-    In float32, or as the bits of bfloat16 in int16, which `module.to(dtype)` leaves alone. It may be
-    set after `__init__`, which checks the sizes.
+    In float32, or as the bits of bfloat16 in int16, which `module.to(dtype)` leaves alone. It can
+    be set after `__init__`, which checks the sizes.
     Equivalent in NumPy: `columns.T @ omega`.
     """
 
@@ -36,8 +39,12 @@ class Dense(Projector):
         return Footprint(held=4 * native * dim, working=converting(native, dim, itemsize))
 
     def _project(self, omega: Tensor) -> Tensor:
-        if self._one_vector(omega):
+        if self._in_kernel(omega):
             return kernels.project(_entries(self.columns), omega)
+        if self._on_device(omega):
+            from subspace_bench.kernels import dense_triton
+
+            return dense_triton.project(self.columns, omega)
         if omega.dtype == self.columns.dtype:
             return omega @ self.columns
         theta = omega.new_zeros(len(omega), self.native)
@@ -46,8 +53,12 @@ class Dense(Projector):
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        if self._one_vector(theta):
+        if self._in_kernel(theta):
             return kernels.adjoint(_entries(self.columns), theta)
+        if self._on_device(theta):
+            from subspace_bench.kernels import dense_triton
+
+            return dense_triton.adjoint(self.columns, theta)
         if theta.dtype == self.columns.dtype:
             return theta @ self.columns.T
         blocks = (
@@ -56,10 +67,15 @@ class Dense(Projector):
         )
         return torch.cat([theta @ block.T for block in blocks], dim=1)
 
-    def _one_vector(self, rows: Tensor) -> bool:
-        """Whether the kernels take these rows: torch reads P on one thread for a single one."""
-        kinds = rows.dtype == torch.float32 and self.columns.dtype in (torch.float32, torch.int16)
-        return len(rows) == 1 and rows.device.type == "cpu" and kinds
+    def _in_kernel(self, rows: Tensor) -> bool:
+        """Whether the kernels of the CPU take these rows: torch reads P on one thread for one."""
+        most = {torch.float32: 1, torch.int16: FEW}.get(self.columns.dtype, 0)
+        return rows.device.type == "cpu" and rows.dtype == torch.float32 and len(rows) <= most
+
+    def _on_device(self, rows: Tensor) -> bool:
+        """Whether the Triton kernel does."""
+        kinds = rows.dtype == torch.float32 and self.columns.dtype == torch.int16
+        return rows.is_cuda and kinds and len(rows) <= FEW and find_spec("triton") is not None
 
 
 def column_blocks(native: int, dim: int) -> list[slice]:

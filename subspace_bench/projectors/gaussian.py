@@ -13,7 +13,6 @@ from subspace_bench.projectors.base import Footprint, Promise
 from subspace_bench.projectors.dense import Dense, converting, empty_columns
 from subspace_bench.streams import generator
 
-
 STREAM = "projector gaussian"
 
 

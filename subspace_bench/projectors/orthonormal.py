@@ -35,7 +35,7 @@ class Orthonormal(Dense):
         first: (D,), the post's θ_init, which becomes the direction of the first column; or None.
 
     Raises:
-        UserError: where `first` has another shape, is no finite number somewhere or zero everywhere.
+        UserError: where `first` has another shape, is not finite or is zero everywhere.
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"first"})
