@@ -1,7 +1,8 @@
 """Named random streams: all randomness of a run is a pure function of (seed, name, index).
 
-Initialisation, projector, batches and dropout each have a stream of their own, so that changing
-one leaves the others alone, and an interrupted run goes on without any generator state.
+Initialisation, projector, batches and dropout each have a stream of their own, and each kind of
+projector another, so that changing one leaves the others alone, and an interrupted run goes on
+without any generator state.
 """
 
 from __future__ import annotations

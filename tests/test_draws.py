@@ -16,7 +16,7 @@ from subspace_bench import streams
 from subspace_bench.kernels import draws_simd
 from subspace_bench.projectors import draws, fastfood
 
-KEY = streams.key(3, "projector")
+KEY = streams.key(3, "any")
 WORDS = np.array(KEY, np.uint64)
 
 
@@ -106,7 +106,7 @@ from subspace_bench import streams
 from subspace_bench.kernels import fastfood_triton
 from subspace_bench.projectors.fastfood import flip_, permute
 
-key = streams.key(3, "projector")
+key = streams.key(3, "any")
 for rows, size, blocks in ((2, 256, range(3)), (1, 4096, range(1, 3)), (1, 1 << 13, range(7, 8))):
     x, g = torch.randn(rows, len(blocks), size), torch.randn(len(blocks), size)
     for scatter in (False, True):

@@ -22,7 +22,7 @@ class Circulant(Projector):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
-        drawn = generator(seed, "projector").integers(0, 2, native, dtype="int8") * 2 - 1
+        drawn = generator(seed, "projector circulant").integers(0, 2, native, dtype="int8") * 2 - 1
         self.register_buffer("signs", torch.from_numpy(drawn), persistent=False)
 
     @classmethod

@@ -19,7 +19,7 @@ from subspace_bench.projectors.base import Footprint, Promise
 from subspace_bench.projectors.dense import Dense, converting
 from subspace_bench.projectors.gaussian import normal_columns
 
-STREAM = "projector"  # older than the streams that have a projector's name in theirs
+STREAM = "projector"  # without its name, as committed records were made
 BLOCK = 512  # columns: wide enough for full speed of the matrix products
 # Of a matrix product, columns that one thread makes: P has the same bits on any number of threads
 # because each makes pieces that do not depend on their number.
