@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 FAULTS: list[Callable[[], str]] = []
@@ -98,3 +100,81 @@ def fastfood_rows_are_not_gaussian() -> str:
         "Gaussian rows, and no scale of D: at 4,096 × 256 its columns have length "
         f"{columns.norm(dim=0).mean():.2f}, not 1."
     )
+
+
+@case
+def strided_views_transform_what_lies_beside_them() -> str:
+    pyfwht = importlib.import_module("pyfwht")
+    numbers = np.arange(8.0)
+    pyfwht.transform(numbers[::2], pyfwht.Backend.CPU)
+    return (
+        "pyfwht ignores the strides of its argument: of every other number of 0 … 7 the transform "
+        f"is [12, -4, -8, 0]; it took the first four instead, and left {_list(numbers)}, with "
+        "numbers changed that were not in the argument."
+    )
+
+
+@case
+def integers_overflow_in_silence() -> str:
+    pyfwht = importlib.import_module("pyfwht")
+    ones, large = np.ones(256, np.int8), np.full(4, 2**30, np.int32)
+    for numbers in (ones, large):
+        pyfwht.transform(numbers, pyfwht.Backend.CPU)
+    return (
+        "pyfwht's integers overflow in silence unless `transform_safe` is called: of 256 ones in "
+        f"int8 the first number is {ones[0]}, not 256; of four 2³⁰ in int32 {large[0]}, not 2³²."
+    )
+
+
+@case
+def in_place_leaves_a_strided_view_as_it_was() -> str:
+    fht = importlib.import_module("fht_cpu").fht
+    numbers = np.arange(8.0)[::2]
+    before = numbers.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = fht(numbers)
+    if np.array_equal(numbers, result):
+        return ""
+    return (
+        "fht-cpu, in place by default, does not change a 1-D argument that is not contiguous (it "
+        f"warns that it copies): of {_list(before)} it returns {_list(result)}, and the argument "
+        f"is {_list(numbers)} still."
+    )
+
+
+@case
+def half_precision_overflows_before_it_is_normalised() -> str:
+    act = importlib.import_module("hadamard_transform").hadamard_transform
+    found = act(torch.full((1 << 16,), 4.0, dtype=torch.float16))[0].item()
+    return (
+        "hadamard-transform divides by √n at the end: of 2^16 fours in float16 the first number "
+        f"is {found}, not 1024, which float16 holds. (Its transform is the normalised one.)"
+    )
+
+
+@case
+def other_sizes_are_refused() -> str:
+    """Not a fault: said so that nobody looks for it."""
+    pyfwht = importlib.import_module("pyfwht")
+    acts: dict[str, Callable[[], object]] = {
+        "fht-cpu": lambda: importlib.import_module("fht_cpu").fht(np.ones(6)),
+        "pyfwht": lambda: pyfwht.transform(np.ones(6), pyfwht.Backend.CPU),
+        "hadamard-transform": lambda: importlib.import_module(
+            "hadamard_transform"
+        ).hadamard_transform(torch.ones(6)),
+    }
+    refused = [name for name, act in acts.items() if _refuses(act)]
+    return f"Six numbers, no power of two, are refused with an exception by {', '.join(refused)}."
+
+
+def _refuses(act: Callable[[], object]) -> bool:
+    try:
+        act()
+    except (ValueError, AssertionError):
+        return True
+    return False
+
+
+def _list(numbers: np.ndarray) -> list[int]:
+    return [int(number) for number in numbers]

@@ -31,7 +31,8 @@ def test_the_posts_first_column_lies_along_theta_init() -> None:
 
 @pytest.mark.parametrize("first, match", [
     (torch.zeros(10), "no direction"), (torch.ones(9), r"shape \(9,\)"),
-    (torch.ones(10, 1), "shape"), (torch.full((10,), torch.nan), "NaN or infinity"),
+    (torch.ones(10, 1), "shape"), (torch.ones(10, dtype=torch.int64), "floating"),
+    (torch.full((10,), torch.nan), "NaN or infinity"),
     (torch.full((10,), torch.inf), "NaN or infinity"),
 ])  # fmt: skip
 def test_a_first_column_without_direction_is_refused(first, match) -> None:
@@ -47,6 +48,13 @@ def test_bits_do_not_depend_on_threads(native, dim) -> None:
         torch.set_num_threads(threads)
         assert torch.equal(make("orthonormal", native, dim, seed=1).columns, one)
         assert torch.get_num_threads() == threads
+
+
+def test_bits_of_a_long_first_column_do_not_depend_on_threads() -> None:
+    first = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    one = make("orthonormal", 200_000, 5, seed=1, first=first).columns
+    torch.set_num_threads(4)
+    assert torch.equal(make("orthonormal", 200_000, 5, seed=1, first=first).columns, one)
 
 
 def test_it_can_be_made_under_autocast_and_in_inference() -> None:

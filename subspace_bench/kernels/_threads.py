@@ -6,8 +6,9 @@ second would need.
 
 import ctypes
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -62,3 +63,14 @@ def _pool() -> Callable[[Callable[[object], None], int], object]:
         return lambda task, threads: parallel(_TASK(task), None, threads, 0)
     executor = ThreadPoolExecutor()
     return lambda task, threads: list(executor.map(task, range(threads)))
+
+
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """torch, BLAS and LAPACK on one thread, as bits depend on it; gives the threads there were."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)

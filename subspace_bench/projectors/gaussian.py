@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from subspace_bench.kernels._threads import one_thread
 from subspace_bench.projectors.base import Footprint, Promise
 from subspace_bench.projectors.dense import Dense, converting, empty_columns
 from subspace_bench.streams import generator
@@ -78,8 +79,9 @@ class GaussianUnit(Dense):
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
         self.columns = normal_columns(native, dim, seed)
-        for column in self.columns:
-            column.div_(column.double().norm().float())
+        with one_thread():
+            for column in self.columns:
+                column.div_(column.double().norm().float())
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:

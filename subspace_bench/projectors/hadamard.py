@@ -1,8 +1,8 @@
 """The Walsh-Hadamard transform of tensors, in place: x ← Hx, what fast projections mix with.
 
 H_1 = 1, H_2n = [[H_n, H_n], [H_n, −H_n]] (Sylvester); HH = n·I. Every way here adds the same two
-numbers at the same level, so all of them give the same bits. None needs a compiler: numba and Triton
-install as wheels.
+numbers at the same level, so all of them give the same bits. numba and Triton install as wheels: no
+compiler is needed.
 """
 
 from __future__ import annotations

@@ -6,15 +6,13 @@ initial point, Pω_init = θ_init. Without it every column of A is Gaussian.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from subspace_bench.errors import UserError
-from subspace_bench.kernels._threads import in_threads
+from subspace_bench.kernels._threads import in_threads, one_thread
 from subspace_bench.projectors.base import Footprint, Promise
 from subspace_bench.projectors.dense import Dense, converting
 from subspace_bench.projectors.gaussian import normal_columns
@@ -35,7 +33,7 @@ class Orthonormal(Dense):
         first: (D,), the post's θ_init, which becomes the direction of the first column; or None.
 
     Raises:
-        UserError: where `first` has another shape, is not finite or is zero everywhere.
+        UserError: where `first` has another shape or dtype, is not finite, or is zero everywhere.
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"first"})
@@ -47,7 +45,8 @@ class Orthonormal(Dense):
         columns = normal_columns(native, dim, seed, STREAM)
         if first is not None:
             # Q does not depend on the length of A's columns: this one gets that of the others.
-            columns[0] = first * (native**0.5 / first.norm())
+            with one_thread():
+                columns[0] = first * (native**0.5 / first.norm())
         self.columns = orthonormalise_(columns)
         self._first = (
             None if first is None else [first.norm().item(), *self.columns[0, :3].tolist()]
@@ -71,6 +70,8 @@ def _direction(first: Tensor, native: int) -> Tensor:
     """`first`, if it can be a column of P."""
     if first.shape != (native,):
         raise UserError(f"θ_init has shape {tuple(first.shape)}, and P's columns ({native:,},)")
+    if not first.is_floating_point():
+        raise UserError(f"θ_init is of {first.dtype}: give it a floating dtype")
     if not first.isfinite().all():
         raise UserError("θ_init holds NaN or infinity: no direction for P's first column")
     if not first.any():
@@ -81,7 +82,6 @@ def _direction(first: Tensor, native: int) -> Tensor:
     return first.detach()
 
 
-@torch.autocast("cpu", enabled=False)
 def orthonormalise_(columns: Tensor) -> Tensor:
     """Replaces the rows of `columns` (d, D) by the Q of their QR decomposition, in place.
 
@@ -94,7 +94,7 @@ def orthonormalise_(columns: Tensor) -> Tensor:
     """
     dim, native = columns.shape
     passes = 1 if dim <= 0.67 * native else 2
-    with _libraries_on_one_thread() as threads:
+    with torch.autocast("cpu", enabled=False), one_thread() as threads:
         for j in range(0, dim, BLOCK):
             done, block = columns[:j], columns[j : j + BLOCK]
             products = block.new_empty(len(block), j)
@@ -126,14 +126,3 @@ def _solve(block: Tensor, lower: Tensor, wide: Tensor, first: int, last: int) ->
     for i in range(first * _OUTER, min(last * _OUTER, block.shape[1]), _OUTER):
         piece = wide[:, i : i + _OUTER]
         block[:, i : i + _OUTER] = torch.linalg.solve_triangular(lower, piece, upper=False)
-
-
-@contextmanager
-def _libraries_on_one_thread() -> Iterator[int]:
-    """BLAS and LAPACK on one thread, as their bits depend on it; gives the threads there were."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
