@@ -282,7 +282,7 @@ def test_no_vectors_give_none(name, dtype) -> None:
     assert omega.grad.shape == omega.shape
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("name", NAMES)
 def test_cuda_refuses_nan_too(name) -> None:
     projector = make(name, 40, 6, seed=0).cuda()
