@@ -95,7 +95,7 @@ def estimate(run: Run) -> Cost:
     score = 2 * images * (conv + dense) / SCORE_RATE / faster
     set_up, projection = 0.3, projectors.Footprint(0)
     if run.dim is not None:
-        projection = projectors.load(run.projector or "").footprint(native, run.dim)
+        projection = projectors.footprint(run.projector or "", native, run.dim)
         entries = projection.held / 4
         update += projection.held / READ_RATE / faster
         set_up += entries / DRAW_RATE
