@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from subspace_bench.errors import UserError
+from subspace_bench.machine import available_memory
 from subspace_bench.runs import Run, write_atomically
 from subspace_bench.terminal import size
 
@@ -27,6 +28,13 @@ def at_least(least: float, **numbers: float | None) -> None:
     for name, number in numbers.items():
         if number is not None and (math.isnan(number) or number < least):
             raise UserError(f"--{name} is {number}: it must be {least} or more")
+
+
+def positive(**numbers: float | None) -> None:
+    """Every number given is above 0 and finite; the keyword names its option."""
+    for name, number in numbers.items():
+        if number is not None and not 0 < number < math.inf:
+            raise UserError(f"--{name} is {number}: it must be more than 0, and finite")
 
 
 def share(**numbers: float) -> None:
@@ -73,8 +81,9 @@ def writable(folder: Path) -> None:
 
 
 def trainable(run: Run) -> None:
-    """The run's model, projector, dimension, origin and initialisation exist and fit each other."""
+    """The run's choices exist and fit each other, and its memory is there."""
     from subspace_bench import models, projectors
+    from subspace_bench.cost import estimate
     from subspace_bench.streams import generator
 
     net = models.build(run.model)
@@ -82,19 +91,28 @@ def trainable(run: Run) -> None:
         models.initialise(net, run.init, generator(run.seed, "init"))
     except ValueError as failure:
         raise UserError(f"--init {run.init}: {failure}") from failure
-    if run.dim is None:
-        return
-    projector = projectors.load(run.projector or "")
     native = models.parameter_count(net)
-    if not 1 <= run.dim <= native:
+    if run.dim is not None and not 1 <= run.dim <= native:
         raise UserError(
             f"{run.model} has {native:,} parameters: "
             f"--dim is from 1 to {native}, or left out to train them all, not {run.dim}"
         )
-    if run.origin == "zero" and "first" not in projector.accepts:
+    if run.dim is not None and run.origin == "zero":
+        if "first" not in projectors.load(run.projector or "").accepts:
+            raise UserError(
+                f"origin zero needs a projector whose first column can be chosen, which "
+                f"{run.projector!r} is not: take --origin init, or --projector orthonormal"
+            )
+        if not any(p.any() for p in net.parameters()):
+            raise UserError(
+                f"--init {run.init} makes θ_init zero, no direction for P's first column: "
+                "take another --init, or --origin init"
+            )
+    needed, free = estimate(run).memory, available_memory()
+    if needed > free:
         raise UserError(
-            f"origin zero needs a projector whose first column can be chosen, which "
-            f"{run.projector!r} is not: take --origin init, or --projector orthonormal"
+            f"{run.label} takes about {size(needed)} of memory and {size(free)} are free: "
+            "take a smaller --dim, or a projector that stores less"
         )
 
 

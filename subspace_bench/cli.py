@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,13 +25,14 @@ from subspace_bench.options import (
     INTERRUPTED,
     Data,
     Device,
+    Force,
     Out,
     Profile,
     Tables,
     this_command,
 )
 from subspace_bench.regression.command import check
-from subspace_bench.runs import Store
+from subspace_bench.runs import Run, Store
 from subspace_bench.terminal import console, show
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = 0
     except OSError as failure:
         code = complain(checks.describe_os_error(failure))
-    except Abort:
+    except Abort:  # nothing was begun that could go on
+        print(f"interrupted. To start again: {this_command()}", file=sys.stderr)
         code = INTERRUPTED
     sys.exit(code or 0)
 
@@ -98,9 +101,7 @@ def reproduce(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show runs, time, memory and disk; train nothing.")
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Train again what has a record, which is deleted.")
-    ] = False,
+    force: Force = False,
 ) -> int:
     """Train what the tables need, and write tables and figures.
 
@@ -130,9 +131,13 @@ def reproduce(
     try:
         failures = flow.train_and_show(work, own, data, out, jobs, screen)
     except KeyboardInterrupt:
-        kept = sum(own.path(run).exists() for run in work.costs)
-        return interrupted(own, f"{kept} of {len(work.costs)} records")
-    return said(failures)
+        records = sum(own.path(run).exists() for run in work.costs)
+        checkpoints = sum(own.checkpoint(run).exists() for run in work.costs)
+        return interrupted(
+            f"{records} of {len(work.costs)} records and {checkpoints} "
+            f"checkpoint{'s' * (checkpoints != 1)} are kept in {own.folder}"
+        )
+    return said(failures, work.labels)
 
 
 @app.command()
@@ -161,12 +166,12 @@ def train(
     threads: Annotated[int, typer.Option(help="Of the CPU; part of what the run is.")] = 1,
     data: Data = None,
     out: Out = Path("results"),
-    force: Annotated[bool, typer.Option("--force", help="Train again what has a record.")] = False,
+    force: Force = False,
 ) -> int:
     """Train one net, by default as the post does, and keep its record."""
     checks.at_least(0, seed=seed)
     checks.at_least(1, epochs=epochs, steps=steps, batch=batch, threads=threads)
-    checks.at_least(0.0, lr=lr)
+    checks.positive(lr=lr)
     checks.known("origin", [origin] if origin else [], ("zero", "init"))
     checks.place(out)
     from subspace_bench import single
@@ -181,16 +186,18 @@ def train(
     checks.writable(own.folder)
     screen = console()
     try:
-        return said(single.train_one(run, own, data, screen, force))
+        return said(single.train_one(run, own, data, screen, force), {run: run.label})
     except KeyboardInterrupt:
-        return interrupted(own, "the run's checkpoint")
+        if own.checkpoint(run).exists() and not own.path(run).exists():
+            return interrupted(f"its checkpoint is kept: {own.checkpoint(run)}")
+        raise
 
 
 @app.command()
 def report(
     tables: Tables = None,
     profile: Profile = "post",
-    dataset: Annotated[str, typer.Option(help="mnist, or mnist-5k.")] = "mnist",
+    dataset: Annotated[str, typer.Option(help="mnist, mnist-5k or fashion-mnist.")] = "mnist",
     out: Out = Path("results"),
     reference_only: Annotated[
         bool, typer.Option("--reference-only", help="Leave your own records out.")
@@ -232,7 +239,7 @@ def list_(out: Out = Path("results")) -> int:
 @app.command()
 def data(
     data: Data = None,
-    dataset: Annotated[str, typer.Option(help="mnist or fashion-mnist.")] = "mnist",
+    dataset: Annotated[str, typer.Option(help="mnist, mnist-5k or fashion-mnist.")] = "mnist",
 ) -> int:
     """Say where the data were found and whether they verify; fetch them where they are not."""
     from subspace_bench import data as datasets
@@ -240,8 +247,8 @@ def data(
     checks.known("dataset", [dataset], datasets.NAMES)
     variable = os.environ.get(datasets.VARIABLE)
     named = data or (Path(variable).expanduser() if variable else None)
-    own_place = datasets.raw_folder(dataset, named) if named and dataset != "mnist-5k" else None
-    if named and own_place and not own_place.is_dir():
+    fetchable = named is not None and dataset in datasets.FOLDERS
+    if named and fetchable and datasets.missing(datasets.raw_folder(dataset, named)):
         datasets.fetch(dataset, named)
     loaded = datasets.load(dataset, data)
     print(f"{dataset}: {loaded.where}, {datasets.CHECKS[dataset]}")
@@ -264,19 +271,17 @@ def table_names(given: list[str] | None, profile: str) -> list[str]:
     return [name for name in EXPERIMENTS if not given or name in given]
 
 
-def said(failures: list[Message]) -> int:
+def said(failures: list[Message], labels: Mapping[Run, str]) -> int:
     """The exit code, and a line for each run that failed."""
     for failure in failures:
-        print(f"failed: {failure.run.label}: {failure.reason}", file=sys.stderr)
+        print(f"failed: {labels[failure.run]}: {failure.reason}", file=sys.stderr)
     return FAILED_RUNS if failures else 0
 
 
-def interrupted(own: Store, kept: str) -> int:
-    """Says what is kept and how to go on."""
-    checkpoints = len(list(own.folder.glob("*.checkpoint")))
-    print(
-        f"\ninterrupted: {kept} and {checkpoints} checkpoint{'s' * (checkpoints != 1)} are kept in "
-        f"{own.folder}. To go on: {this_command()}",
-        file=sys.stderr,
-    )
+def interrupted(kept: str) -> int:
+    """Says what is kept and how to go on.
+
+    Without --force, which deleted the records that it trains again: those that there are now stay.
+    """
+    print(f"\ninterrupted: {kept}. To go on: {this_command(without='--force')}", file=sys.stderr)
     return INTERRUPTED

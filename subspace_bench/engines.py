@@ -168,9 +168,13 @@ def carry_out_one(
         return stop.is_set() or os.getppid() != parent  # a parent that was killed cannot tell
 
     parent = os.getppid()
-    checkpoint = store.path(run).with_suffix(".checkpoint")
+    checkpoint = store.checkpoint(run)
     try:
         reset_peak_memory()
+        if run.device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
         dataset = load(run.dataset, data_root)
         record = train(run, dataset, checkpoint, tell, should_stop)
         store.put(record)

@@ -22,12 +22,16 @@ Profile = Annotated[
     str,
     typer.Option(help="quick (3 minutes), post (all that the post trained) or full (tutorials)."),
 ]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Train again from the start; records and checkpoints go first."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
-def this_command() -> str:
-    """The command that goes on with the interrupted one: the same."""
-    arguments = sys.argv[1:]
+def this_command(without: str = "") -> str:
+    """The command that goes on with the interrupted one: the same, but for an option `without`."""
+    arguments = [argument for argument in sys.argv[1:] if argument != without]
     if os.environ.get("NOX_CURRENT_SESSION") == "reproduce":
         options = arguments[1:]
         return shlex.join(["nox", "-s", "reproduce", *(["--", *options] if options else [])])

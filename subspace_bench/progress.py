@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -22,6 +23,7 @@ class Display:
 
     Arguments:
         costs: what every run is expected to take.
+        labels: what every run is called.
         jobs: how many are trained at a time.
         now: a clock, in seconds.
     """
@@ -30,10 +32,12 @@ class Display:
         self,
         screen: Console,
         costs: Mapping[Run, Cost],
+        labels: Mapping[Run, str],
         jobs: int,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.screen, self.costs, self.jobs, self.now = screen, costs, jobs, now
+        self.screen, self.costs, self.labels = screen, costs, labels
+        self.jobs, self.now = jobs, now
         self.open = set(costs)  # not ended yet
         self.left = {run: cost.seconds for run, cost in costs.items()}  # seconds, for each
         self.spoke: dict[Run, float] = {}
@@ -70,30 +74,30 @@ class Display:
 
     def say(self, message: Message) -> None:
         """A plain line where a run starts or ends, and now and then between."""
-        run, now = message.run, self.now()
+        run, now, label = message.run, self.now(), self.labels[message.run]
         if message.kind == "started":
             about = duration(self.costs[run].seconds)
-            self.screen.print(f"{run.label}: starts, {run.protocol.steps:,} updates, about {about}")
+            self.screen.print(f"{label}: starts, {run.protocol.steps:,} updates, about {about}")
             self.spoke[run] = now
         elif message.kind == "progress":
             if now - self.spoke.setdefault(run, now) >= EVERY:
                 self.spoke[run] = now
                 done = f"update {message.updates:,} of {run.protocol.steps:,}"
-                self.screen.print(f"{run.label}: {done}, {self.note(message)}")
+                self.screen.print(f"{label}: {done}, {self.note(message)}")
         else:
-            self.screen.print(ending(message, self.rest()))
+            self.screen.print(ending(message, label, self.rest()))
 
     def draw(self, shown: Progress, message: Message) -> None:
         """Moves the run's bar; an ended run leaves a line."""
         run, steps = message.run, message.run.protocol.steps
         if run not in self.tasks:
-            self.tasks[run] = shown.add_task(run.label, total=steps, note="setting up")
+            self.tasks[run] = shown.add_task(self.labels[run], total=steps, note="setting up")
         if message.kind == "progress":
             note = self.note(message)
             shown.update(self.tasks[run], completed=message.updates, note=note)
         elif message.kind != "started":
             shown.remove_task(self.tasks.pop(run))
-            shown.console.print(ending(message))
+            shown.console.print(ending(message, self.labels[run]))
         ended = len(self.costs) - len(self.open)
         left = f"about {duration(self.rest())} left" if self.open else ""
         shown.update(self.whole, completed=ended, note=left)
@@ -108,6 +112,33 @@ class Display:
         return sum(self.left[run] for run in self.open) / max(1, min(self.jobs, len(self.open)))
 
 
+def labels(runs: Iterable[Run]) -> dict[Run, str]:
+    """What each run is called beside the others: its label, and what tells it from its namesakes.
+
+    That is the number of updates, the initialisation, and only then whatever else.
+    """
+    namesakes: dict[str, list[Run]] = {}
+    for run in runs:
+        namesakes.setdefault(run.label, []).append(run)
+    named: dict[Run, str] = {}
+    for label, alike in namesakes.items():
+        content = {run: {**vars(run.protocol), **vars(run)} for run in alike}
+        shown: list[str] = []
+        for name in ("steps", "init", *content[alike[0]]):
+            if len({tuple(c[n] for n in shown) for c in content.values()}) == len(alike):
+                break
+            if len({c[name] for c in content.values()}) > 1:
+                shown.append(name)
+        for run in alike:
+            named[run] = ", ".join([label, *(telling(name, content[run][name]) for name in shown)])
+    return named
+
+
+def telling(name: str, value: Any) -> str:
+    """A field of a run in words."""
+    return f"{value:,} updates" if name == "steps" else f"{name} {value}"
+
+
 def bars(screen: Console) -> Progress:
     """One bar a run."""
     columns: Sequence[TextColumn | BarColumn | MofNCompleteColumn] = (
@@ -119,9 +150,8 @@ def bars(screen: Console) -> Progress:
     return Progress(*columns, console=screen)
 
 
-def ending(message: Message, rest: float = 0.0) -> str:
+def ending(message: Message, label: str, rest: float = 0.0) -> str:
     """The line that a run leaves."""
-    label = message.run.label
     if message.kind == "stopped":
         return f"{label}: stopped, its checkpoint is kept"
     if message.kind == "failed":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from subspace_bench import __version__
 from subspace_bench.data import Dataset
 from subspace_bench.machine import peak_memory
 from subspace_bench.runs import Run
+
+DECIDING = ("cpu", "cpu_capability", "python", "torch", "numpy", "numba")  # the bits, on a CPU
 
 
 def collect(run: Run, dataset: Dataset, set_up: float, training: float) -> dict[str, Any]:
@@ -44,6 +47,13 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     if device == "cuda":
         facts["gpu"] = torch.cuda.get_device_name()
     return facts
+
+
+def same_machine(facts: Mapping[str, Any], device: str = "cpu") -> bool:
+    """Whether the same bits are to be expected here as where these facts were collected."""
+    here = machine(device)
+    names = (*DECIDING, "gpu") if device == "cuda" else DECIDING
+    return all(facts.get(name) == here[name] for name in names)
 
 
 @functools.cache

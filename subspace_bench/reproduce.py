@@ -14,11 +14,11 @@ import pandas as pd
 from rich.console import Console
 
 from subspace_bench import data, report
-from subspace_bench.cost import Cost, estimator, jobs_that_fit, wall_seconds
+from subspace_bench.cost import Cost, estimator, jobs_that_fit, memory_together, wall_seconds
 from subspace_bench.engines import Message, carry_out
 from subspace_bench.experiments import EXPERIMENTS, Evidence, Plan
-from subspace_bench.machine import available_memory
-from subspace_bench.progress import Display
+from subspace_bench.machine import available_memory, resident_memory
+from subspace_bench.progress import Display, labels
 from subspace_bench.reference import reference_store
 from subspace_bench.runs import Run, Store
 from subspace_bench.terminal import duration, show, size
@@ -34,12 +34,18 @@ class Work:
         tables: name → its runs.
         waiting: runs without a record, cheap ones first.
         costs: of every run of the tables.
+        again: whether those that wait lose their records and checkpoints first.
     """
 
     plan: Plan
     tables: dict[str, list[Run]]
     waiting: list[Run] = field(default_factory=list)
     costs: dict[Run, Cost] = field(default_factory=dict)
+    again: bool = False
+
+    @property
+    def labels(self) -> dict[Run, str]:
+        return labels(self.costs)
 
     @property
     def expected(self) -> list[Cost]:
@@ -60,7 +66,7 @@ def gather(names: Sequence[str], plan: Plan, own: Store, again: bool = False) ->
     reference = reference_store()
     # This machine's own figures say more than those of the machine that made the reference.
     cost_of = estimator([*kept, *(reference.records() if reference else ())])
-    work = Work(plan, {name: EXPERIMENTS[name].runs(plan) for name in names})
+    work = Work(plan, {name: EXPERIMENTS[name].runs(plan) for name in names}, again=again)
     for run in (run for runs in work.tables.values() for run in runs):
         if run not in work.costs:
             work.costs[run] = cost_of(run)
@@ -102,7 +108,7 @@ def summary(work: Work, jobs: int) -> str:
     if not work.waiting:
         return f"{records}: nothing to train" + f"; {only}" * bool(only)
     costs = work.expected
-    memory = sum(sorted((c.memory for c in costs), reverse=True)[:jobs])
+    memory = memory_together(costs, jobs)
     return (
         f"{records}, {len(costs)} to train: about {duration(wall_seconds(costs, jobs))} "
         f"with {jobs} at a time, {size(memory)} of memory, {size(sum(c.disk for c in costs))} "
@@ -114,9 +120,10 @@ def listing(work: Work) -> pd.DataFrame:
     """The table of --plan: every run and what it is expected to take."""
     waiting = set(work.waiting)
     done = [run for run in work.costs if run not in waiting]
+    names = work.labels
     return pd.DataFrame(
         {
-            "run": run.label,
+            "run": names[run],
             "θ_init": run.init,
             "updates": f"{run.protocol.steps:,}",
             "time": "recorded" if run not in waiting else duration(work.costs[run].seconds),
@@ -130,7 +137,8 @@ def listing(work: Work) -> pd.DataFrame:
 
 def fitting_jobs(work: Work, jobs: int) -> int:
     """As many runs at a time as asked for, or as fit the memory that is there."""
-    return jobs_that_fit(work.expected, jobs, MEMORY_SHARE * available_memory())
+    there = available_memory() + resident_memory()  # this process counts as what it will take
+    return jobs_that_fit(work.expected, jobs, MEMORY_SHARE * there)
 
 
 class Pages:
@@ -180,11 +188,14 @@ def train_and_show(
     work: Work, own: Store, root: Path | None, out: Path, jobs: int, screen: Console
 ) -> list[Message]:
     """Trains what waits, writes the pages, and returns the failures."""
+    if work.again:
+        for run in work.waiting:
+            own.discard(run)
     pages = Pages(work, own, out, screen)
     failures: list[Message] = []
     if work.waiting:
         costs = {run: work.costs[run] for run in work.waiting}
-        with Display(screen, costs, jobs) as display:
+        with Display(screen, costs, work.labels, jobs) as display:
 
             def tell(message: Message) -> None:
                 display.tell(message)

@@ -21,7 +21,7 @@ from subspace_bench.errors import Unwritable, UserError
 
 SCHEMA = 1  # of the record file
 NUMERICS = 1  # raise by hand when a change moves results: older records become stale
-
+FIGURES = ("seconds_set_up", "seconds_training", "peak_memory_mb")  # that every record tells
 
 CHOICES = {
     "sampling": ("independent", "epochs", "epochs-drop"),
@@ -78,6 +78,10 @@ class Protocol:
         return updates >= self.score_first and (updates - self.score_first) % self.score_every == 0
 
     def __post_init__(self) -> None:
+        for f in fields(self):  # 1 and 1.0 are equal, but not in JSON, nor so in the hash
+            if f.type == "float":
+                object.__setattr__(self, f.name, float(getattr(self, f.name)))
+        object.__setattr__(self, "betas", tuple(map(float, self.betas)))
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(
@@ -124,10 +128,9 @@ class Run:
     def __post_init__(self) -> None:
         if not self.numerics:
             object.__setattr__(self, "numerics", NUMERICS)
-        if self.origin not in ("zero", "init"):
-            raise UserError(f"unknown origin {self.origin!r}: choose zero or init")
-        if self.scaling not in ("none", "fan-in"):
-            raise UserError(f"unknown scaling {self.scaling!r}: choose none or fan-in")
+        for name, choices in (("origin", ("zero", "init")), ("scaling", ("none", "fan-in"))):
+            if (given := getattr(self, name)) not in choices:
+                raise UserError(f"unknown {name} {given!r}: choose {' or '.join(choices)}")
         if self.scaling != "none" and (self.dim is None or self.origin == "zero"):
             raise UserError("only a subspace through θ_init (origin init) can be scaled by fan-in")
         if (self.dim is None) != (self.projector is None):
@@ -159,12 +162,6 @@ class Run:
     def with_steps(self, steps: int) -> Run:
         """The same run, cut to `steps` updates."""
         return replace(self, protocol=replace(self.protocol, steps=steps))
-
-    @staticmethod
-    def from_dict(content: dict[str, Any]) -> Run:
-        protocol = dict(content["protocol"])
-        protocol["betas"] = tuple(protocol["betas"])
-        return Run(**{**content, "protocol": Protocol(**protocol)})
 
 
 @dataclass(frozen=True)
@@ -233,6 +230,15 @@ class Store:
     def path(self, run: Run) -> Path:
         return self.folder / f"{run.name}.json"
 
+    def checkpoint(self, run: Run) -> Path:
+        """Where the run's training goes on, while it has no record."""
+        return self.path(run).with_suffix(".checkpoint")
+
+    def discard(self, run: Run) -> None:
+        """Deletes the run's record and checkpoint: it is trained from its start."""
+        self.path(run).unlink(missing_ok=True)
+        self.checkpoint(run).unlink(missing_ok=True)
+
     def get(self, run: Run) -> Record | None:
         """The run's record, or None.
 
@@ -262,11 +268,10 @@ class Store:
 def pretty(content: dict[str, Any]) -> str:
     """JSON with one line a field and one line a row of the curve: readable, and diffable in git."""
     curve = content["result"].get("curve", [])
-    marker = "@curve@"
-    shown = {**content, "result": {**content["result"], "curve": marker}}
+    shown = {**content, "result": {**content["result"], "curve": "@curve@"}}
     rows = ",\n".join("      " + json.dumps(row) for row in curve)
     text = json.dumps(shown, indent=2, ensure_ascii=False)
-    return text.replace(f'"{marker}"', f"[\n{rows}\n    ]") + "\n"
+    return text.replace('"@curve@"', f"[\n{rows}\n    ]") + "\n"
 
 
 def read_record(path: Path) -> Record:
@@ -278,17 +283,17 @@ def read_record(path: Path) -> Record:
     remedy = "move it away, and the run is trained again"
     try:
         content = json.loads(path.read_text())
-        schema = content["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as failure:
-        raise UserError(f"{path} is not a record of ours ({failure}): {remedy}") from failure
-    if schema != SCHEMA:
-        raise UserError(f"{path} has record schema {schema}, this version reads {SCHEMA}: {remedy}")
-    try:
-        run = Run.from_dict(content["run"])
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"it has schema {content['schema']}, this version reads {SCHEMA}")
+        run = Run(**{**content["run"], "protocol": Protocol(**content["run"]["protocol"])})
         result, provenance = content["result"], content["provenance"]
-        intact = digest(result) == content["result_sha256"]
-    except (KeyError, TypeError, ValueError) as failure:
-        raise UserError(f"{path} is not a record of ours ({failure}): {remedy}") from failure
-    if not intact or run.name != path.stem:
+        intact = digest(result) == content["result_sha256"] and run.name == path.stem
+        for name in FIGURES:
+            if type(value := provenance[name]) not in (int, float) or not 0 <= value < float("inf"):
+                raise ValueError(f"{name} is {value!r}")
+    except (OSError, KeyError, TypeError, ValueError, UserError) as failure:
+        lacks = "it lacks " * isinstance(failure, KeyError)
+        raise UserError(f"{path} is not a record of ours ({lacks}{failure}): {remedy}") from failure
+    if not intact:
         raise UserError(f"{path} was changed after it was written: restore it, or {remedy}")
     return Record(run, result, provenance)

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 
 from subspace_bench import data, models, projectors, published
-from subspace_bench.cost import estimate
+from subspace_bench.cost import estimate, memory_together
 from subspace_bench.engines import Message, carry_out
 from subspace_bench.errors import UserError
 from subspace_bench.experiments import EXPERIMENTS, trainings
@@ -64,8 +64,10 @@ def train_one(
     cost = estimate(run)
     screen.print(
         f"{run.label} on {run.dataset}: {run.protocol.steps:,} updates, about "
-        f"{duration(cost.seconds)}, {size(cost.memory)} of memory"
+        f"{duration(cost.seconds)}, {size(memory_together([cost], 1))} of memory"
     )
+    if again:
+        own.discard(run)
 
     def tell(message: Message) -> None:
         if message.kind == "progress" and message.accuracy is not None:

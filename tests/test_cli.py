@@ -83,6 +83,10 @@ BAD = {
     "seed": ("train --seed -1", "--seed is -1"),
     "steps": ("train --steps 0", "--steps is 0"),
     "rate": ("train --lr nan", "--lr is nan"),
+    "endless rate": ("train --lr inf", "--lr is inf"),
+    "no rate": ("train --lr 0", "--lr is 0"),
+    "init that is zero": ("train --dim 3 --init zeros", "take another --init"),
+    "memory": ("train --model tutorial-9 --dim 3274634", "take a smaller --dim"),
     "init": ("train --init nope", "--init nope"),
     "origin": ("train --dim 3 --origin zero --projector gaussian", "--origin init"),
     "batch": ("train --dataset mnist-5k --batch 5000", "4,000 images"),
@@ -161,6 +165,25 @@ def test_a_corrupt_data_file_is_named(call, tmp_path: Path) -> None:
         assert err.count("\n") == 1
 
 
+def test_a_file_that_was_deleted_is_fetched_into_the_named_folder(
+    call, tmp_path: Path, monkeypatch
+) -> None:
+    asked: list[tuple[str, Path]] = []
+    monkeypatch.setattr(data, "fetch", lambda name, root: asked.append((name, root)))
+    monkeypatch.setattr(data, "load", lambda name, root: data.embedded())
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in data.FILES[1:]:
+        (raw / name).write_bytes(b"")
+    assert call("data", "--data", str(tmp_path))[0] == 0
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert call("data")[0] == 0
+    assert asked == [("mnist", tmp_path)] * 2
+    (raw / data.FILES[0]).write_bytes(b"")
+    assert call("data")[0] == 0
+    assert len(asked) == 2
+
+
 def test_plan_says_what_is_to_come_and_makes_nothing(call, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv(VARIABLE, "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -236,6 +259,19 @@ def start_until_scored(arguments: tuple[str, ...], update: int) -> subprocess.Po
     raise AssertionError(process.communicate())
 
 
+def test_interrupted_before_it_trains_it_says_so(call, tmp_path: Path, capsys, monkeypatch) -> None:
+    def pressed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr("subspace_bench.single.data.load", pressed)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "another.checkpoint").write_bytes(b"")
+    code, _, said = call(*TINY, "--steps", "1", "--out", str(tmp_path))
+    assert code == 130
+    assert said.strip().startswith("interrupted. To start again: ")
+
+
 def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(
     tmp_path: Path, digits: data.Dataset
 ) -> None:
@@ -246,7 +282,7 @@ def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(
     assert process.returncode == 130
     assert "Traceback" not in said
     [checkpoint] = (tmp_path / "runs").glob("*.checkpoint")
-    assert "1 checkpoint" in said
+    assert f"its checkpoint is kept: {checkpoint}" in said
     assert f"To go on: subspace-bench {' '.join(arguments)}" in said
 
     process = start_until_scored(arguments, 301)

@@ -8,11 +8,13 @@ import pytest
 
 from subspace_bench import models
 from subspace_bench.cost import (
+    PARENT_MEMORY,
     START,
     Cost,
     estimate,
     estimator,
     jobs_that_fit,
+    memory_together,
     wall_seconds,
     work,
 )
@@ -43,6 +45,12 @@ def test_more_of_anything_costs_more() -> None:
     assert estimate(RUN.with_steps(20_000)).disk > base.disk > 0
 
 
+def test_a_projector_that_stores_nothing_takes_nothing() -> None:
+    wide = replace(WIDE, model="tutorial-9", dim=10_000, origin="init")
+    assert estimate(replace(wide, projector="gaussian")).memory > 1e11
+    assert estimate(replace(wide, projector="fastfood")).memory < 3e9
+
+
 def test_a_record_of_another_seed_and_length_is_scaled() -> None:
     expected = estimator([Record(RUN, {}, FACTS)])
     other = expected(replace(RUN, seed=3).with_steps(1_000))
@@ -60,8 +68,9 @@ def test_wall_time_is_that_of_the_busiest_worker() -> None:
 
 def test_jobs_are_as_many_as_memory_holds() -> None:
     costs = [Cost(0, 1, memory, 0) for memory in (1e9, 3e9, 2e9)]
-    assert jobs_that_fit(costs, 3, 7e9) == 3
-    assert jobs_that_fit(costs, 3, 5.5e9) == 2
+    assert memory_together(costs, 2) == PARENT_MEMORY + 5e9
+    assert jobs_that_fit(costs, 3, PARENT_MEMORY + 7e9) == 3
+    assert jobs_that_fit(costs, 3, PARENT_MEMORY + 5.5e9) == 2
     assert jobs_that_fit(costs, 3, 1e9) == 1
     assert available_memory() > 1e8
 

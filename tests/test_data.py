@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,8 @@ def test_a_corrupt_file_is_named(load, file: str, tmp_path: Path) -> None:
     assert str(path) in said
     assert found in said
     assert expected in said
-    assert "delete" in said
+    command = f"subspace-bench data --dataset mnist --data {path.parents[2]}"
+    assert f"delete the file and fetch it again: `{command}`" in said
     assert "\n" not in said
 
 
@@ -155,11 +157,6 @@ def test_without_a_network_mnist_becomes_the_embedded_digits(tmp_path: Path, cap
     assert [p for p in (tmp_path / "cache").rglob("*") if p.name != "subspace-bench"] == []
 
 
-def test_no_download_where_none_is_wanted() -> None:
-    with pytest.raises(data.Unavailable, match=r"mnist is not in .*subspace-bench"):
-        data.load("mnist", download=False)
-
-
 def test_a_download_goes_to_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def deliver(self) -> None:
         write_fake(Path(self.root))
@@ -171,6 +168,33 @@ def test_a_download_goes_to_the_cache(tmp_path: Path, monkeypatch: pytest.Monkey
     assert data.load("mnist").where == str(cache / "MNIST" / "raw")
     assert sorted(p.name for p in cache.iterdir()) == ["MNIST"]
     assert data.locate() == cache / "MNIST" / "raw"
+
+
+def test_a_download_leaves_what_is_there(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(datasets.MNIST, "download", lambda self: write_fake(Path(self.root)))
+    monkeypatch.setattr(datasets.MNIST, "_load_data", lambda self: (None, None))
+    folder = write_fake(tmp_path / "d")
+    (folder / TEST_LABELS).unlink()
+    (folder / IMAGES).write_bytes(b"somebody's own")
+    assert data.fetch("mnist", tmp_path / "d") == folder
+    assert (folder / IMAGES).read_bytes() == b"somebody's own"
+    assert data.missing(folder) == []
+
+
+def test_messages_give_a_command_that_works_where_they_are_read(
+    tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "my data").mkdir()
+    for name in ("mnist", "fashion-mnist"):
+        with pytest.raises(UserError) as raised:
+            data.load(name, tmp_path / "my data")
+        command = f"subspace-bench data --dataset {name} --data '{tmp_path}/my data'"
+        assert f"`{command}`" in str(raised.value)
+    monkeypatch.setenv("NOX_CURRENT_SESSION", "reproduce")
+    with pytest.raises(
+        UserError, match=f"`{sys.executable} -m subspace_bench data --dataset mnist "
+    ):
+        data.load("mnist", tmp_path / "my data")
 
 
 def test_a_download_of_something_else_is_not_kept(tmp_path: Path, monkeypatch) -> None:

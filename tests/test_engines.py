@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from subspace_bench import engines
 from subspace_bench.engines import Message, carry_out
 from subspace_bench.errors import Unwritable
 from subspace_bench.runs import Protocol, Run, Store
@@ -72,6 +73,18 @@ def test_a_worker_that_is_killed_is_reported_and_replaced(tmp_path: Path) -> Non
     assert [f.run for f in failures] == [long]
     assert "killed" in failures[0].reason
     assert Store(tmp_path).get(RUN) is not None
+
+
+def test_the_gpu_s_peak_is_of_one_run(tmp_path: Path, monkeypatch) -> None:
+    def reset() -> None:
+        raise RuntimeError("asked for")
+
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", reset)
+    for device, said in (("cpu", "nothing is 'read'"), ("cuda", "asked for")):
+        monkeypatch.setattr(engines, "load", lambda name, root: {}["nothing is 'read'"])
+        run = replace(RUN, device=device)
+        message = engines.carry_out_one(run, Store(tmp_path), None, None, None)
+        assert said in message.reason
 
 
 def test_an_interruption_leaves_a_checkpoint_of_what_was_in_progress(tmp_path: Path) -> None:

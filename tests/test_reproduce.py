@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from subspace_bench import cli, data
+from subspace_bench import cli, data, reproduce
 from subspace_bench.cost import Cost
 from subspace_bench.engines import Message
 from subspace_bench.experiments import EXPERIMENTS, Evidence, Experiment, Page, Plan
-from subspace_bench.progress import Display
+from subspace_bench.progress import Display, labels
 from subspace_bench.reproduce import gather, summary
 from subspace_bench.runs import Protocol, Run, Store
 
@@ -119,6 +119,69 @@ def test_force_trains_again(tiny, tmp_path: Path) -> None:
     assert all(after[p] > before[p] for p in before)
 
 
+def test_force_interrupted_goes_on_with_what_is_left(
+    tiny, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    """What was trained again is kept, what had begun goes on, and what had not is trained."""
+    own = Store(tmp_path / "runs")
+    assert call("--out", str(tmp_path), "--jobs", "1") == 0
+    before = {r.run: r.result for r in own.records()}
+    own.checkpoint(RUN).write_bytes(b"of an earlier training")
+    real = reproduce.carry_out
+
+    def pressed(runs, *rest):
+        assert not own.checkpoint(RUN).exists()
+        assert not list(own.records())
+        real(runs[:1], *rest)
+        raise KeyboardInterrupt
+
+    asked = ["--out", str(tmp_path), "--jobs", "1", "--force"]
+    monkeypatch.setattr("sys.argv", ["subspace-bench", "reproduce", *asked])
+    monkeypatch.setattr(reproduce, "carry_out", pressed)
+    capsys.readouterr()
+    assert call(*asked) == 130
+    said = capsys.readouterr().err.strip()
+    assert "1 of 3 records and 0 checkpoints are kept" in said
+    go_on = said.split("To go on: subspace-bench reproduce ")[1].split()
+    assert go_on == asked[:-1]
+    [kept] = own.folder.glob("*.json")
+    first = kept.stat().st_mtime_ns
+    monkeypatch.setattr(reproduce, "carry_out", real)
+    assert call(*go_on) == 0
+    assert "1 of 3 runs have their record, 2 to train" in capsys.readouterr().out
+    assert kept.stat().st_mtime_ns == first
+    assert {r.run: r.result for r in own.records()} == before
+
+
+def test_interrupted_before_anything_was_deleted_force_stays(
+    tiny, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    assert call("one", "--out", str(tmp_path)) == 0
+
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "load_or_embedded", pressed)
+    monkeypatch.setattr("sys.argv", ["subspace-bench", "reproduce", "one", "--force"])
+    assert call("one", "--out", str(tmp_path), "--force") == 130
+    said = capsys.readouterr().err.strip()
+    assert said == "interrupted. To start again: subspace-bench reproduce one --force"
+    assert len(list(Store(tmp_path / "runs").records())) == 2
+
+
+def test_runs_of_one_label_are_told_apart() -> None:
+    longer, other = RUN.with_steps(6_000), replace(RUN, init="he")
+    third = replace(RUN, dataset="mnist-5k")
+    alone = replace(RUN, seed=1)
+    assert list(labels([RUN, longer, alone]).values()) == [
+        "mlp-16 d=D seed 0, 4 updates",
+        "mlp-16 d=D seed 0, 6,000 updates",
+        "mlp-16 d=D seed 1",
+    ]
+    assert labels([RUN, longer, other])[other] == "mlp-16 d=D seed 0, 4 updates, init he"
+    assert labels([RUN, third])[third] == "mlp-16 d=D seed 0, dataset mnist-5k"
+
+
 def test_failures_are_said_and_all_pages_are_written(
     tiny, tmp_path: Path, capsys, monkeypatch
 ) -> None:
@@ -140,20 +203,23 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("subspace_bench.reproduce.carry_out", pressed)
-    monkeypatch.setattr("sys.argv", ["subspace-bench", "reproduce", "one", "--force"])
+    monkeypatch.setattr("sys.argv", ["subspace-bench", "reproduce", "one"])
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "of-another-run.checkpoint").write_bytes(b"")
     assert call("one", "--out", str(tmp_path)) == 130
     said = capsys.readouterr().err.strip()
     assert said.count("\n") == 0
     assert "0 of 2 records" in said
-    assert said.endswith("To go on: subspace-bench reproduce one --force")
+    assert "and 0 checkpoints are kept" in said
+    assert said.endswith("To go on: subspace-bench reproduce one")
     monkeypatch.setenv("NOX_CURRENT_SESSION", "reproduce")
-    assert cli.this_command() == "nox -s reproduce -- one --force"
+    assert cli.this_command() == "nox -s reproduce -- one"
 
 
 def test_without_a_terminal_a_run_speaks_every_quarter_minute(capsys) -> None:
     clock = iter(range(0, 1_000, 5))
     costs = {RUN: Cost(0, 8, 1e6, 1e3)}
-    with Display(Console(width=100), costs, 1, lambda: next(clock)) as display:
+    with Display(Console(width=100), costs, labels(costs), 1, lambda: next(clock)) as display:
         display.tell(Message("started", RUN))
         for i in range(7):
             display.tell(Message("progress", RUN, updates=1, accuracy=12.5, seconds=float(i)))
@@ -167,7 +233,7 @@ def test_without_a_terminal_a_run_speaks_every_quarter_minute(capsys) -> None:
 
 def test_on_a_terminal_there_is_a_bar_a_run() -> None:
     screen = Console(force_terminal=True, width=100, record=True)
-    with Display(screen, {RUN: Cost(0, 8, 1e6, 1e3)}, 1) as display:
+    with Display(screen, {RUN: Cost(0, 8, 1e6, 1e3)}, labels([RUN]), 1) as display:
         display.tell(Message("started", RUN))
         display.tell(Message("progress", RUN, updates=2, accuracy=12.5, seconds=1.0))
         assert display.bars is not None
@@ -183,5 +249,5 @@ def test_a_record_of_another_schema_is_named_before_anything_is_trained(
     old.parent.mkdir()
     old.write_text('{"schema": 0}')
     assert call("one", "--out", str(tmp_path)) == 2
-    assert f"error: {old} has record schema 0" in capsys.readouterr().err
+    assert f"error: {old} is not a record of ours (it has schema 0" in capsys.readouterr().err
     assert list(old.parent.iterdir()) == [old]

@@ -30,11 +30,14 @@ RESULT = {
 }
 
 
+FACTS = {"seconds_set_up": 0.2, "seconds_training": 1.5, "peak_memory_mb": 900}
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """With one record."""
     store = Store(tmp_path / "runs")
-    store.put(Record(RUN, RESULT, {"seconds_training": 1.5}))
+    store.put(Record(RUN, RESULT, FACTS))
     return store
 
 
@@ -63,12 +66,19 @@ def test_everything_that_determines_a_run_is_in_its_hash(change) -> None:
     assert replace(RUN, **change).name != RUN.name
 
 
+@pytest.mark.parametrize("lr", [1, 1.0])
+def test_equal_protocols_have_equal_hashes(lr: float) -> None:
+    protocol = replace(RUN.protocol, lr=lr, momentum=0, betas=[0, 1])  # as JSON gives them
+    assert protocol == replace(RUN.protocol, lr=1.0, momentum=0.0, betas=(0.0, 1.0))
+    assert replace(RUN, protocol=protocol).hash.startswith("2e15765fac62")
+
+
 def test_a_record_comes_back_as_it_was(store: Store) -> None:
     record = store.get(RUN)
     assert record is not None
     assert record.run == RUN
     assert record.result == RESULT
-    assert record.provenance == {"seconds_training": 1.5}
+    assert record.provenance == FACTS
     assert record.accuracy_at(6) == 91.25
     assert record.accuracy_at(2) is None
     assert store.get(replace(RUN, seed=1)) is None
@@ -84,8 +94,8 @@ def test_a_record_is_readable_with_a_row_of_the_curve_a_line(store: Store) -> No
 
 def test_the_same_record_is_the_same_bytes(store: Store) -> None:
     before = store.path(RUN).read_bytes()
-    store.put(Record(RUN, dict(reversed(RESULT.items())), {"seconds_training": 1.5}))
-    store.put(Record(RUN, RESULT, {"seconds_training": 1.5}))
+    store.put(Record(RUN, dict(reversed(RESULT.items())), FACTS))
+    store.put(Record(RUN, RESULT, FACTS))
     assert store.path(RUN).read_bytes() == before
 
 
@@ -106,8 +116,18 @@ def edited(store: Store, change) -> Path:
         (lambda c: c.update(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, this version reads"),
         (lambda c: c["run"].update(extra=1), "not a record of ours"),
         (lambda c: c["run"].pop("model"), "not a record of ours"),
-        (lambda c: c["run"]["protocol"].pop("betas"), "not a record of ours"),
-        (lambda c: c.pop("result"), "not a record of ours"),
+        (lambda c: c["run"]["protocol"].pop("betas"), "changed after it was written"),
+        (lambda c: c["run"]["protocol"].pop("lr"), "not a record of ours"),
+        (lambda c: c["run"]["protocol"].update(lr="fast"), "could not convert"),
+        (lambda c: c["run"]["protocol"].update(schedule="slow"), "unknown schedule 'slow'"),
+        (lambda c: c["run"].update(origin="here"), "unknown origin 'here'"),
+        (lambda c: c["run"].update(seed=-1), "the seed is -1"),
+        (lambda c: c["run"].update(seed="one"), "not a record of ours"),
+        (lambda c: c.pop("result"), r"lacks 'result'\): move it away"),
+        (lambda c: c.pop("provenance"), "lacks 'provenance'"),
+        (lambda c: c["provenance"].pop("seconds_set_up"), "lacks 'seconds_set_up'"),
+        (lambda c: c["provenance"].update(seconds_training="fast"), "seconds_training is 'fast'"),
+        (lambda c: c["provenance"].update(seconds_training=float("nan")), "training is nan"),
         (lambda c: c.pop("schema"), "not a record of ours"),
     ],
 )

@@ -24,7 +24,6 @@ from subspace_bench.runs import NUMERICS, Run, Store, digest
 STEPS = 300
 DIM = 1_000
 Measure = Callable[[Sequence[Task]], Measured]
-DECIDING = ("cpu", "cpu_capability", "python", "torch", "numpy", "numba")  # the bits
 
 
 def runs(dataset: str = "mnist") -> dict[str, Run]:
@@ -58,7 +57,7 @@ def identity(run: Run, dataset: Dataset) -> dict[str, Any]:
 def origin() -> dict[str, Any]:
     """Where a reference is made."""
     here = provenance.machine()
-    known = {name: here[name] for name in DECIDING}
+    known = {name: here[name] for name in provenance.DECIDING}
     code = provenance.revision()
     return {**known, "revision": code["revision"] or "unknown", "dirty": bool(code["dirty"])}
 
@@ -118,5 +117,4 @@ def first_difference(ours: str, theirs: str) -> int | None:
 
 def same_machine(reference: Reference) -> bool:
     """Whether bits are to be expected: the same class of machine, and the same versions."""
-    here = provenance.machine()
-    return all(reference.origin.get(name) == here[name] for name in DECIDING)
+    return provenance.same_machine(reference.origin)
