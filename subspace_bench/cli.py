@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
 from subspace_bench import __version__, checks
@@ -38,7 +39,20 @@ from subspace_bench.terminal import console, show
 if TYPE_CHECKING:
     from subspace_bench.engines import Message
 
+
+class Commands(TyperGroup):
+    """The commands; an interruption that none of them answered had begun nothing that goes on."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print(f"\ninterrupted. To start again: {this_command()}", file=sys.stderr)
+            return INTERRUPTED
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Training networks in random subspaces, θ = θ₀ + Pω: every table and figure of the 2017 "
     "post, trained again.",
     no_args_is_help=True,
@@ -61,8 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = 0
     except OSError as failure:
         code = complain(checks.describe_os_error(failure))
-    except Abort:  # nothing was begun that could go on
-        print(f"interrupted. To start again: {this_command()}", file=sys.stderr)
+    except Abort:
         code = INTERRUPTED
     sys.exit(code or 0)
 

@@ -126,11 +126,12 @@ def test_force_interrupted_goes_on_with_what_is_left(
     own = Store(tmp_path / "runs")
     assert call("--out", str(tmp_path), "--jobs", "1") == 0
     before = {r.run: r.result for r in own.records()}
-    own.checkpoint(RUN).write_bytes(b"of an earlier training")
+    checkpoint = own.checkpoint(next(iter(before)))
+    checkpoint.write_bytes(b"of an earlier training")
     real = reproduce.carry_out
 
     def pressed(runs, *rest):
-        assert not own.checkpoint(RUN).exists()
+        assert not checkpoint.exists()
         assert not list(own.records())
         real(runs[:1], *rest)
         raise KeyboardInterrupt
