@@ -9,6 +9,8 @@ was made: the same training again, its gradient moved at every update by Gaussia
 of 10⁻⁶ of its root mean square. It is 0.005 at least, and 0.02 from update 50, since one ReLU or
 maximum that flips shows now and then. Another class of machine adds up in another order, which
 moves sums by about 10⁻⁷.
+Of losses at update 101 that an Intel Xeon recorded, an AMD EPYC found conv's 0.5% and
+FC's 0.1% away, and the others', where they are recorded, within 10⁻⁶.
 """
 
 from __future__ import annotations
