@@ -23,6 +23,12 @@ def digits() -> data.Dataset:
 
 
 @pytest.fixture(autouse=True)
+def outside_nox(monkeypatch) -> None:
+    """Messages name another command inside a nox session, where these tests may well run."""
+    monkeypatch.delenv("NOX_CURRENT_SESSION", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -9,7 +9,7 @@ import pytest
 from subspace_bench.experiments import Evidence, Plan
 from subspace_bench.experiments import projector_accuracy as table
 from subspace_bench.reference import reference_store
-from subspace_bench.runs import Record, Run, Store
+from subspace_bench.runs import FIGURES, Record, Run, Store
 
 FULL = Plan("full")
 
@@ -17,7 +17,8 @@ FULL = Plan("full")
 def kept(store: Store, run: Run, accuracy: float | None) -> None:
     """A record of a run, diverged where it has no accuracy."""
     curve = [] if accuracy is None else [[run.protocol.last_score, accuracy, 0.1]]
-    store.put(Record(run, {"accuracy": accuracy, "curve": curve}, {}))
+    facts = dict.fromkeys(FIGURES, 1.0)
+    store.put(Record(run, {"accuracy": accuracy, "curve": curve}, facts))
 
 
 @pytest.fixture
