@@ -27,15 +27,19 @@ Measure = Callable[[Sequence[Task]], Measured]
 
 
 def runs(dataset: str = "mnist") -> dict[str, Run]:
-    """The reference runs by name, with seed 0."""
+    """The reference runs by name, with seed 0.
+
+    Their rates are those, of a few tried, whose accuracies spread least over seeds, for a small
+    spread is what lets a small shift be seen.
+    """
     subspaces = {
-        f"conv, d = {DIM:,}, {name}": trainings.recipe(name, DIM, 0.2)
+        f"conv, d = {DIM:,}, {name}": trainings.recipe(name, DIM, 0.4)
         for name in ("orthonormal", "fastfood", "hashed")
     }
     direct = {
-        "conv": trainings.direct("conv-plain", 5e-3),
-        "MNIST-lite CNN": trainings.direct("cnn-10754", 5e-3),
-        "FC": trainings.direct("fc", 2e-3),
+        "conv": trainings.direct("conv-plain", 1e-2),
+        "MNIST-lite CNN": trainings.direct("cnn-10754", 2e-2),
+        "FC": trainings.direct("fc", 5e-3),
     }
     return {
         name: shortened(replace(run, dataset=dataset)) for name, run in (direct | subspaces).items()
