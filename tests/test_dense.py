@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
+import triton_programs
 
 from subspace_bench.kernels import dense
 from subspace_bench.projectors import make
@@ -96,6 +93,4 @@ for kernel, source, values in (
 
 @pytest.mark.parametrize("program, interpret", [(INTERPRETED, "1"), (COMPILED, "0")])
 def test_the_triton_kernel_is_the_product_and_compiles(program, interpret, tmp_path) -> None:
-    pytest.importorskip("triton")
-    settings = {"TRITON_INTERPRET": interpret, "TRITON_CACHE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, **settings})
+    triton_programs.run(program, interpret, tmp_path)

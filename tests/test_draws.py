@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
+import triton_programs
 from numba import njit
 from scipy import stats
 
@@ -139,6 +136,4 @@ for kernel, kinds, values in (
 
 @pytest.mark.parametrize("program, interpret", [(INTERPRETED, "1"), (COMPILED, "0")])
 def test_the_triton_kernels_have_the_same_bits_and_compile(program, interpret, tmp_path) -> None:
-    pytest.importorskip("triton")
-    settings = {"TRITON_INTERPRET": interpret, "TRITON_CACHE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, **settings})
+    triton_programs.run(program, interpret, tmp_path)

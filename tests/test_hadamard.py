@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
+import triton_programs
 from scipy.linalg import hadamard
 
 from subspace_bench.errors import UserError
@@ -88,6 +85,4 @@ for values in ((0, 0, 12, 12), (12, 5, 7, 12)):
 
 @pytest.mark.parametrize("program, interpret", [(INTERPRETED, "1"), (COMPILED, "0")])
 def test_the_triton_kernel_has_the_same_bits_and_compiles(program, interpret, tmp_path) -> None:
-    pytest.importorskip("triton")
-    settings = {"TRITON_INTERPRET": interpret, "TRITON_CACHE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, **settings})
+    triton_programs.run(program, interpret, tmp_path)

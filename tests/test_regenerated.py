@@ -3,13 +3,10 @@ they should be."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
+import triton_programs
 from scipy import stats
 
 from subspace_bench import streams
@@ -194,6 +191,4 @@ for kernel, source in ((_forward, "omega"), (_transpose, "theta")):
 
 @pytest.mark.parametrize("program, interpret", [(INTERPRETED, "1"), (COMPILED, "0")])
 def test_the_triton_kernel_has_the_same_map_and_compiles(program, interpret, tmp_path) -> None:
-    pytest.importorskip("triton")
-    settings = {"TRITON_INTERPRET": interpret, "TRITON_CACHE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, **settings})
+    triton_programs.run(program, interpret, tmp_path)
