@@ -28,7 +28,8 @@ from subspace_bench.projectors import Projector
 from subspace_bench.projectors.base import HALF
 
 NETS = {21_840: "conv", 199_210: "fc"}  # D → the model whose layers a projector goes by
-TINY = (2_048, 32)  # D and d of the projector that compiles what a set-up and a product need
+# D and d of the projector that compiles what set-up and products need; powers of two need less.
+TINY = (3_000, 32)
 SET_UPS, CHEAP = 5, 1.0  # set-ups at most, and seconds of them that are enough
 LONG_ENOUGH = 0.3  # seconds of samples, after which `repeat` of them are enough
 TOO_LONG, FEWEST = 20.0, 3  # seconds of samples, after which so few are enough
