@@ -1,4 +1,4 @@
-"""`nox -s reproduce`, `tests`, `lint`, `bench`, `gpu`; arguments after `--` pass on.
+"""`nox -s reproduce`, `tests`, `check`, `lint`, `bench`, `gpu`; arguments after `--` pass on.
 
 All sessions share one environment, `.nox/env` (or `env` under `--envdir`): with torch it takes
 about 6 GB. It is installed from constraints.txt once, and again only when that or pyproject.toml
@@ -52,6 +52,12 @@ def reproduce(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the test suite on all cores."""
     session.run(environment(session), "-m", "pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def check(session: nox.Session) -> None:
+    """Has accuracy moved? Train short runs again, against results/regression.toml."""
+    session.run(environment(session), "-m", "subspace_bench", "check", *session.posargs)
 
 
 @nox.session(venv_backend="none")
