@@ -213,7 +213,7 @@ def page(arguments: argparse.Namespace, dataset: Dataset) -> tuple[str, pd.DataF
         f"Extrapolated, not run: the mean of {arguments.profile_steps} steps of each training on "
         f"{threads[0]} thread, times its updates, and its scores at the package's own speed in "
         f"both ways; without set-up. Post's way {total[POST] / 3600:.2f} h, fast "
-        f"{total[FAST] / 3600:.2f} h: {total[POST] / total[FAST]:.2f} times less.",
+        f"{total[FAST] / 3600:.2f} h: {total[POST] / total[FAST]:.2f} times faster.",
         shown(profile),
         "## Memory and set-up at d = 10,000",
         f"Peak of a process that makes P (874 MB) and trains: {memory / 1e3:.2f} GB. Making P: "

@@ -20,7 +20,7 @@ Data = Annotated[
 ]
 Profile = Annotated[
     str,
-    typer.Option(help="quick (3 minutes), post (all that the post trained) or full (tutorials)."),
+    typer.Option(help="quick (2 minutes), post (all that the post trained) or full (tutorials)."),
 ]
 Force = Annotated[
     bool,

@@ -163,7 +163,7 @@ HOW_TO_READ = """\
 - *verdict*: a published number *reproduces* when it lies in the 95% prediction interval for one
   more run, widened by its rounding and by the post's own sampling of test images (9,984 draws with
   repeats); otherwise it *does not*. *Too few seeds* means fewer than five, or at d ≥ 300 a mean not
-  yet known to a point.
+  yet known to a point. It judges the last accuracy; how a curve runs to it is in the figures.
 - *this machine*, where it stands: what you trained. *Its verdict*: the same rule, on your seeds
   alone. *Against the reference*: a seed that the reference has too is the same run, and gives the
   *same bits* on the same class of machine and versions, else a difference in points; that seed and

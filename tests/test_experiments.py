@@ -210,7 +210,7 @@ def test_the_index_says_what_the_pages_beside_it_say(tmp_path) -> None:
     assert set(rows) == {"mnist-lite.md", "subspace.md", "claims.md"}
     assert "quick run: no verdict" in rows["mnist-lite.md"]
     assert "accuracies: 4 published" in rows["subspace.md"]
-    assert "13 claims" in rows["claims.md"]
+    assert "10 sentences, judged by 13 criteria" in rows["claims.md"]
     assert "**Quick run.**" not in "\n".join(lines)
 
 

@@ -28,7 +28,7 @@ def compare(
     dtype: Annotated[str, typer.Option(help="Of ω and θ.")] = "float32",
     repeat: Annotated[int, typer.Option(help="Samples of every time, at least.")] = 7,
     plan: Annotated[bool, typer.Option("--plan", help="Show the cells; measure nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Measure again what was.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Measure all of it again.")] = False,
     minutes: Annotated[
         float | None, typer.Option(help="After which it stops; the same command goes on.")
     ] = None,

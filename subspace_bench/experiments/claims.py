@@ -61,7 +61,9 @@ def page(evidence: Evidence) -> Page:
         numbers.append({"id": claim["id"], "evidence": found, "verdict": said,
                         "own_evidence": mine, "own_verdict": own_said})  # fmt: skip
     frame, data = pd.DataFrame(shown), pd.DataFrame(numbers)
-    summary = f"{len(data)} claims: {counted(list(data['verdict']), NAMES)}"
+    sentences = frame["the post"].nunique()
+    summary = f"{sentences} sentences, judged by {len(data)} criteria: "
+    summary += counted(list(data["verdict"]), NAMES)
     own_verdicts = list(data["own_verdict"])
     if not any(own_verdicts):
         frame = frame.drop(columns=[OWN, "its verdict"])
@@ -131,7 +133,8 @@ OPENING = (
     "records: means with 95% intervals over seeds, differences by Welch; where one of several "
     "intervals decides a claim, they share the 95% (Bonferroni). *Not decidable yet* means that "
     "an interval holds the threshold, or that seeds are too few: a verdict asks for {fewest} on "
-    "either side, {long} at d ≥ {long_from:,}, where one takes most of an hour."
+    "either side, {long} at d ≥ {long_from:,}, where one takes half an hour. Criteria made "
+    "stricter after first seeds had been seen are marked."
 ).format(**published.load("claims")["seeds"])
 NOTES = [
     "The post also quotes Li et al. that cart-pole is 100 times easier than MNIST; that is a claim "

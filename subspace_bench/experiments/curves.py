@@ -59,6 +59,7 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], evidence: Evidence) -> None
             label = f"{curve.label} ({', '.join(counts)})" if counts else curve.label
             lines.append(Line2D([], [], color=colour, lw=1.8, label=label))
     axes.set_xlabel("step")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylabel("test accuracy, %")
     axes.margins(x=0.01)
     handles = [*reversed(lines), Line2D([], [], color="0.6", label="the post", **DOT),

@@ -149,7 +149,9 @@ def printed_apart(row: dict[str, Any], evidence: Evidence) -> str:
     sample = evidence.sample(trainings.tutorial(row["id"]), own=False)
     said = verdict(sample, Published(row["printed"], row["printed_unit"]))
     text = f"The post's table says {row['printed']}% for row {row['id']}"
-    return f"{text}; that number by itself: {said}." if evidence.comparable and said else f"{text}."
+    if evidence.comparable and said:
+        text += f"; held against that alone, the verdict is: {said}"
+    return f"{text}."
 
 
 def draw_digits() -> Figure:

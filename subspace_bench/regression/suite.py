@@ -1,4 +1,4 @@
-"""Our own reference runs: short trainings that leave the plateau at once, so that they feel faults.
+"""Our own reference runs: short trainings that leave the plateau at once, and so react to faults.
 
 The exact mode trains seed 0 again and compares the loss of every step, bit for bit: it tells a
 change of numerics from a change of accuracy.
