@@ -2,12 +2,9 @@
 
     python -m benchmarks.peers --peers FOLDER [--out results/peers.md]
 
-FOLDER (or SUBSPACE_BENCH_PEERS) holds two projects that no package index has in usable form, as
-`intrinsic-dimensionality/` (github.com/jgamper/intrinsic-dimensionality, commit 1872b8f) and
-`tight-pac-bayes/` (github.com/activatedgeek/tight-pac-bayes, commit 09d838d; its files
-pactl/nn/projectors.py and linear_operator_base.py in a package `pactl_projectors`). The others are
-the extra `peers` of this package: `pip install -c constraints.txt -e .[peers]`. What is not there
-is left out, and the page says so.
+FOLDER (or SUBSPACE_BENCH_PEERS) holds the two projects of CLONES, which no package index has in
+usable form, in folders of these names. The others are the extra `peers` of this package: `pip
+install -c constraints.txt -e .[peers]`. What is not there is left out, and the page says so.
 
 All ways of a row do the same work in one process, in turn, round after round: forward and adjoint
 of one vector in float32, set-up apart, through autograd where the peer has no adjoint of its own.
@@ -22,6 +19,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,12 @@ from subspace_bench.report import table
 from subspace_bench.runs import write_atomically
 
 VARIABLE = "SUBSPACE_BENCH_PEERS"
+CLONES = {
+    INTRINSIC: "https://github.com/jgamper/intrinsic-dimensionality at commit 1872b8f",
+    PACTL: "https://github.com/activatedgeek/tight-pac-bayes at commit 09d838d; its files "
+    "pactl/nn/projectors.py and linear_operator_base.py in a package `pactl_projectors`",
+}
+PACKAGES = ("fht-cpu", "hadamard-transform", "pyfwht", "scikit-learn", "scipy", "torch")
 OMITTED = (
     "intrinsic-dimensionality's dense wrapper (a module that multiplies stored matrices with "
     "torch.matmul: no product of its own); tight-pac-bayes' one-sided and QR Kroneckers and FiLM "
@@ -83,15 +87,34 @@ def quartiles(name: str, values: np.ndarray) -> dict[str, float]:
     return {name: middle, f"{name} q25": low, f"{name} q75": high}
 
 
+def beside_ours(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """A row for each peer, with our time beside its own; ours comes first in `rows`."""
+    found, ours = [], 0.0
+    for row in rows:
+        if row["way"] == "ours":
+            ours = row["ms"]
+            continue
+        labels = {name: str(row[name]) for name in ("what", "size", "threads")}
+        labels |= {"peer": row["way"], "its ms": digits(row["ms"]), "our ms": digits(ours)}
+        found.append(labels | {"times ours": digits(row["× ours"])})
+    return found
+
+
+def digits(value: float) -> str:
+    """Three significant digits, none of them an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def installed() -> list[str]:
+    """The packages that are here, with their versions."""
+    found = {d.name.replace("_", "-").lower(): d.version for d in metadata.distributions()}
+    return [f"{name} {found[name]}" for name in PACKAGES if name in found]
+
+
 def page(rows: list[dict[str, Any]], absent: list[str], count: int) -> str:
     """The page as markdown."""
     facts = provenance.machine()
-    columns = ["what", "size", "threads", "way", "ms", "× ours"]
-    shown = pd.DataFrame(rows)[columns]
     command = shlex.join(["python", "-m", "benchmarks.peers", *sys.argv[1:]])
-    for name in ("ms", "× ours"):
-        shown[name] = shown[name].map("{:.3g}".format)
-    shown = shown.astype(str)
     parts = [
         "# Beside other people's projectors",
         f"{facts['cpu']} ({facts['cpu_capability']}), torch {facts['torch']}, numba "
@@ -100,9 +123,10 @@ def page(rows: list[dict[str, Any]], absent: list[str], count: int) -> str:
         "turn, each checked before to be a linear map with its adjoint, or the transform, to "
         f"rounding. Medians of {count} rounds; the ratio is the median of the rounds' ratios "
         "(quartiles in the .csv). Whatever the row's threads, a peer marked "
-        f"{ONE} has none to give to one vector. Written by `{command}`; the first lines of "
-        "benchmarks/peers.py say where the peers are from.",
-        table(shown),
+        f"{ONE} has none to give to one vector. Written by `{command}`.",
+        table(pd.DataFrame(beside_ours(rows))),
+        "Peers: " + "; ".join(f"{name}, {where}" for name, where in CLONES.items()) + "; from the "
+        f"package index {', '.join(installed())}.",
         f"Left out on purpose: {OMITTED}.",
         *(["Not there, or wrong, and left out: " + "; ".join(absent) + "."] if absent else []),
         "## Where answers differ",
