@@ -129,7 +129,9 @@ def test_a_row_that_the_post_does_not_have_is_named_apart(tmp_path) -> None:
     two = page.frame[page.frame["#"] == "2"].iloc[0]
     assert two["claimed accuracy"] == "99% (98.5–99.5)"
     assert two["verdict"] == REPRODUCES
-    assert "says 99.0% for row 2; that number by itself: does not" in page.notes[1]
+    assert (
+        "says 99.0% for row 2; held against that alone, the verdict is: does not" in page.notes[1]
+    )
 
 
 def test_columns_for_this_machine_appear_only_where_it_has_trained(tmp_path) -> None:
