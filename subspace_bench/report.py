@@ -124,7 +124,8 @@ def table(content: pd.DataFrame) -> str:
 
 
 def write_index(out: Path) -> Path:
-    """Writes `README.md`: a line and a verdict for each table whose page lies beside it.
+    """Writes `README.md`: a line and a verdict for each table whose page lies beside it, and links
+    to what other pages lie there.
 
     Verdicts are those that the pages state, whatever profile or data each was written from.
     """
@@ -135,9 +136,17 @@ def write_index(out: Path) -> Path:
     ]
     parts = ["# Results", HOW_TO_READ]
     parts += [table(pd.DataFrame(lines))] if lines else []
+    others = [p for p in sorted(out.glob("*.md")) if p.stem not in {*EXPERIMENTS, "README"}]
+    if others:
+        parts += ["Beside them: " + ", ".join(f"[{heading(p)}]({p.name})" for p in others) + "."]
     path = out / "README.md"
     write_atomically(path, "\n\n".join(parts) + "\n")
     return path
+
+
+def heading(path: Path) -> str:
+    """The title of a written page."""
+    return path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
 
 
 def stated_verdict(path: Path) -> str:
