@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.promise.page import binomial
 from subspace_bench import provenance
 from subspace_bench.report import table
 from subspace_bench.runs import write_atomically
+from subspace_bench.statistics import binomial
 
 HERE = Path(__file__).parent.parent
 CLONE = HERE / ".asv" / "continuous"  # its environment stays for the next time
@@ -59,6 +59,7 @@ BENCHMARKS = {  # what asv calls it → a pattern that chooses it alone
 
 
 def git(*arguments: str, where: Path = CLONE) -> str:
+    """What a git command prints."""
     found = subprocess.run(["git", *arguments], cwd=where, check=True, capture_output=True)
     return found.stdout.decode().strip()
 
@@ -96,8 +97,6 @@ def slower(commit: str, factor: float) -> set[str]:
                str(factor), "--cpu-affinity", "0", "--no-only-changed"]  # fmt: skip
     command += [part for pattern in BENCHMARKS.values() for part in ("--bench", pattern)]
     shutil.rmtree(CLONE / ".asv" / "results", ignore_errors=True)  # each time is a new one
-    subprocess.run([sys.executable, "-m", "asv", "machine", "--yes"], cwd=CLONE, check=True,
-                   capture_output=True)  # fmt: skip
     done = subprocess.run(
         [*command, f"{commit}~1", commit], cwd=CLONE, capture_output=True, text=True
     )
@@ -115,6 +114,8 @@ def main() -> None:
     chosen = parser.parse_args()
     counts = {(what, name): 0 for name in BENCHMARKS for what in ("twice the work", "unchanged")}
     made = commits()
+    machine = [sys.executable, "-m", "asv", "machine", "--yes"]
+    subprocess.run(machine, cwd=CLONE, check=True, capture_output=True)
     for i in range(chosen.times):
         for what, commit in made.items():
             seen = slower(commit, chosen.factor)

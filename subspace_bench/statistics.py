@@ -177,3 +177,23 @@ def at_most(interval: Interval | None, threshold: float) -> str:
     if interval.high <= threshold:
         return HOLDS
     return FAILS if interval.low > threshold else UNDECIDED
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A measured probability with its 95% interval, as shares of 1."""
+
+    count: int
+    of: int
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        share, low, high = (f"{100 * x:.2f}" for x in (self.count / self.of, self.low, self.high))
+        return f"{self.count:,} of {self.of:,}, {share}% [{low}, {high}]"
+
+
+def binomial(count: int, of: int) -> Rate:
+    """`count` of `of` trials, with the interval of Clopper and Pearson (Biometrika, 1934)."""
+    found = stats.binomtest(count, of).proportion_ci(0.95)
+    return Rate(count, of, found.low, found.high)

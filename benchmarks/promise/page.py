@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from scipy import stats
 
 from benchmarks import promise
 from benchmarks.faults import FAULTS
@@ -20,30 +19,10 @@ from subspace_bench.regression.reference import Reference, load
 from subspace_bench.regression.sequential import LOOKS, WITHIN, Design
 from subspace_bench.report import write_figures
 from subspace_bench.runs import write_atomically
-from subspace_bench.statistics import Sample, difference
+from subspace_bench.statistics import Rate, Sample, binomial, difference
 
 DRAWN, POOLS, DRAWN_A_POOL = 20_000, 200, 1_000  # checks; pools resampled, and checks of each
 Pool = Mapping[str, np.ndarray]  # name of a reference → accuracies of unchanged runs, by seed
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A measured probability with its 95% interval, as shares of 1."""
-
-    count: int
-    of: int
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        share, low, high = (f"{100 * x:.2f}" for x in (self.count / self.of, self.low, self.high))
-        return f"{self.count:,} of {self.of:,}, {share}% [{low}, {high}]"
-
-
-def binomial(count: int, of: int) -> Rate:
-    """With the interval of Clopper and Pearson."""
-    found = stats.binomtest(count, of).proportion_ci(0.95)
-    return Rate(count, of, found.low, found.high)
 
 
 def is_red(references: Mapping[str, Reference], new: Pool) -> np.ndarray:

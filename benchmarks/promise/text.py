@@ -12,10 +12,11 @@ from benchmarks.promise import ALPHA
 from subspace_bench.regression.reference import Reference
 from subspace_bench.regression.sequential import CLEAR, LOOKS, WITHIN, Design
 from subspace_bench.report import table
+from subspace_bench.statistics import Rate, binomial
 from subspace_bench.terminal import duration
 
 if TYPE_CHECKING:
-    from benchmarks.promise.page import Found, Pool, Rate
+    from benchmarks.promise.page import Found, Pool
 
 CAPTION = "Effect of each planted fault, caught or missed, and the stated power"
 TARGETS = {"conv": 0.5, "conv, d = 1,000": 1.0}  # points, of runs whose names start so
@@ -26,7 +27,7 @@ def promised(
     references: Mapping[str, Reference], faults: Sequence[Found], alarms: Rate
 ) -> list[str]:
     """What is promised, and in two lines what came out."""
-    from benchmarks.promise.page import binomial, smallest
+    from benchmarks.promise.page import smallest
 
     large = [fault for fault in faults if fault.size > 1]
     power = binomial(sum(fault.caught for fault in large), len(large))
@@ -113,8 +114,6 @@ def false_alarms(overall: Rate, each: Mapping[str, float], fixed: Rate, pool: Po
 
 def checks(made: pd.DataFrame) -> list[str]:
     """Real checks, end to end."""
-    from benchmarks.promise.page import binomial
-
     if made.empty:
         return ["## Real checks", "None was made yet."]
     groups = made.groupby("check")
