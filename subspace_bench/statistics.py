@@ -1,7 +1,7 @@
 """How many seeds say what: means, intervals, and verdicts on published numbers.
 
-Accuracies are in %, differences in points. Intervals of means are Student's t, of shares Clopper and
-Pearson's, from `scipy.stats`.
+Accuracies are in %, differences in points. Intervals of means are Student's t, of shares Clopper
+and Pearson's, from `scipy.stats`.
 """
 
 from __future__ import annotations
