@@ -9,7 +9,7 @@ import functools
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ NETS = {21_840: "conv", 199_210: "fc"}  # D → the model whose layers a project
 # D and d of the projector that compiles what set-up and products need; powers of two need less.
 TINY = (3_000, 32)
 SET_UPS, CHEAP = 5, 1.0  # set-ups at most, and seconds of them that are enough
+READ = 1_000_000  # bytes held, from which they are also merely read, to compare
 LONG_ENOUGH = 0.3  # seconds of samples, after which `repeat` of them are enough
 TOO_LONG, FEWEST = 20.0, 3  # seconds of samples, after which so few are enough
 COLUMNS = 100  # of P, held against as many others
@@ -95,8 +96,8 @@ def measure(case: Case, repeat: int, threads: int) -> Iterator[dict[str, Any]]:
     """Makes the projector of a case and measures it, in two parts, each as soon as it is known.
 
     First bytes held, and at most in a forward and a transpose (beside ω and θ); seconds of set-up,
-    the median while it is cheap; milliseconds of forward and transpose, median and quartiles. Then
-    what `quality` returns.
+    the median while it is cheap; milliseconds of forward and transpose, and of a mere read of what
+    is held where that is READ bytes or more, median and quartiles. Then what `quality` returns.
     """
     torch.set_num_threads(threads)
     compile_of(case)
@@ -104,9 +105,12 @@ def measure(case: Case, repeat: int, threads: int) -> Iterator[dict[str, Any]]:
     found, projector = set_up(case)
     found["held_bytes"] = projector.nbytes
     found["peak_bytes"] = peak(case, projector, omega, theta)
-    found |= timed("forward", lambda: projector(omega), case.device, repeat)
-    found |= timed("transpose", lambda: projector.transpose(theta), case.device, repeat)
-    yield found
+    acts: dict[str, Callable[[], Any]] = {
+        "forward": lambda: projector(omega), "transpose": lambda: projector.transpose(theta),
+    }  # fmt: skip
+    if projector.nbytes >= READ:
+        acts["read"] = functools.partial(read, list(projector.buffers()))
+    yield found | timed(acts, case.device, repeat)
     yield quality(projector, omega.device, case.kind, QUALITY * (1 + 4 * case.native / 1e9))
 
 
@@ -142,22 +146,35 @@ def set_up(case: Case) -> tuple[dict[str, float], Projector]:
     return {"setup_s": float(np.median(samples))}, projector
 
 
-def timed(name: str, act: Callable[[], Tensor], device: str, repeat: int) -> dict[str, float]:
-    """Milliseconds of one call, which was made before: median, quartiles, and their number.
+def timed(acts: dict[str, Callable[[], Any]], device: str, repeat: int) -> dict[str, float]:
+    """Milliseconds of one call of each, which was made before: median, quartiles, and their number.
 
-    At least `repeat` samples, but fewer where they take too long.
+    They are called in turn, as the speed of memory changes within seconds on a shared machine.
+    At least `repeat` samples of each, but fewer where they take too long.
     """
-    samples: list[float] = []
-    while not enough(len(samples), sum(samples), repeat):
-        synchronise(device)
-        began = time.perf_counter()
-        act()
-        synchronise(device)
-        samples.append(time.perf_counter() - began)
-    low, middle, high = np.percentile(np.array(samples) * 1e3, (25, 50, 75))
-    return {
-        f"{name}_ms": middle, f"{name}_q25": low, f"{name}_q75": high, f"{name}_n": len(samples),
-    }  # fmt: skip
+    samples: dict[str, list[float]] = {name: [] for name in acts}
+    count, seconds = 0, 0.0
+    while not enough(count, seconds / len(acts), repeat):
+        for name, act in acts.items():
+            synchronise(device)
+            began = time.perf_counter()
+            act()
+            synchronise(device)
+            samples[name].append(time.perf_counter() - began)
+            seconds += samples[name][-1]
+        count += 1
+    found: dict[str, float] = {}
+    for name, each in samples.items():
+        low, middle, high = np.percentile(np.array(each) * 1e3, (25, 50, 75))
+        found |= {f"{name}_ms": middle, f"{name}_q25": low, f"{name}_q75": high, f"{name}_n": count}
+    return found
+
+
+def read(buffers: Sequence[Tensor]) -> None:
+    """Reads all of these tensors, as fast as torch does: sums over their bytes as float32."""
+    for buffer in buffers:
+        whole = buffer.nbytes // 4 * 4
+        buffer.reshape(-1).view(torch.uint8)[:whole].view(torch.float32).sum()
 
 
 def enough(samples: int, seconds: float, repeat: int) -> bool:

@@ -253,7 +253,10 @@ def test_a_row_reads_by_its_dtype_and_its_caches() -> None:
     assert shown["held"] == "0"
     assert shown["‖Pω‖/‖ω‖"] == "1.000 ± 0.01 (3 ω)"
     assert shown["coherence"] == "0.02 (25 pairs)"
+    assert shown["of read"] == "0%*"
     assert not page.shown_cell({**row, "cache_bytes": 0})["GB/s"].endswith("*")
+    stored = {**row, "held_bytes": 4e6, "cache_bytes": 0, "read_ms": 0.9}  # 4.44 GB/s
+    assert page.shown_cell(stored)["of read"] == "90%"  # of 4 GB/s
     lost = page.shown_cell({**row, "norm_mean": float("nan"), "pairs": float("nan")})
     assert (lost["‖Pω‖/‖ω‖"], lost["coherence"]) == ("", "")
 

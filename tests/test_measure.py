@@ -87,7 +87,14 @@ def test_a_measurement_comes_in_two_parts() -> None:
     assert times["forward_q25"] <= times["forward_ms"] <= times["forward_q75"]
     assert quality["norm_n"] == 24
     assert quality["pairs"] == 15 * 15
+    assert "read_ms" not in times
     assert torch.is_grad_enabled()
+
+
+def test_what_is_held_is_also_merely_read_where_it_is_large() -> None:
+    times, _ = measure.measure(Case("gaussian", 2500, 100), 3, 1)
+    assert 0 < times["read_q25"] <= times["read_ms"]
+    assert times["read_n"] == times["forward_n"] == times["transpose_n"]
 
 
 def test_coherence_is_the_largest_cosine_between_the_columns() -> None:

@@ -13,7 +13,7 @@ from subspace_bench.compare import advice
 from subspace_bench.compare.advice import Accuracies, Measured
 from subspace_bench.compare.cells import NATIVE, Cells
 from subspace_bench.experiments.projector_accuracy import MARKERS, over_dim
-from subspace_bench.measure import COLUMNS, DRAWS, NETS, itemsize
+from subspace_bench.measure import COLUMNS, DRAWS, NETS, READ, itemsize
 from subspace_bench.report import table, write_figures
 from subspace_bench.runs import write_atomically
 from subspace_bench.terminal import size
@@ -93,7 +93,7 @@ def shown_cell(row: dict[str, Any]) -> dict[str, str]:
         spread(row, "forward"),
         spread(row, "transpose"),
         f"{speed:.3g}{hot}",
-        f"{speed / row['read_gbs']:.0%}{hot}",
+        f"{speed / read_speed(row):.0%}" + hot * pd.isna(row.get("read_ms")),
         f"{1e3 / row['forward_ms']:,.3g}",
         *qualities(row),
     )
@@ -107,6 +107,13 @@ def theta_bytes(row: dict[str, Any]) -> int:
 def moved_bytes(row: dict[str, Any]) -> float:
     """What a product must read and write at least: P as held, ω and θ."""
     return float(row["held_bytes"]) + theta_bytes(row) + int(row["dim"]) * itemsize(row["dtype"])
+
+
+def read_speed(row: dict[str, Any]) -> float:
+    """GB/s at which what is held was read, in turn with the products; else memory's."""
+    if pd.isna(row.get("read_ms")):
+        return float(row["read_gbs"])
+    return float(row["held_bytes"] / row["read_ms"] / 1e6)
 
 
 def spread(row: dict[str, Any], name: str) -> str:
@@ -178,9 +185,11 @@ HOW_TO_READ = f"""\
 *held*: bytes that the projector keeps. *peak, θ*: the most that applying it takes beside ω and θ,
 what it holds included, in copies of θ. *set-up*: making it, compilation apart. *forward*,
 *transpose*: Pω and Pᵀθ, median (quartiles). *GB/s*: P as held, ω and θ, each read or written once,
-over the time of both; *of read*: in parts of the speed at which this machine reads memory. What
-generates its entries is bound by arithmetic instead; where all of it fits the last-level cache (*),
-it was timed hot and may be faster than memory. *‖Pω‖/‖ω‖*: mean ± standard deviation over
+over the time of both; where all of it fits the last-level cache (*), it was timed hot. *of read*:
+in parts of the speed at which torch merely reads (sums) what the projector holds, timed in turn
+with the products, as a shared machine's memory changes its speed; where that is less than
+{READ / 1e6:g} MB, in parts of memory's speed above. What generates its entries is bound by
+arithmetic instead. *‖Pω‖/‖ω‖*: mean ± standard deviation over
 {DRAWS} random ω. *coherence*: the largest |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) between {COLUMNS} random
 columns and {COLUMNS} others. Fewer samples, where d is small or time is short, are stated.
 A projector that goes by a model's layers (`fastfood-layers`) stands where D is that of a model of
