@@ -30,7 +30,7 @@ import torch
 from benchmarks.peer_faults import FAULTS
 from benchmarks.peer_ways import INTRINSIC, ONE, PACTL, comparisons
 from benchmarks.speed import rounds
-from subspace_bench import provenance
+from subspace_bench import projectors, provenance
 from subspace_bench.report import table
 from subspace_bench.runs import write_atomically
 
@@ -40,6 +40,7 @@ CLONES = {
     PACTL: "https://github.com/activatedgeek/tight-pac-bayes at commit 09d838d; its files "
     "pactl/nn/projectors.py and linear_operator_base.py in a package `pactl_projectors`",
 }
+SET_UPS = ((21_840, 1_000), (21_840, 10_000))  # (D, d)
 PACKAGES = ("fht-cpu", "hadamard-transform", "pyfwht", "scikit-learn", "scipy", "torch")
 OMITTED = (
     "intrinsic-dimensionality's dense wrapper (a module that multiplies stored matrices with "
@@ -111,7 +112,32 @@ def installed() -> list[str]:
     return [f"{name} {found[name]}" for name in PACKAGES if name in found]
 
 
-def page(rows: list[dict[str, Any]], absent: list[str], count: int) -> str:
+def set_ups(threads: int) -> list[dict[str, str]]:
+    """Seconds to make orthonormal columns: ours, Gaussian numbers drawn included, and torch's QR.
+
+    torch's starts from Gaussian numbers in float64, as the post's code does; each is timed once.
+    """
+    torch.set_num_threads(threads)
+    projectors.make("orthonormal", 2_000, 600, seed=0)  # what is done once
+    rows = []
+    for native, dim in SET_UPS:
+        began = time.perf_counter()
+        projectors.make("orthonormal", native, dim, seed=0)
+        ours = time.perf_counter() - began
+        gaussian = torch.randn(native, dim, dtype=torch.float64)
+        began = time.perf_counter()
+        torch.linalg.qr(gaussian)
+        its = time.perf_counter() - began
+        labels = {"size": f"{native:,} × {dim:,}", "threads": str(threads)}
+        rows.append(labels | {"torch.linalg.qr, float64, s": digits(its), "ours, s": digits(ours),
+                              "times ours": digits(its / ours)})  # fmt: skip
+        print(rows[-1], flush=True)
+    return rows
+
+
+def page(
+    rows: list[dict[str, Any]], absent: list[str], set_up: list[dict[str, str]], count: int
+) -> str:
     """The page as markdown."""
     facts = provenance.machine()
     command = shlex.join(["python", "-m", "benchmarks.peers", *sys.argv[1:]])
@@ -129,6 +155,10 @@ def page(rows: list[dict[str, Any]], absent: list[str], count: int) -> str:
         f"package index {', '.join(installed())}.",
         f"Left out on purpose: {OMITTED}.",
         *(["Not there, or wrong, and left out: " + "; ".join(absent) + "."] if absent else []),
+        "## Set-up of orthonormal columns",
+        "Of `orthonormal`, with the Gaussian numbers it starts from; of torch's QR without. Each "
+        "once.",
+        table(pd.DataFrame(set_up)),
         "## Where answers differ",
         "Each case is run when this page is written.",
         "\n".join(f"- {line}" for fault in FAULTS for line in [fault()] if line),
@@ -150,7 +180,8 @@ def main() -> None:
     for threads in arguments.threads:
         found, missing = measured(threads, arguments.rounds)
         rows, absent = rows + found, [*absent, *(m for m in missing if m not in absent)]
-    write_atomically(arguments.out, page(rows, absent, arguments.rounds))
+    set_up = [row for threads in arguments.threads for row in set_ups(threads)]
+    write_atomically(arguments.out, page(rows, absent, set_up, arguments.rounds))
     csv = pd.DataFrame(rows).round(5).to_csv(index=False, lineterminator="\n")
     write_atomically(arguments.out.with_suffix(".csv"), csv)
     print(arguments.out)
