@@ -58,18 +58,18 @@ def device(name: str) -> str:
     return "cpu"
 
 
-def place(folder: Path, needed: float = 0.0) -> None:
+def place(folder: Path, needed: float = 0.0, option: str = "--out") -> None:
     """The folder, or where it would be made, can be written and has `needed` bytes free."""
     there = folder.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write {folder}: choose another place with --out")
+        raise UserError(f"cannot write {folder}: choose another place with {option}")
     free = shutil.disk_usage(there).free
     if free < needed:
         raise UserError(
             f"{folder} has {size(free)} free and {size(needed)} are needed: "
-            "free some, or choose another place with --out"
+            f"free some, or choose another place with {option}"
         )
 
 

@@ -49,7 +49,7 @@ class AccuracyRegression:
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self.node, self.config = request.node, request.config
-        owner = f"{request.cls.__name__}." if request.cls else ""
+        owner = f"{request.cls.__qualname__}." if request.cls else ""
         self.test = f"{owner}{request.node.name}"
         self.folder = request.path.parent / request.path.stem
         self.used: set[Path] = set()
@@ -60,8 +60,9 @@ class AccuracyRegression:
         """Fails the test where the training's numbers have moved, up or down.
 
         Arguments:
-            train: a function from a seed to one finite number, such as an accuracy in %.
-            seeds: of the reference, when it is made: 10 or more; more find smaller moves.
+            train: a function from a seed to one finite number, such as an accuracy in %. It is
+                called with 0, 1, … for a reference and with 1,000,000, 1,000,001, … for a check.
+            seeds: of the reference: 10 or more; more find smaller moves.
             alpha: probability of an alarm in this test where nothing has moved.
             name: of what is trained, where one test checks several trainings.
         """
@@ -73,7 +74,7 @@ class AccuracyRegression:
             if self.config.getoption("--accuracy-rebase"):
                 self.node.user_properties.append((PROPERTY, rebase(path, train, seeds)))
             else:
-                print(judge(path, train, alpha))  # pytest shows it with -rP
+                print(judge(path, train, seeds, alpha))  # pytest shows it with -rP
         except UserError as failure:
             pytest.fail(str(failure), pytrace=False)
 
@@ -90,11 +91,12 @@ class AccuracyRegression:
         return path
 
 
-def judge(path: Path, train: Callable[[int], float], alpha: float) -> str:
+def judge(path: Path, train: Callable[[int], float], seeds: int, alpha: float) -> str:
     """A table of what was found.
 
     Raises:
-        UserError: where the numbers have moved, or cannot be judged.
+        UserError: where the numbers have moved, or cannot be judged, or the reference is of fewer
+            seeds.
     """
     from subspace_bench.errors import UserError
     from subspace_bench.regression import checking
@@ -104,6 +106,8 @@ def judge(path: Path, train: Callable[[int], float], alpha: float) -> str:
     reference = load(path, REMEDY).get(path.stem)
     if reference is None:
         raise UserError(f"{path} holds no reference of {path.stem}: {REMEDY}")
+    if len(reference.values) < seeds:
+        raise UserError(f"{path} holds {len(reference.values)} seeds, fewer than {seeds}: {REMEDY}")
     found = checking.check({path.stem: reference}, lambda tasks: measure(train, tasks), alpha)
     said = checking.frame(found).to_string(index=False)
     if found[0].verdict != WITHIN:
@@ -134,8 +138,8 @@ def rebase(path: Path, train: Callable[[int], float], seeds: int) -> str:
     if reason := failure(found):
         raise UserError(f"no reference is made: {reason}")
     new = Reference(tuple(float(v) for v in found))
-    old, aside = replaced(path, REMEDY)
-    save(path, {name: new}, REMEDY)
+    old = replaced(path)
+    aside = save(path, {name: new})
     said = f"{path}: {side_by_side(old.get(name), new)}"
     return f"{aside}\n{said}" if aside else said
 

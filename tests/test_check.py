@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -77,9 +78,11 @@ def test_nox_check_is_red_with_the_fault_and_green_without(check) -> None:
 
 def test_exact_names_the_first_step_that_differs(check) -> None:
     assert check("--exact").returncode == 0
-    exact = check("--exact", fault=FAULT)
+    exact = check("--exact", "--report", "exact.xml", fault=FAULT)
     assert exact.returncode == 1
     assert "first differs at step" in exact.stdout
+    (case,) = ElementTree.parse(check.folder / "exact.xml").getroot()
+    assert "first differs at step" in case[0].attrib["message"]
 
 
 def test_a_reference_of_other_numerics_is_not_judged(check) -> None:

@@ -6,9 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+from subspace_bench import pytest_plugin
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "accuracy-ci"
@@ -122,5 +125,18 @@ def test_a_reference_that_was_edited_is_set_aside_by_a_rebase(project) -> None:
     made = project("--accuracy-rebase")
     assert made.returncode == 0
     assert "kept as" in made.stdout
-    assert path.with_name("test_train.toml.bad").exists()
+    assert len(list(path.parent.glob("test_train.toml.*.bad"))) == 1
     assert project().returncode == 0
+
+
+def test_a_reference_of_fewer_seeds_than_asked_for_is_refused(project) -> None:
+    path = project.folder / "test_accuracy.py"
+    path.write_text(path.read_text().replace("check(train)", "check(train, seeds=40)"))
+    failed = project()
+    assert failed.returncode == 1
+    assert "holds 20 seeds, fewer than 40" in failed.stdout
+
+
+def test_pytest_finds_the_plug_in_by_its_entry_point() -> None:
+    (found,) = metadata.entry_points(group="pytest11", name="accuracy-regression")
+    assert found.load() is pytest_plugin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from xml.etree import ElementTree
 
 import numpy as np
@@ -29,25 +30,26 @@ def outcome_of(shift: float = 0.0, broken: str = "") -> list[checking.Outcome]:
 def test_a_reference_survives_its_file_and_keeps_the_old_one(tmp_path) -> None:
     path = tmp_path / "r.toml"
     first = Reference(VALUES, {"run": "abc"}, {"cpu": "x"}, "00ff")
-    save(path, {"net": first}, "rebase")
+    save(path, {"net": first})
     assert load(path, "rebase") == {"net": first}
-    save(path, {"net": Reference(VALUES[:20]), "other": first}, "rebase")
+    save(path, {"net": Reference(VALUES[:20]), "other": first})
     assert load(path, "rebase") == {"net": Reference(VALUES[:20]), "other": first}
     assert "[[history]]" in path.read_text() or "history = [" in path.read_text()
     assert path.read_text().count("run = ") == 2  # the old one's, and the other's
+    save(path, {"renamed": first})
+    assert load(path, "rebase") == {"renamed": first}  # what is no longer checked is history
+    assert len(tomllib.loads(path.read_text())["history"]) == 2
 
 
 def test_damaged_references_are_refused_in_one_line(tmp_path) -> None:
     path = tmp_path / "r.toml"
     with pytest.raises(UserError, match="there is no reference file"):
         load(path, "rebase it")
-    save(path, {"net": Reference(VALUES)}, "rebase it")
+    save(path, {"net": Reference(VALUES)})
     whole = path.read_text()
     path.write_text(whole.replace("94.", "93.", 1))
     with pytest.raises(UserError, match="edited by hand: restore it, or rebase it"):
         load(path, "rebase it")
-    with pytest.raises(UserError, match="edited by hand"):
-        save(path, {"net": Reference(VALUES)}, "rebase it")
     path.write_text(whole.replace("values = [", "values = [2020-01-01, "))
     with pytest.raises(UserError, match="is no reference file"):
         load(path, "rebase it")
@@ -58,22 +60,25 @@ def test_damaged_references_are_refused_in_one_line(tmp_path) -> None:
     with pytest.raises(UserError, match="is no reference file"):
         load(path, "rebase it")
     path.unlink()
-    save(path, {"net": Reference(VALUES[:5])}, "rebase it")
+    save(path, {"net": Reference(VALUES[:5])})
     with pytest.raises(UserError, match="has 5 numbers and the test needs 10"):
         load(path, "rebase it")
     with pytest.raises(UserError, match="NaN"):
-        save(path, {"net": Reference((float("nan"),) * 20)}, "rebase it")
+        save(path, {"net": Reference((float("nan"),) * 20)})
 
 
 def test_a_rebase_mends_what_it_is_the_remedy_for(tmp_path) -> None:
     path = tmp_path / "r.toml"
-    save(path, {"net": Reference(VALUES[:5])}, "rebase it")
-    assert replaced(path, "rebase it") == ({"net": Reference(VALUES[:5])}, "")
-    path.write_text(path.read_text().replace("94.", "93.", 1))
-    old, said = replaced(path, "rebase it")
-    assert (old, path.exists()) == ({}, False)
-    assert "edited by hand: kept as" in said
-    assert (tmp_path / "r.toml.bad").exists()
+    save(path, {"net": Reference(VALUES[:5])})
+    assert replaced(path) == {"net": Reference(VALUES[:5])}
+    for digit in "78":  # each is kept
+        edited = path.read_text().replace("94.", f"{digit}3.", 1)
+        path.write_text(edited)
+        assert replaced(path) == {}
+        assert path.read_text() == edited
+        assert "edited by hand: kept as" in save(path, {"net": Reference(VALUES)})
+        assert load(path, "rebase it") == {"net": Reference(VALUES)}
+    assert len(list(tmp_path.glob("r.toml.*.bad"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -86,6 +91,16 @@ def test_moves_in_both_directions_are_found(shift, verdict, code) -> None:
     assert len(outcomes[0].values) in (2, 4, 8, 16)
     if shift:
         assert ("down" if shift < 0 else "leak") in outcomes[0].sentence
+
+
+def test_the_direction_goes_by_ranks() -> None:
+    values = iter([96.9, 97.1, 97.3, 0.0] * 4)  # all but the last are above all, the mean below
+    [outcome] = checking.check(
+        {"net": Reference(tuple(np.linspace(95, 96, 40).tolist()))},
+        lambda tasks: {task: next(values) for task in tasks},
+    )
+    assert outcome.decision is not None
+    assert outcome.decision.up
 
 
 def test_doubt_takes_more_seeds_and_no_seed_twice() -> None:
@@ -153,11 +168,14 @@ def test_the_first_differing_step_is_named() -> None:
 
 def test_bad_options_are_one_line_and_exit_code_2(tmp_path, capsys) -> None:
     missing = str(tmp_path / "no.toml")
+    (tmp_path / "file").touch()
     for arguments, said in [
         (["--reference", missing], "there is no reference file"),
         (["--alpha", "1.5"], "--alpha is 1.5"),
         (["--seeds", "5", "--rebase"], "--seeds is 5"),
         (["--jobs", "0"], "--jobs is 0"),
+        (["--first-seed", "5"], "--first-seed is 5: it must be 1000000 or more"),
+        (["--report", str(tmp_path / "file" / "check.md")], "choose another place with --report"),
         (["--rebase", "--exact"], "take one"),
     ]:
         with pytest.raises(SystemExit) as ended:
@@ -170,7 +188,7 @@ def test_bad_options_are_one_line_and_exit_code_2(tmp_path, capsys) -> None:
 
 def test_a_reference_of_another_protocol_is_refused(tmp_path, capsys) -> None:
     path = tmp_path / "r.toml"
-    save(path, {"net": Reference(VALUES, {"run": "other"})}, "rebase")
+    save(path, {"net": Reference(VALUES, {"run": "other"})})
     with pytest.raises(SystemExit) as ended:
         main(["check", "--reference", str(path)])
     assert ended.value.code == 2

@@ -41,10 +41,10 @@ class Fault:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The first of `runs`, whose change is measured, to bound what that costs.
+        """The first of `runs`, on which the change and the verdict are measured, to bound the cost.
 
-        The others are taken as unchanged, so what is caught by them alone counts as missed: the
-        share that is caught is a lower bound.
+        The others are taken as unchanged: what shows in them alone counts neither as an effect nor
+        as caught.
         """
         return self.runs[:MEASURED]
 

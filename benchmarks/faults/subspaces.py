@@ -116,8 +116,8 @@ def projector_not_frozen() -> None:
 
 
 @fault((FASTFOOD, HASHED))
-def projector_redrawn_six_times() -> None:
-    """P changes while ω stays: what was learnt is scrambled."""
+def projector_redrawn_five_times() -> None:
+    """P changes after each sixth of the updates while ω stays: what was learnt is scrambled."""
 
     def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
         if made.updates and made.updates % (run.protocol.steps // 6) == 0:

@@ -143,7 +143,7 @@ def tested_on_training_images() -> None:
 
 @fault()
 def stopped_early_on_the_test_set() -> None:
-    """The best of ten scores over the last fifth counts, and the test set picks it."""
+    """The best of eleven scores over the last fifth counts, and the test set picks it."""
     prepare, scored_images, evaluate = train.prepare, train.scored_images, train.evaluate
     test: list[Any] = []  # of the run that is training
     best = [0.0]

@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from subspace_bench.errors import UserError
+from subspace_bench.regression import FIRST_SEED
 from subspace_bench.regression.reference import Reference
 from subspace_bench.regression.sequential import IN_DOUBT, MOVED, WITHIN, Decision, Design
 from subspace_bench.statistics import Sample
 
 FAILED = "not judged"
-FIRST_SEED = 1_000_000  # of the new numbers: none that a reference has
 Task = tuple[str, int]  # name, seed
 Measured = Mapping[Task, float | str]  # a number, or why there is none
 
@@ -56,12 +56,11 @@ class Outcome:
         """What the verdict means."""
         if self.decision is None:
             return f"No verdict: {self.failure}."
-        gap = self.decision.difference
         if self.verdict == MOVED:
-            way = "down" if gap < 0 else "up, which a leak or a broken test set does too"
+            way = "up, which a leak or a broken test set does too" if self.decision.up else "down"
             return f"It moved {way}: find the change that did it, or rebase if it is meant."
         found = f"{self.smallest:.{self.digits}f}"
-        return f"No sign of a move; one of {found} is found with 95% power."
+        return f"No sign of a move; one of all seeds by {found} is found with 95% power."
 
 
 def check(
@@ -113,7 +112,7 @@ def design(name: str, reference: Reference, alpha: float, family: int) -> Design
     if made.boundary == 0:
         raise UserError(
             f"{name}: {made.reference} numbers cannot tell a move at an alpha of {alpha:g} over "
-            f"{family}: use more seeds or a larger alpha"
+            f"{family}: use a larger alpha, or more seeds"
         )
     return made
 
@@ -165,7 +164,8 @@ def method(outcomes: Sequence[Outcome], alpha: float) -> str:
     return (
         "Reference: mean ± standard deviation over seeds. p: Wilcoxon-Mann-Whitney, two-sided, of "
         f"the last look; *moved* where it is at most {' or '.join(limits)}, so that at most "
-        f"{alpha:.2%} of checks of unchanged code raise an alarm, in {len(outcomes)} runs together."
+        f"{alpha:.2%} of checks of unchanged code raise an alarm, on average over references, in "
+        f"{len(outcomes)} runs together."
     )
 
 
@@ -179,14 +179,19 @@ def markdown(outcomes: Sequence[Outcome], alpha: float) -> str:
 
 def junit(outcomes: Sequence[Outcome]) -> str:
     """The check as JUnit XML, which CI services show."""
-    verdicts = [outcome.verdict for outcome in outcomes]
+    kinds = {WITHIN: "", MOVED: "failure", FAILED: "error"}
+    return junit_of([(o.name, kinds[o.verdict], o.sentence) for o in outcomes])
+
+
+def junit_of(cases: Sequence[tuple[str, str, str]]) -> str:
+    """JUnit XML of cases (name, "failure" or "error" or "", what to say of it)."""
+    kinds = [kind for _, kind, _ in cases]
     suite = ElementTree.Element(
-        "testsuite", name="accuracy", tests=str(len(outcomes)),
-        failures=str(verdicts.count(MOVED)), errors=str(verdicts.count(FAILED)),
+        "testsuite", name="accuracy", tests=str(len(cases)),
+        failures=str(kinds.count("failure")), errors=str(kinds.count("error")),
     )  # fmt: skip
-    for outcome in outcomes:
-        case = ElementTree.SubElement(suite, "testcase", classname="accuracy", name=outcome.name)
-        if outcome.verdict != WITHIN:
-            kind = "failure" if outcome.verdict == MOVED else "error"
-            ElementTree.SubElement(case, kind, message=outcome.sentence)
+    for name, kind, said in cases:
+        case = ElementTree.SubElement(suite, "testcase", classname="accuracy", name=name)
+        if kind:
+            ElementTree.SubElement(case, kind, message=said)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

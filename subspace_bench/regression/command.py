@@ -12,6 +12,7 @@ from subspace_bench import checks
 from subspace_bench.errors import UserError
 from subspace_bench.machine import cores
 from subspace_bench.options import INTERRUPTED, Data
+from subspace_bench.regression import FIRST_SEED
 from subspace_bench.terminal import console
 
 SEEDS = 100  # of a reference: 40 would do, and find larger shifts only
@@ -30,6 +31,9 @@ def check(
     seeds: Annotated[int, typer.Option(help="Of a new reference.")] = SEEDS,
     alpha: Annotated[float, typer.Option(help="Chance of an alarm where nothing moved.")] = 0.01,
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; else one a core.")] = None,
+    first_seed: Annotated[
+        int, typer.Option(help="Of the new runs; another, where an alarm may have been chance.")
+    ] = FIRST_SEED,
     report: Annotated[
         Path | None,
         typer.Option(help="A .md or .xml (JUnit) file for the outcome; both, without an ending."),
@@ -44,7 +48,10 @@ def check(
 
     checks.at_least(flow.FEWEST, seeds=seeds)
     checks.at_least(1, jobs=jobs)
+    checks.at_least(FIRST_SEED, **{"first-seed": first_seed})  # below are references'
     checks.share(alpha=alpha)
+    if report is not None:
+        checks.place(report.parent, option="--report")
     if rebase and exact:
         raise UserError("--rebase makes a reference and --exact holds losses against one: take one")
     work = flow.Work(reference, data, jobs or cores(), console())
@@ -54,8 +61,10 @@ def check(
             return 0
         if exact:
             return flow.exact(work, report)
-        return checking.exit_code(flow.check(work, alpha, report))
+        return checking.exit_code(flow.check(work, alpha, report, first_seed))
     except KeyboardInterrupt:
-        kept = "the runs trained are kept, the same command goes on" if rebase else "nothing judged"
+        kept = "nothing judged"
+        if rebase:
+            kept = "runs of committed code are kept, and the same command goes on"
         print(f"\ninterrupted: {kept}", file=sys.stderr)
         return INTERRUPTED

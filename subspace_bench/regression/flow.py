@@ -11,12 +11,12 @@ import pandas as pd
 from rich.console import Console
 
 from subspace_bench.checks import writable
-from subspace_bench.data import Dataset, load_or_embedded
+from subspace_bench.data import EMBEDDED, Dataset, load_or_embedded
 from subspace_bench.engines import Message, describe
 from subspace_bench.errors import UserError
-from subspace_bench.regression import checking, suite
+from subspace_bench.regression import FIRST_SEED, checking, suite
 from subspace_bench.regression.reference import Reference, load, replaced, save, side_by_side
-from subspace_bench.regression.sequential import Design
+from subspace_bench.regression.sequential import MOVED, Design
 from subspace_bench.runs import write_atomically
 from subspace_bench.terminal import show
 
@@ -45,7 +45,7 @@ class Work:
 
 
 def check(
-    work: Work, alpha: float, report: Path | None, first: int = checking.FIRST_SEED
+    work: Work, alpha: float, report: Path | None, first: int = FIRST_SEED
 ) -> list[checking.Outcome]:
     """Judges every reference by seeds from `first` on; prints and writes the outcomes."""
     references = load(work.path, REMEDY, FEWEST)
@@ -54,13 +54,26 @@ def check(
     outcomes = checking.check(references, work.measurer(dataset), alpha, first)
     show(work.screen, "Accuracy check", checking.frame(outcomes))
     work.screen.print(checking.method(outcomes, alpha))
-    if report is not None:
-        named = report.suffix in (".md", ".xml")
-        for kind in [report.suffix] if named else [".md", ".xml"]:
-            text = checking.junit(outcomes) if kind == ".xml" else (
-                checking.markdown(outcomes, alpha))  # fmt: skip
-            write_atomically(report if named else Path(f"{report}{kind}"), text)
+    if any(outcome.verdict == MOVED for outcome in outcomes):
+        again = first + 1_000_000
+        work.screen.print(
+            "The same code gives the same numbers again. Whether it was chance, others say: "
+            f"--first-seed {again}"
+        )
+    publish(report, checking.markdown(outcomes, alpha), checking.junit(outcomes))
     return outcomes
+
+
+def publish(report: Path | None, markdown: str, junit: str) -> None:
+    """Writes the outcome where `--report` says: by its ending, or both without one."""
+    if report is None:
+        return
+    texts = {".md": markdown, ".xml": junit}
+    if report.suffix in texts:
+        write_atomically(report, texts[report.suffix])
+        return
+    for ending, text in texts.items():
+        write_atomically(Path(f"{report}{ending}"), text)
 
 
 def belongs(references: Mapping[str, Reference], dataset: Dataset) -> None:
@@ -79,11 +92,18 @@ def belongs(references: Mapping[str, Reference], dataset: Dataset) -> None:
         for key, value in suite.identity(run, dataset).items():
             if references[name].identity.get(key) != value:
                 what = {
-                    "data": f"other data than {dataset.name} here",
-                    "numerics": "another numerics version",
-                    "run": "another protocol",
+                    "data": f"other data than {dataset.name} here{fetch(dataset)}",
+                    "numerics": f"another numerics version: {REMEDY}",
+                    "run": f"another protocol: {REMEDY}",
                 }[key]
-                raise UserError(f"the reference of {name!r} is of {what}: {REMEDY}")
+                raise UserError(f"the reference of {name!r} is of {what}")
+
+
+def fetch(dataset: Dataset) -> str:
+    """What to do about other data: where the embedded digits stand in for MNIST, get MNIST."""
+    if dataset.name == EMBEDDED:
+        return ": fetch MNIST with `subspace-bench data`, or " + REMEDY
+    return f": {REMEDY}"
 
 
 def rebase(work: Work, seeds: int) -> None:
@@ -93,14 +113,12 @@ def rebase(work: Work, seeds: int) -> None:
     goes on where it was interrupted, as long as the code is the same.
     """
     writable(work.path.parent)
-    old, aside = replaced(work.path, REMEDY)
-    if aside:
-        work.screen.print(aside)
+    old = replaced(work.path)
     dataset = load_or_embedded(root=work.data)
     runs = suite.runs(dataset.name)
     origin = suite.origin()
     folder = None
-    if not origin["dirty"]:
+    if not origin["dirty"] and origin["revision"] != suite.UNKNOWN:
         folder = work.path.with_suffix(f".{origin['revision'][:8]}.rebase")
     tasks = [(name, seed) for name in runs for seed in range(seeds)]
     found = work.measurer(dataset, folder)(tasks)
@@ -115,7 +133,8 @@ def rebase(work: Work, seeds: int) -> None:
         smallest = Design(family=len(runs), reference=seeds).smallest() * new[name].sample.sd
         said = side_by_side(old.get(name), new[name])
         work.screen.print(f"{name}: {said}; a shift of {smallest:.2g} is found with 95% power")
-    save(work.path, new, REMEDY)
+    if aside := save(work.path, new):
+        work.screen.print(aside)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     work.screen.print(f"{work.path}: {len(new)} references of {seeds} seeds; the old ones below")
@@ -126,7 +145,7 @@ def exact(work: Work, report: Path | None) -> int:
     references = load(work.path, REMEDY)
     dataset = load_or_embedded(root=work.data)
     belongs(references, dataset)
-    rows, code = [], 0
+    rows, cases, code = [], [], 0
     for name, run in suite.runs(dataset.name).items():
         reference = references[name]
         if not suite.same_machine(reference):
@@ -142,10 +161,10 @@ def exact(work: Work, report: Path | None) -> int:
             said = "the same bits" if at is None else f"first differs at step {at}"
             now = 0 if at is None else 1
         code = max(code, now)
+        cases.append((name, ("", "failure", "error")[now], said))
         rows.append({"run": name, f"losses of {run.protocol.steps} steps": said})
     frame = pd.DataFrame(rows)
     show(work.screen, "Exact check", frame)
-    if report is not None:
-        rows_shown = frame.to_markdown(index=False, disable_numparse=True)
-        write_atomically(report, f"# Exact check\n\n{rows_shown}\n")
+    shown = frame.to_markdown(index=False, disable_numparse=True)
+    publish(report, f"# Exact check\n\n{shown}\n", checking.junit_of(cases))
     return code

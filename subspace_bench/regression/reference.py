@@ -5,6 +5,7 @@ Old references stay in the file as its history; a file that was edited by hand i
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tomllib
 from collections.abc import Mapping
@@ -66,36 +67,37 @@ def load(path: Path, remedy: str, fewest: int = FEWEST) -> dict[str, Reference]:
     return found
 
 
-def replaced(path: Path, remedy: str) -> tuple[dict[str, Reference], str]:
-    """What a rebase takes the place of, and what to say where that could not be read.
+def replaced(path: Path) -> dict[str, Reference]:
+    """What a rebase takes the place of; nothing where that cannot be read."""
+    try:
+        return load(path, "", fewest=1)
+    except UserError:
+        return {}
+
+
+def save(path: Path, references: Mapping[str, Reference]) -> str:
+    """Writes references; those that they replace join the history. Returns what a user must know.
 
     A file that is damaged or was edited is what a rebase is to mend: it is moved aside, not lost.
-    """
-    if not path.exists():
-        return {}, ""
-    try:
-        return load(path, remedy, fewest=1), ""
-    except UserError as failure:
-        aside = path.with_name(path.name + ".bad")
-        path.replace(aside)
-        return {}, f"{str(failure).split(':')[0]}: kept as {aside}"
-
-
-def save(path: Path, references: Mapping[str, Reference], remedy: str) -> None:
-    """Writes references; those that they replace join the history. Others stay as they are.
 
     Raises:
-        UserError: as `load`, for a file that is there; where the place cannot be written.
+        UserError: for numbers that no reference can hold; where the place cannot be written.
     """
-    old = _read(path, remedy) if path.exists() else {"reference": {}, "history": []}
-    replaced = {n: old["reference"][n] for n in references if n in old["reference"]}
-    kept = {n: r for n, r in old["reference"].items() if n not in references}
-    content = {
-        "reference": {**kept, **{name: _plain(r) for name, r in references.items()}},
-        "history": [*([replaced] if replaced else []), *old["history"]],
-    }
+    new, aside = {name: _plain(r) for name, r in references.items()}, ""
+    old: dict[str, Any] = {"reference": {}, "history": []}
+    if path.exists():
+        try:
+            old = _read(path, "")
+        except UserError as failure:
+            mark = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+            bad = path.with_name(f"{path.name}.{mark}.bad")
+            path.replace(bad)
+            aside = f"{str(failure).split(':')[0]}: kept as {bad}"
+    history = [*([old["reference"]] if old["reference"] else []), *old["history"]]
+    content = {"reference": new, "history": history}
     head = {"schema": SCHEMA, "sha256": digest(content)}
     write_atomically(path, HEAD + tomli_w.dumps({**head, **content}))
+    return aside
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:

@@ -36,12 +36,14 @@ class Decision:
         verdict: "within", "moved" or, where the next look is to decide, "in doubt".
         difference: mean of the new numbers − mean of the reference.
         p: two-sided, of this look alone; "moved" where it is at most the design's boundary.
+        up: whether the new numbers rank above the reference's; one outlier can turn the means.
         needed: new numbers that the next look takes; 0 where the verdict is final.
     """
 
     verdict: str
     difference: float
     p: float
+    up: bool
     needed: int = 0
 
 
@@ -77,26 +79,34 @@ class Design:
         """
         at = self.looks.index(len(new))
         difference = math.fsum(new) / len(new) - math.fsum(reference) / len(reference)
-        p = p_value(reference, new)
+        pairs = smaller(reference, new).sum()
+        p, up = float(_p_of(pairs, len(reference), len(new))), 2 * pairs > len(reference) * len(new)
         if p <= self.boundary:
-            return Decision(MOVED, difference, p)
+            return Decision(MOVED, difference, p, up)
         if at + 1 == len(self.looks) or p > self.clear[at]:
-            return Decision(WITHIN, difference, p)
-        return Decision(IN_DOUBT, difference, p, self.looks[at + 1])
+            return Decision(WITHIN, difference, p, up)
+        return Decision(IN_DOUBT, difference, p, up, self.looks[at + 1])
 
     def power(self, shift: float) -> float:
         """Probability of "moved" where normal numbers have moved by `shift` estimated sd's.
 
         The sd is the reference's own, as a user sees it: that it is an estimate counts.
         """
-        found, open_ = 0.0, np.ones(POWER_DRAWS, bool)
-        counts = _shifted(shift, self.reference, self.looks[-1])
+        return float(self.moved(_shifted(shift, self.reference, self.looks[-1])).mean())
+
+    def moved(self, pairs: np.ndarray) -> np.ndarray:
+        """What `judge` ends in, look after look, for many tests at once: (draws,) of "moved".
+
+        Arguments:
+            pairs: (draws, n) of pairs whose reference number is the smaller one, ties half, after
+                each of the n = `looks[-1]` new numbers.
+        """
+        found, open_ = np.zeros(len(pairs), bool), np.ones(len(pairs), bool)
         for n, clear in zip(self.looks, (*self.clear, 0.0), strict=True):
-            p = p_values(self.reference, n)[counts[:, n - 1]]
-            moved = open_ & (p <= self.boundary)
-            found += moved.mean()
-            open_ &= ~moved & (p <= clear)
-        return float(found)
+            p = _p_of(pairs[:, n - 1], self.reference, n)
+            found |= open_ & (p <= self.boundary)
+            open_ &= ~found & (p <= clear)
+        return found
 
     def smallest(self, power: float = 0.95) -> float:
         """The shift, in estimated standard deviations, that is found with this probability."""
@@ -105,11 +115,22 @@ class Design:
 
 def p_value(reference: Sequence[float], new: Sequence[float]) -> float:
     """Two-sided and exact, by Mann and Whitney; ties count half, rounded to the safe side."""
+    return float(_p_of(smaller(reference, new).sum(), len(reference), len(new)))
+
+
+def smaller(reference: Sequence[float], new: Sequence[float]) -> np.ndarray:
+    """(n,) of the reference's numbers that are smaller than each new one; ties count half."""
     old = np.sort(reference)
     below, not_above = (np.searchsorted(old, new, side) for side in ("left", "right"))
-    pairs = (below + not_above).sum() / 2
-    rarer = min(pairs, len(old) * len(new) - pairs)
-    return float(p_values(len(old), len(new))[math.ceil(rarer)])
+    counts: np.ndarray = (below + not_above) / 2
+    return counts
+
+
+def _p_of(pairs: np.ndarray, reference: int, new: int) -> np.ndarray:
+    """p of counts of pairs whose reference number is the smaller one; halves to the safe side."""
+    rarer = np.ceil(np.minimum(pairs, reference * new - pairs)).astype(int)
+    found: np.ndarray = p_values(reference, new)[rarer]
+    return found
 
 
 @functools.cache

@@ -23,6 +23,7 @@ from subspace_bench.runs import NUMERICS, Run, Store, digest
 
 STEPS = 300
 DIM = 1_000
+UNKNOWN = "unknown"  # the revision of a package outside git
 Measure = Callable[[Sequence[Task]], Measured]
 
 
@@ -63,7 +64,7 @@ def origin() -> dict[str, Any]:
     here = provenance.machine()
     known = {name: here[name] for name in provenance.DECIDING}
     code = provenance.revision()
-    return {**known, "revision": code["revision"] or "unknown", "dirty": bool(code["dirty"])}
+    return {**known, "revision": code["revision"] or UNKNOWN, "dirty": bool(code["dirty"])}
 
 
 def measurer(
