@@ -15,6 +15,7 @@ from subspace_bench.train import train
 
 faults = pytest.importorskip("benchmarks.faults", reason="needs the repository")
 ROOT = Path(__file__).parents[1]
+REAL = os.environ.get(VARIABLE)
 KINDS = ("data", "training", "nets", "tests", "subspaces")
 
 
@@ -63,3 +64,45 @@ def test_the_command_line_names_the_faults_where_one_is_unknown() -> None:
     refused = python("-m", "benchmarks.faults.run", "no-such-fault", "check")
     assert refused.returncode == 1
     assert "missing-zero-grad" in refused.stderr
+
+
+MOVED = """
+import sys, torch
+from benchmarks.faults import FAULTS
+from subspace_bench import projectors
+def both(name):
+    draw = torch.Generator().manual_seed(0)
+    made = projectors.make(name, 3000, 60, seed=3)
+    omega, theta = (torch.randn(1, n, generator=draw) for n in (60, 3000))
+    return made(omega), made.transpose(theta)
+fault, name = sys.argv[1:]
+before = both(name)
+FAULTS[fault].plant()
+print(*(float((new - old).norm() / old.norm()) for new, old in zip(both(name), before)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "projector", "forward"),
+    [
+        ("hadamard-in-bit-reversed-order", "fastfood", True),
+        ("hadamard-in-bit-reversed-order-in-the-adjoint", "fastfood", False),
+        ("permutation-missing", "fastfood", True),
+        ("permutation-missing-in-the-adjoint", "fastfood", False),
+        ("signs-missing", "hashed", True),
+    ],
+)
+def test_faults_of_a_projector_change_more_than_its_rounding(fault, projector, forward) -> None:
+    """They go by the plain path, whose other rounding alone would count as a change."""
+    done = python("-c", MOVED, fault, projector)
+    assert done.returncode == 0, done.stderr
+    apart = [float(word) for word in done.stdout.split()]
+    assert (apart[0] > 0.1) == forward
+    assert apart[1] > 0.1
+
+
+@pytest.mark.skipif(not REAL, reason=f"needs MNIST: set {VARIABLE} to a folder that holds it")
+def test_a_fault_turns_the_real_check_red() -> None:
+    red = python("-m", "benchmarks.faults.run", "missing-zero-grad", "check", "--data", str(REAL))
+    assert red.returncode == 1, red.stdout + red.stderr
+    assert "moved down" in " ".join(red.stdout.split())

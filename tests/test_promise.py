@@ -5,22 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import promise
+from benchmarks import faults, promise
 from benchmarks.faults import FAULTS
 from benchmarks.promise import (
     EFFECT,
     UNCHANGED,
     Lacking,
     append,
+    drawn,
+    first_seed,
     gate,
+    identity,
     numbers,
     page,
     text,
     training,
 )
+from subspace_bench import data
 from subspace_bench.regression import suite
-from subspace_bench.regression.checking import FIRST_SEED
 from subspace_bench.regression.reference import Reference, save
+from subspace_bench.regression.sequential import Design
 
 SD = 0.3
 LARGE, SMALL, BROKEN = list(FAULTS)[:3]
@@ -35,27 +39,34 @@ def measured(tmp_path, monkeypatch):
                 monkeypatch.setattr(module, name, tmp_path / getattr(promise, name).name)
     for fault in list(FAULTS)[3:]:
         monkeypatch.delitem(FAULTS, fault)
-    for name, few in (("DRAWN", 60), ("POOLS", 4), ("DRAWN_A_POOL", 30)):
-        monkeypatch.setattr(page, name, few)
+    for name, few in (("CHECKS", 60), ("RESAMPLES", 4)):
+        monkeypatch.setattr(drawn, name, few)
+    monkeypatch.setattr(page, "belongs", lambda *given: None)
+    monkeypatch.setattr(promise, "load_or_embedded", data.embedded)
+    promise.identity.cache_clear()
     monkeypatch.setattr(text, "TRADE", ((40, 16),))
     rng = np.random.default_rng(0)
     runs = list(suite.runs())
     references = {n: Reference(tuple((95 + SD * rng.standard_normal(40)).tolist())) for n in runs}
-    save(promise.REFERENCE, references, "")
+    save(promise.REFERENCE, references)
     pool = [(UNCHANGED, n, s, 95 + SD * rng.standard_normal()) for n in runs for s in range(40, 80)]
     shifts = {LARGE: -3.0, SMALL: 0.0}
     rows = [
         (fault, name, seed, 95 + shift + SD * rng.standard_normal())
         for fault, shift in shifts.items()
         for name in FAULTS[fault].measured
-        for seed in (*range(FIRST_SEED, FIRST_SEED + 16), *range(EFFECT, EFFECT + 20))
+        for i in (*range(16), *range(EFFECT, EFFECT + 20))
+        for seed in [first_seed(fault) + i]
     ]
     crashes = [
-        (BROKEN, n, s, "ValueError")
-        for n in FAULTS[BROKEN].measured for s in (FIRST_SEED, FIRST_SEED + 1, EFFECT, EFFECT + 1)
+        (BROKEN, n, first_seed(BROKEN) + i, "ValueError: no")
+        for n in FAULTS[BROKEN].measured for i in (0, 1, EFFECT, EFFECT + 1)
     ]  # fmt: skip
-    append(promise.RUNS, *pool, *rows, *crashes)
-    return tmp_path, references
+    stale = [(LARGE, n, first_seed(LARGE), 0.0, "another") for n in FAULTS[LARGE].measured]
+    trained = [*pool, *rows, *crashes]
+    append(promise.RUNS, *stale, *((*row, identity(row[0], row[1])) for row in trained))
+    yield tmp_path, references
+    promise.identity.cache_clear()
 
 
 def test_the_page_tells_caught_from_missed_and_large_from_small(measured) -> None:
@@ -70,10 +81,13 @@ def test_the_page_tells_caught_from_missed_and_large_from_small(measured) -> Non
     assert "-3.0" in large or "-2.9" in large
     assert "missed: " in small
     assert lines.index(small) < lines.index(large)  # the missed first
-    assert "| fails " in broken
-    assert "3 faults, 1 missed" in said
-    assert "caught 2 of 2" in said
-    assert "80 unchanged trainings of each run" in said
+    assert "| ends runs " in broken
+    assert "not judged" in broken
+    assert "**Missed although above the promise**: none" in said
+    assert "caught 1 of 1" in said
+    assert "Of 1 whose effect is below the promise, caught 0 of 1" in said
+    assert "1 end some training in an error or NaN" in said
+    assert "40 unchanged trainings of each run" in said
     assert (folder / "figures" / "regression.png").exists()
 
 
@@ -82,7 +96,10 @@ def test_a_check_asks_for_more_only_where_in_doubt(measured) -> None:
     with pytest.raises(Lacking) as lacking:
         gate(LARGE, references, {})
     first = [
-        (n, FIRST_SEED + i) for n in suite.runs() for i in (0, 1) if n in FAULTS[LARGE].measured
+        (n, first_seed(LARGE) + i)
+        for n in suite.runs()
+        for i in (0, 1)
+        if n in FAULTS[LARGE].measured
     ]
     assert sorted(lacking.value.tasks) == sorted(first)
     outcomes = gate(LARGE, references, numbers())
@@ -96,3 +113,40 @@ def test_what_is_trained_is_not_trained_again(measured) -> None:
     assert fault == UNCHANGED
     assert tasks == [(name, 80) for name in suite.runs()]
     assert {f for f, _ in training.missing(80, 21, [LARGE, SMALL])} == {LARGE, SMALL}
+
+
+def test_no_two_faults_share_seeds() -> None:
+    starts = {first_seed(fault) for fault in faults.FAULTS}
+    assert len(starts) == len(faults.FAULTS)
+    assert min(starts) > 5_000_000
+
+
+def test_reference_and_new_numbers_are_disjoint_in_a_resample_too() -> None:
+    rng = np.random.default_rng(0)
+    old, new = drawn.draw(rng.integers(80, size=80), 40, 200, rng)
+    assert (old.shape, new.shape) == ((200, 40), (200, 16))
+    assert not any(set(a) & set(b) for a, b in zip(old, new, strict=True))
+
+
+def test_alarms_are_as_rare_as_promised_and_a_shifted_reference_is_one(monkeypatch) -> None:
+    monkeypatch.setattr(drawn, "CHECKS", 2_000)
+    monkeypatch.setattr(drawn, "RESAMPLES", 20)
+    rng = np.random.default_rng(0)
+    pool = {name: rng.standard_normal(120) for name in "ab"}
+    rate, each = drawn.alarms(pool, rng, count=40)
+    assert 0.001 < rate.count / rate.of < 0.02
+    assert rate.low < rate.count / rate.of < rate.high
+    assert max(each.values()) <= rate.count / rate.of
+    shifted = {name: Reference(tuple(rng.standard_normal(40) + 5)) for name in pool}
+    assert drawn.alarms(pool, rng, shifted)[0].count == 2_000
+
+
+def test_the_power_of_drops_is_near_what_is_stated_for_normal_numbers() -> None:
+    rng = np.random.default_rng(0)
+    references = {"a": Reference(tuple(rng.standard_normal(40)))}
+    found = drawn.power(references, {"a": rng.standard_normal(4_000)}, rng)["a"]
+    assert 0.85 < found[1.0] <= 1
+    assert found[0.5] < found[1.0] < found[1.5]
+    assert found[0.5] == pytest.approx(
+        Design(0.01, 1, 40).power(0.5 * Design(0.01, 1, 40).smallest()), abs=0.2
+    )

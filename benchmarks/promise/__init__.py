@@ -5,32 +5,38 @@
     python -m benchmarks.promise page      # the page, from what those two left
 
 False alarms: checks drawn from a pool of unchanged runs, reference and new numbers disjoint, by
-`checking.check` itself. Power: faults of benchmarks/faults, each with one real verdict, from the
-seeds that a check asks for, two first, more where in doubt; what the fault does is measured apart,
-on seeds of its own.
+`checking.check` itself. Power: faults of benchmarks/faults, each with one real verdict on seeds
+that no other fault has, two first, more where in doubt; what the fault does is measured apart, on
+further seeds of its own.
 """
 
 from __future__ import annotations
 
 import csv
+import functools
+import inspect
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.faults import FAULTS
-from subspace_bench.regression import checking
+from subspace_bench.data import load_or_embedded
+from subspace_bench.regression import checking, suite
 from subspace_bench.regression.reference import Reference
+from subspace_bench.runs import digest
 
 RESULTS = Path("results")
 RUNS, CHECKS = RESULTS / "regression-runs.csv", RESULTS / "regression-checks.csv"
 REFERENCE = RESULTS / "regression.toml"
 UNCHANGED = "none"  # the fault of the pool
-EFFECT = checking.FIRST_SEED + 1_000  # the first seed by which a fault's effect is measured
+FAULTY, BLOCK = 10_000_000, 1_000  # the first seed of faults; seeds that each has for its own
+EFFECT = 500  # in such a block, the first seed by which the effect is measured
 Cell = tuple[str, str, int]  # fault, run, seed
 ALPHA = 0.01
 COLUMNS = {
-    RUNS.name: ("fault", "run", "seed", "accuracy"),
+    RUNS.name: ("fault", "run", "seed", "accuracy", "of"),
     # A row for each run of a check; the seconds are those of the whole check.
     CHECKS.name: ("check", "run", "first seed", "n", "difference", "p", "verdict", "seconds"),
 }
@@ -53,9 +59,27 @@ def append(path: Path, *rows: Sequence[object]) -> None:
 
 
 def numbers() -> dict[Cell, str]:
-    """(fault, run, seed) → what it came to."""
-    frame = stored(RUNS)
-    return {(str(f), str(r), int(s)): str(v) for f, r, s, v in frame.itertuples(index=False)}
+    """(fault, run, seed) → what it came to, of the runs and the faults as they are now."""
+    return {
+        (str(fault), str(run), int(seed)): str(value)
+        for fault, run, seed, value, of in stored(RUNS).itertuples(index=False)
+        if of == identity(str(fault), str(run))
+    }
+
+
+@functools.cache
+def identity(fault: str, run: str) -> str:
+    """Of the data, the protocol, the numerics and the text of the fault; "" for what is no more."""
+    named, dataset = suite.runs(), load_or_embedded()
+    if run not in named or fault not in (UNCHANGED, *FAULTS):
+        return ""
+    text = "" if fault == UNCHANGED else inspect.getsource(FAULTS[fault].plant)
+    return digest({**suite.identity(named[run], dataset), "fault": text})[:8]
+
+
+def first_seed(fault: str) -> int:
+    """Of the check of a planted fault; its effect is measured from EFFECT seeds further on."""
+    return FAULTY + BLOCK * (zlib.crc32(fault.encode()) % 1_000_000)
 
 
 class Lacking(Exception):
@@ -83,11 +107,11 @@ def gate(
             raise Lacking(lacking)
         return {
             (name, seed): number(numbers[fault, name, seed]) if name in measured
-            else references[name].values[seed - checking.FIRST_SEED]
+            else references[name].values[seed - first_seed(fault)]
             for name, seed in tasks
         }  # fmt: skip
 
-    outcomes = checking.check(references, measure, ALPHA)
+    outcomes = checking.check(references, measure, ALPHA, first_seed(fault))
     return [outcome for outcome in outcomes if outcome.name in measured]
 
 

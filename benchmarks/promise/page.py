@@ -12,74 +12,16 @@ from matplotlib.figure import Figure
 
 from benchmarks import promise
 from benchmarks.faults import FAULTS
-from benchmarks.promise import ALPHA, CHECKS, EFFECT, REFERENCE, RUNS, UNCHANGED, text
+from benchmarks.promise import ALPHA, CHECKS, EFFECT, REFERENCE, RUNS, UNCHANGED, drawn, text
+from benchmarks.promise.drawn import Pool
+from subspace_bench.data import load_or_embedded
 from subspace_bench.regression import checking
-from subspace_bench.regression.flow import REMEDY
+from subspace_bench.regression.flow import REMEDY, belongs
 from subspace_bench.regression.reference import Reference, load
-from subspace_bench.regression.sequential import LOOKS, WITHIN, Design
+from subspace_bench.regression.sequential import MOVED, WITHIN, Design
 from subspace_bench.report import write_figures
 from subspace_bench.runs import write_atomically
-from subspace_bench.statistics import Rate, Sample, binomial, difference
-
-DRAWN, POOLS, DRAWN_A_POOL = 20_000, 200, 1_000  # checks; pools resampled, and checks of each
-Pool = Mapping[str, np.ndarray]  # name of a reference → accuracies of unchanged runs, by seed
-
-
-def is_red(references: Mapping[str, Reference], new: Pool) -> np.ndarray:
-    """(references,) of whether `checking.check` calls each moved by these new numbers."""
-
-    def measure(tasks: Sequence[checking.Task]) -> checking.Measured:
-        return {(n, s): float(new[n][s - checking.FIRST_SEED]) for n, s in tasks}
-
-    return np.array([o.verdict != WITHIN for o in checking.check(references, measure, ALPHA)])
-
-
-def alarms(pool: Pool, count: int, checks: int, rng: np.random.Generator) -> np.ndarray:
-    """(checks, references): each check draws references of `count` and new numbers, disjoint.
-
-    One draw of seeds serves all references, as one set of seeds does in a check.
-    """
-    size = min(len(values) for values in pool.values())
-    found = np.empty((checks, len(pool)), bool)
-    for i in range(checks):
-        seeds = rng.permutation(size)[: count + LOOKS[-1]]
-        references = {n: Reference(tuple(v[seeds[:count]].tolist())) for n, v in pool.items()}
-        found[i] = is_red(references, {n: v[seeds[count:]] for n, v in pool.items()})
-    return found
-
-
-def false_alarms(pool: Pool, count: int) -> tuple[Rate, np.ndarray]:
-    """Of all checks, and the share of each reference.
-
-    The interval counts what another pool would have given: the variance over resampled pools, less
-    what their fewer checks add to it, plus that of the checks made here.
-    """
-    rng = np.random.default_rng(0)
-    found = alarms(pool, count, DRAWN, rng)
-    red = found.any(1)
-    rates = np.empty(POOLS)
-    for i in range(POOLS):
-        seeds = rng.integers(min(map(len, pool.values())), size=min(map(len, pool.values())))
-        other = {name: values[seeds] for name, values in pool.items()}
-        rates[i] = alarms(other, count, DRAWN_A_POOL, rng).any(1).mean()
-    rate = float(red.mean())
-    noise = float(rates.mean() * (1 - rates.mean())) / DRAWN_A_POOL
-    spread = max(float(rates.var(ddof=1)) - noise, 0.0) + rate * (1 - rate) / DRAWN
-    half = 1.96 * spread**0.5
-    return Rate(int(red.sum()), DRAWN, max(rate - half, 0.0), rate + half), found.mean(0)
-
-
-def committed(references: Mapping[str, Reference], pool: Pool) -> Rate:
-    """The same with the committed reference, which is one draw: new numbers from the rest."""
-    rng = np.random.default_rng(1)
-    start = max(len(reference.values) for reference in references.values())
-    rest = {name: values[start:] for name, values in pool.items()}
-    size = min(len(values) for values in rest.values())
-    count = 0
-    for _ in range(DRAWN):
-        seeds = rng.permutation(size)[: LOOKS[-1]]
-        count += bool(is_red(references, {n: v[seeds] for n, v in rest.items()}).any())
-    return binomial(count, DRAWN)
+from subspace_bench.statistics import Sample, difference
 
 
 @dataclass(frozen=True)
@@ -88,14 +30,15 @@ class Found:
 
     Attributes:
         effects: of each run on which it is measured: mean change in points and its 95% half-width;
-            None where trainings came to nothing.
-        sizes: |change| in units of the smallest shift that is promised to be found.
+            None where a training came to nothing.
+        sizes: |change| in units of the smallest shift that is promised to be found, and its least
+            by the interval; infinite where there is no change to tell.
         outcomes: of the check.
     """
 
     name: str
     effects: Mapping[str, tuple[float, float] | None]
-    sizes: Mapping[str, float]
+    sizes: Mapping[str, tuple[float, float]]
     outcomes: Sequence[checking.Outcome]
 
     @property
@@ -104,11 +47,28 @@ class Found:
 
     @property
     def size(self) -> float:
-        return self.sizes[self.worst]
+        return self.sizes[self.worst][0]
+
+    @property
+    def ends_runs(self) -> bool:
+        """Whether trainings came to nothing, which is no change of accuracy."""
+        return any(change is None for change in self.effects.values())
+
+    @property
+    def large(self) -> bool:
+        """Whether accuracy changes by more than what is promised to be found."""
+        return not self.ends_runs and self.size > 1
+
+    @property
+    def surely_large(self) -> bool:
+        """The same by the lower end of the change's interval."""
+        return self.large and max(least for _, least in self.sizes.values()) > 1
 
     @property
     def caught(self) -> bool:
-        return any(outcome.verdict != WITHIN for outcome in self.outcomes)
+        """Whether a check says "moved", or that it cannot judge where runs end in nothing."""
+        verdicts = {outcome.verdict for outcome in self.outcomes}
+        return MOVED in verdicts or (self.ends_runs and verdicts != {WITHIN})
 
 
 def found(
@@ -124,11 +84,12 @@ def found(
     for run in FAULTS[name].measured:
         values = [
             promise.number(value) for (fault, of, seed), value in numbers.items()
-            if (fault, of) == (name, run) and seed >= EFFECT
+            if (fault, of) == (name, run) and seed >= promise.first_seed(name) + EFFECT
         ]  # fmt: skip
-        effects[run] = effect(values, pool[run])
-        change = effects[run]
-        sizes[run] = abs(change[0]) / smallest(references, run) if change else np.inf
+        effects[run] = change = effect(values, pool[run])
+        size, half = (abs(change[0]), change[1]) if change else (np.inf, 0.0)
+        unit = smallest(references, run)
+        sizes[run] = size / unit, (size - half) / unit
     return Found(name, effects, sizes, promise.gate(name, references, numbers))
 
 
@@ -149,28 +110,31 @@ def smallest(references: Mapping[str, Reference], run: str) -> float:
 
 
 def pool_of(references: Mapping[str, Reference], numbers: Mapping[promise.Cell, str]) -> Pool:
-    """The references' own numbers, then the unchanged runs beyond them, by seed."""
-    return {
-        name: np.array([*reference.values, *(float(value) for (fault, of, _), value in sorted(
-            numbers.items()) if (fault, of) == (UNCHANGED, name))])
+    """The unchanged runs that no reference has, as many of each."""
+    beyond = {
+        name: [float(value) for (fault, of, seed), value in sorted(numbers.items())
+               if (fault, of) == (UNCHANGED, name) and seed >= len(reference.values)]
         for name, reference in references.items()
     }  # fmt: skip
+    size = min(map(len, beyond.values()))
+    return {name: np.array(values[:size]) for name, values in beyond.items()}
 
 
 def write(results: Path) -> None:
     """Writes `regression.md` and its figure."""
     references = load(REFERENCE, REMEDY)
-    numbers = promise.numbers()
+    belongs(references, load_or_embedded())
+    numbers, rng = promise.numbers(), np.random.default_rng(0)
     pool = pool_of(references, numbers)
     faults = [found(name, numbers, references, pool) for name in FAULTS]
+    fixed = drawn.alarms(pool, rng, references)
     count = min(len(reference.values) for reference in references.values())
-    overall, each = false_alarms(pool, count)
+    whole = {n: np.array([*references[n].values[:count], *pool[n]]) for n in pool}
     parts = [
-        *text.promised(references, faults, overall),
+        *text.promised(references, faults, fixed[0]),
         *text.faults(faults),
-        *text.false_alarms(
-            overall, dict(zip(references, each, strict=True)), committed(references, pool), pool
-        ),
+        *text.false_alarms(fixed, drawn.alarms(whole, rng, count=count), pool),
+        *text.shifts(drawn.power(references, pool, rng)),
         *text.checks(promise.stored(CHECKS)),
         *text.trade(references),
         f"Every number: [{RUNS.name}]({RUNS.name}) and [{REFERENCE.name}]({REFERENCE.name}). "
@@ -185,7 +149,8 @@ def draw(faults: Sequence[Found], references: Mapping[str, Reference]) -> Figure
     figure, axes = plt.subplots(figsize=(7, 3.2))
     rng = np.random.default_rng(0)
     for said, colour in ((True, "tab:blue"), (False, "tab:red")):
-        sizes = [min(max(f.size, 0.02), 100) for f in faults if f.caught == said]
+        sizes = [min(max(f.size, 0.02), 100) for f in faults
+                 if f.caught == said and not f.ends_runs]  # fmt: skip
         heights = rng.uniform(0.1, 0.9, len(sizes))
         label = f"{'caught' if said else 'missed'} ({len(sizes)})"
         axes.plot(sizes, heights, "o", color=colour, ms=5, alpha=0.8, label=label)
