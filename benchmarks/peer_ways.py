@@ -99,6 +99,18 @@ def pactl(name: str, native: int, dim: int) -> Way:
     return both_ways(lambda w: operator @ w, native, dim)
 
 
+def dense_torch(native: int, dim: int) -> Way:
+    """torch's own products with a stored P."""
+    p = next(projectors.make("gaussian", native, dim, 0).buffers())
+    return product(lambda w: w @ p, lambda t: p @ t, native, dim)
+
+
+def reads(native: int, dim: int) -> Way:
+    """P is read twice and nothing is made of it: what no product with a stored P can beat."""
+    p = next(projectors.make("gaussian", native, dim, 0).buffers())
+    return Way(lambda: (p.sum(), p.sum()), lambda: None)
+
+
 def sklearn_sparse(native: int, dim: int) -> Way:
     """The random matrix of `SparseRandomProjection`, applied and transposed by SciPy."""
     kinds = importlib.import_module("sklearn.random_projection")
@@ -233,6 +245,13 @@ def comparisons() -> Iterator[tuple[str, str, dict[str, Callable[[], Way]]]]:
         "ours": lambda: ours("orthonormal", *post),
         f"{PACTL} LazyRandomQR": lambda: pactl("LazyRandomQR", *post),
     }  # fmt: skip
+    for at in (post, (21_840, 10_000)):
+        yield "dense in bfloat16", f"{at[0]:,} × {at[1]:,}", {
+            "ours": lambda at=at: ours_alone("gaussian-bf16", *at),  # type: ignore[misc]
+            "ours in float32": lambda at=at: ours_alone("gaussian", *at),  # type: ignore[misc]
+            "torch, P @ ω and P.T @ θ": lambda at=at: dense_torch(*at),  # type: ignore[misc]
+            "torch, two sums over P in float32": lambda at=at: reads(*at),  # type: ignore[misc]
+        }  # fmt: skip
     yield "Kronecker", "1,048,576 × 1,000", {
         "ours": lambda: ours("kronecker", *million),
         f"{PACTL} RoundedDoubleKron": lambda: pactl("RoundedDoubleKron", *million),

@@ -144,7 +144,8 @@ def page(
     parts = [
         "# Beside other people's projectors",
         f"{facts['cpu']} ({facts['cpu_capability']}), torch {facts['torch']}, numba "
-        f"{facts['numba']}. Forward and adjoint of one float32 vector, set-up apart, through "
+        f"{facts['numba']}. Forward and adjoint of one vector, set-up apart, in float32 where no "
+        "other dtype is named (a Hadamard transform is its own adjoint, and stands once), through "
         "autograd where the peer has no adjoint of its own; all ways of a row in one process, in "
         "turn, each checked before to be a linear map with its adjoint, or the transform, to "
         f"rounding. Medians of {count} rounds; the ratio is the median of the rounds' ratios "

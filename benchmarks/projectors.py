@@ -1,5 +1,5 @@
-"""asv: what every projector costs, in the small cells of `subspace-bench compare`, and what it
-learns.
+"""asv: what every projector costs, in the small cells of `subspace-bench compare`, and the error
+of short trainings.
 
 Lower is better everywhere: accuracy is tracked as an error rate. Parameters are fixed names, so
 that results of different machines and commits stand on one plot.

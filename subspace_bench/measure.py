@@ -63,7 +63,10 @@ class Case:
         Raises:
             UserError: where the projector cannot be had, or does not say.
         """
-        need = projectors.footprint(self.projector, self.native, self.dim, self.kind)
+        # On CUDA plain PyTorch does part of what kernels do on a CPU, as it does for float64.
+        wide = torch.float64 if self.device == "cuda" else self.kind
+        layers = layers_at(self.native)
+        need = projectors.footprint(self.projector, self.native, self.dim, wide, layers)
         return need.held + need.working + 2 * self.kind.itemsize * (self.native + self.dim)
 
     @property
@@ -191,7 +194,8 @@ def quality(
 
     Mean and standard deviation of ‖Pω‖/‖ω‖ over `norm_n` random ω; the coherence, the largest
     |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) over `pairs` pairs: random columns, 100 where there are so many and
-    time allows, each against as many others. Half precision is left out of it: it is P that counts.
+    time allows, each against as many others; all pairs where d is at most 100. Half precision is
+    left out of it: it is P that counts.
     """
     draw = torch.Generator().manual_seed(1)
     together = max(1, AT_ONCE // projector.native)
@@ -207,8 +211,12 @@ def quality(
     if projector.dim == 1:
         return {**found, "coherence": math.nan, "pairs": 0}
     # A pair of columns takes two forwards and a transpose, three forwards about.
-    columns = max(1, min(COLUMNS, projector.dim // 2, int(budget / each / 3)))
+    affordable = max(1, int(budget / each / 3))
     chosen = torch.randperm(projector.dim, generator=draw)
+    if projector.dim <= min(COLUMNS, affordable):
+        found["coherence"] = coherence(projector, chosen, chosen, like, together)
+        return {**found, "pairs": projector.dim * (projector.dim - 1) // 2}
+    columns = min(COLUMNS, projector.dim // 2, affordable)
     first, second = chosen[:columns], chosen[columns : 2 * columns]
     found["coherence"] = coherence(projector, first, second, like, together)
     return {**found, "pairs": columns**2}
@@ -217,7 +225,7 @@ def quality(
 def coherence(
     projector: Projector, first: Tensor, second: Tensor, like: Tensor, together: int
 ) -> float:
-    """The largest |cosine| between columns `first` and columns `second` of P.
+    """The largest |cosine| between columns `first` and columns `second` of P, but of a pair alike.
 
     Pᵀp_i holds ⟨p_i, p_j⟩ for all j at once, so that pairs are had without P's matrix.
     """
@@ -228,6 +236,7 @@ def coherence(
     def cosines(i: Tensor) -> Tensor:  # a function, so that it keeps no θ beyond its turn
         columns = projector(units(i, projector, like))
         products = projector.transpose(columns)[:, second.to(like.device)]
+        products[i[:, None] == second] = 0
         return products / (lengths(columns)[:, None] * norms)
 
     return max(float(cosines(i).abs().max()) for i in torch.split(first, together))

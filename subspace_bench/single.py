@@ -108,7 +108,7 @@ def inventory(stores: Mapping[str, Store | None]) -> list[tuple[str, pd.DataFram
 def what_it_is(name: str) -> str:
     """The first line of a projector's documentation, or why it cannot be had."""
     try:
-        return (projectors.load(name).__doc__ or "").strip().splitlines()[0]
+        return ((projectors.load(name).__doc__ or "").strip().splitlines() or [""])[0]
     except UserError as failure:
         return str(failure)
 

@@ -79,13 +79,13 @@ def test_cells_of_another_machine_stay_and_ours_stand_beside_them(
 
 def test_what_failed_or_did_not_fit_is_tried_again(measured, tmp_path) -> None:
     frame = pd.read_csv(measured / "projectors-cpu.csv")
-    frame.loc[0, "status"] = "not measured: longer than 120 s"
-    frame.loc[1, "status"] = "does not fit: needs 90.0 GB"
-    frame.loc[2, "status"] = "failed: its process ended with code -9, out of memory?"
+    frame.loc[0, "status"] = "does not fit: needs 90.0 GB"
+    frame.loc[1, "status"] = "failed: its process ended with code -9, out of memory?"
+    frame.loc[2, "status"] = "not measured: longer than 120 s"  # it would take as long again
     frame.to_csv(tmp_path / "projectors-cpu.csv", index=False)
     cells = Cells(tmp_path, "cpu", int(frame.threads[0]))
     cases = grid(["gaussian", "orthonormal"], [900, 700], [5, 40], "cpu", "float32")
-    assert waiting(cases, cells) == cases[:3]
+    assert waiting(cases, cells) == cases[:2]
 
 
 def test_the_page_is_of_one_number_of_threads_and_names_its_revisions(measured, tmp_path) -> None:
@@ -232,7 +232,7 @@ def test_projectors_by_layers_stand_where_there_is_a_model() -> None:
     assert [(c.projector, c.native) for c in cases] == [
         ("fastfood", 900), ("fastfood", 21_840), ("fastfood-layers", 21_840),
     ]  # fmt: skip
-    with pytest.raises(UserError, match="give --native the D of a model here, 21,840 or 199,210"):
+    with pytest.raises(UserError, match="give --native the D of a model here, 21840 or 199210"):
         grid(["fastfood-layers"], [900], [5], "cpu", "float32")
 
 

@@ -89,7 +89,6 @@ def test_layers_start_anew_and_see_all_of_omega() -> None:
     native, dim, layers = 1504, 300, [1000, 3, 500, 1]
     projector = FastfoodLayers(native, dim, 5, layers)
     p = matrix(projector)
-    assert (p.abs().amin(dim=0) >= 0).all()
     assert (p[1000:1003] != 0).all()
     assert torch.linalg.matrix_rank(p[1000:1003]) == 3
     torch.testing.assert_close(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from subspace_bench import measure
+from subspace_bench import machine, measure
 from subspace_bench.errors import UserError
 from subspace_bench.machine import (
     last_level_cache,
@@ -86,7 +86,7 @@ def test_a_measurement_comes_in_two_parts() -> None:
     assert times["forward_n"] >= 3
     assert times["forward_q25"] <= times["forward_ms"] <= times["forward_q75"]
     assert quality["norm_n"] == 24
-    assert quality["pairs"] == 15 * 15
+    assert quality["pairs"] == 30 * 29 / 2
     assert "read_ms" not in times
     assert torch.is_grad_enabled()
 
@@ -107,7 +107,9 @@ def test_coherence_is_the_largest_cosine_between_the_columns() -> None:
     assert found == pytest.approx(float(expected), rel=1e-5)
 
 
-@pytest.mark.parametrize("dim, pairs", [(1, 0), (2, 1), (10, 25), (199, 99**2), (450, 10_000)])
+@pytest.mark.parametrize(
+    "dim, pairs", [(1, 0), (2, 1), (10, 45), (100, 4_950), (199, 99**2), (450, 10_000)]
+)
 def test_pairs_are_distinct_and_counted(dim, pairs) -> None:
     projector = make("hashed", 500, dim, seed=0)
     found = measure.quality(projector, torch.device("cpu"), torch.bfloat16, budget=1e3)
@@ -148,8 +150,28 @@ def test_layers_are_those_of_the_models() -> None:
     assert layered.identity()["layers"] == measure.layers_at(21_840)
 
 
-def test_the_cache_is_read_where_the_system_tells() -> None:
-    assert last_level_cache() >= 0
+def test_the_cache_is_read_where_the_system_tells(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(machine, "CACHES", tmp_path)
+    assert last_level_cache() == 0
+    for index, size in enumerate(("48K", "2M", "?")):
+        (tmp_path / f"index{index}").mkdir()
+        (tmp_path / f"index{index}" / "size").write_text(size + "\n")
+    assert last_level_cache() == 2 << 20
+
+
+def test_limits_of_a_container_count(tmp_path, monkeypatch) -> None:
+    free, cores = machine.available_memory(), machine.cores()
+    (tmp_path / "memory.max").write_text("5000")
+    (tmp_path / "memory.current").write_text("3000")
+    (tmp_path / "memory.stat").write_text("anon 2000\ninactive_file 500\n")
+    (tmp_path / "cpu.max").write_text("50000 100000")
+    monkeypatch.setattr(machine, "_cgroups", lambda: [tmp_path])
+    assert machine.available_memory() == 2500
+    assert machine.cores() == 1
+    (tmp_path / "memory.max").write_text("max")
+    (tmp_path / "cpu.max").write_text("max 100000")
+    assert machine.available_memory() == pytest.approx(free, rel=0.2)
+    assert machine.cores() == cores
 
 
 def test_an_unknown_projector_needs_no_bytes() -> None:

@@ -248,7 +248,15 @@ def promised(name: str, where: Size) -> str:
 
 
 def _times(row: Row, other: Row) -> str:
-    return f"{row['ms'] / other['ms']:.2g} times as long"
+    """How much longer it takes; two that are merely read, too, as if memory had had one speed.
+
+    Cells are minutes apart, in which a shared machine's memory can change its speed.
+    """
+    ratio = row["ms"] / other["ms"]
+    reads = [each.get("read_ms") for each in (row, other)]
+    if not any(pd.isna(read) for read in reads):
+        ratio *= (row["held_bytes"] / reads[0]) / (other["held_bytes"] / reads[1])
+    return f"{ratio:.2g} times as long"
 
 
 def _against(m: Measured, where: Size) -> str:

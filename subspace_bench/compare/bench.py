@@ -11,12 +11,12 @@ from subspace_bench.errors import UserError
 from subspace_bench.measure import Case, measure, release
 
 CONTEXT = multiprocessing.get_context("spawn")
-LEAST, LARGE = 120.0, 600.0  # seconds that a cell may take at small D, and at D = 10⁹
+LEAST, MORE = 120.0, 480.0  # seconds that a cell may take, and more of them where it is large
 
 
 def limit(case: Case) -> float:
-    """Seconds that a cell may take."""
-    return LEAST + (LARGE - LEAST) * case.native / 1e9
+    """Seconds that a cell may take: the more, the larger θ or what the projector takes is."""
+    return LEAST + MORE * max(case.native / 1e9, case.needed_bytes / 16e9)
 
 
 class Bench:
@@ -74,9 +74,10 @@ def serve(pipe: Connection) -> None:
                 for part in measure(case, repeat, threads):
                     done = {"status": "ok"}
                     pipe.send(({**done, **part}, False))
+                release(case.device)
             except Exception as failure:
-                done = done or {"status": f"failed: {reason(failure)}"}
-            release(case.device)
+                said = reason(failure)
+                done = {**done, "lost": said} if done else {"status": f"failed: {said}"}
             pipe.send((done, True))
     except (EOFError, OSError, KeyboardInterrupt):
         return

@@ -155,7 +155,7 @@ def grid(
     if not cases:
         raise UserError(
             f"{', '.join(names)} goes by a model's layers: give --native the D of a model here, "
-            f"{' or '.join(f'{n:,}' for n in NETS)}"
+            f"{' or '.join(map(str, NETS))}"
         )
     return cases
 
@@ -174,8 +174,15 @@ def by_layers(name: str) -> bool:
 
 
 def waiting(cases: Sequence[Case], cells: Cells) -> list[Case]:
-    """Cells that are not measured yet; what failed or did not fit may do better now."""
-    return [c for c in cases if cells.rows.get(cells.key(c), {}).get("status") != "ok"]
+    """Cells that are not measured yet; what failed or did not fit may do better now.
+
+    What took too long would again.
+    """
+    done = ("ok", "not measured")
+    return [
+        case for case in cases
+        if not str(cells.rows.get(cells.key(case), {}).get("status", "")).startswith(done)
+    ]  # fmt: skip
 
 
 def run(

@@ -19,10 +19,10 @@ def compare(
         str | None, typer.Option("--projectors", help="Names with commas between; else all.")
     ] = None,
     native: Annotated[
-        str | None, typer.Option(help="Values of D with commas between; else 21,840 to 10⁹.")
+        str | None, typer.Option(help="Values of D with commas between; else 21840 to 10⁹.")
     ] = None,
     dims: Annotated[
-        str | None, typer.Option(help="Values of d with commas between; else 10 to 100,000.")
+        str | None, typer.Option(help="Values of d with commas between; else 10 to 100000.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="Of ω and θ.")] = "float32",

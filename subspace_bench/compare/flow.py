@@ -40,7 +40,9 @@ def wanted(
     Raises:
         UserError: for an unknown projector or dtype, or sizes that are none.
     """
-    chosen = names.split(",") if names else projectors.names()
+    chosen = projectors.names()
+    if names:
+        chosen = list(dict.fromkeys(name.strip() for name in names.split(",")))
     checks.known("projector", chosen, projectors.names())
     checks.known("dtype", [dtype], DTYPES)
     return grid(
@@ -57,7 +59,7 @@ def numbers(option: str, text: str | None, default: tuple[int, ...]) -> tuple[in
     if text is None:
         return default
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError as failure:
         raise UserError(
             f"{option} is {text!r}: give whole numbers with commas between, as 100,1000"

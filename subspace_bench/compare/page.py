@@ -125,13 +125,15 @@ def spread(row: dict[str, Any], name: str) -> str:
 def qualities(row: dict[str, Any]) -> tuple[str, str]:
     """Distortion and coherence, with the number of samples where they are fewer than elsewhere."""
     if pd.isna(row.get("norm_mean")):
-        return "", ""
+        return "" if pd.isna(row.get("lost")) else f"failed: {row['lost']}", ""
     norms, pairs = int(row["norm_n"]), int(row["pairs"])
     distortion = f"{row['norm_mean']:.3f} ± {row['norm_sd']:.2g}"
     distortion += f" ({norms} ω)" * (norms < DRAWS)
     if not pairs:
         return distortion, ""
-    return distortion, f"{row['coherence']:.2g}" + f" ({pairs:,} pairs)" * (pairs < COLUMNS**2)
+    all_pairs = int(row["dim"]) * (int(row["dim"]) - 1) // 2
+    few = pairs < min(COLUMNS**2, all_pairs)
+    return distortion, f"{row['coherence']:.2g}" + f" ({pairs:,} pairs)" * few
 
 
 def over_native(cells: pd.DataFrame, what: str) -> Figure:
@@ -191,7 +193,8 @@ with the products, as a shared machine's memory changes its speed; where that is
 {READ / 1e6:g} MB, in parts of memory's speed above. What generates its entries is bound by
 arithmetic instead. *‖Pω‖/‖ω‖*: mean ± standard deviation over
 {DRAWS} random ω. *coherence*: the largest |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) between {COLUMNS} random
-columns and {COLUMNS} others. Fewer samples, where d is small or time is short, are stated.
+columns and {COLUMNS} others, or all where d is at most {COLUMNS}. Fewer samples, where d is small
+or time is short, are stated.
 A projector that goes by a model's layers (`fastfood-layers`) stands where D is that of a model of
 this package: {", ".join(f"{n:,} ({net})" for n, net in NETS.items())}; elsewhere there are no
 layers to give it."""

@@ -101,7 +101,7 @@ class Projector(nn.Module, ABC):
         """Pᵀθ: (…, D) → (…, d), the exact adjoint: ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩; differentiable.
 
         Raises:
-            UserError: as `forward`.
+            UserError: as `forward`, but for NaN, which goes through; a gradient through it is Pω.
         """
         self._check(theta, self.native, "θ")
         return _act(theta, self, True)
@@ -154,7 +154,10 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
         if not adjoint and _has_nan(vector):
-            raise UserError("ω holds NaN: training diverged before the projection")
+            raise UserError(
+                "ω holds NaN (or a gradient through Pᵀ does): training diverged before the "
+                "projection"
+            )
         act = projector._adjoint if adjoint else projector._project
         shape = (*vector.shape[:-1], projector.dim if adjoint else projector.native)
         if not vector.numel():

@@ -39,6 +39,7 @@ class Dense(Projector):
         return Footprint(held=4 * native * dim, working=converting(native, dim, itemsize))
 
     def _project(self, omega: Tensor) -> Tensor:
+        self._check_columns()
         if self._in_kernel(omega):
             return kernels.project(_entries(self.columns), omega)
         if self._on_device(omega):
@@ -53,6 +54,7 @@ class Dense(Projector):
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
+        self._check_columns()
         if self._in_kernel(theta):
             return kernels.adjoint(_entries(self.columns), theta)
         if self._on_device(theta):
@@ -66,6 +68,14 @@ class Dense(Projector):
             for rows in column_blocks(self.native, self.dim)
         )
         return torch.cat([theta @ block.T for block in blocks], dim=1)
+
+    def _check_columns(self) -> None:
+        """The kernels look at no bounds."""
+        if self.columns.shape != (self.dim, self.native):
+            raise UserError(
+                f"the columns of {type(self).__name__} have shape {tuple(self.columns.shape)}: "
+                f"give them ({self.dim}, {self.native}), one a row"
+            )
 
     def _in_kernel(self, rows: Tensor) -> bool:
         """Whether the kernels of the CPU take these rows: torch reads P on one thread for one."""

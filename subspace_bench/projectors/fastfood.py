@@ -138,8 +138,7 @@ class FastfoodLayers(Fastfood):
     """`Fastfood` begun anew for each parameter of a model, as Li et al. and Aghajanyan et al. do.
 
     Every layer gets blocks of its own and the whole of ω, however small it is: n does not depend on
-    the layer. A layer's last block is cut, but its G is kept whole: 4n bytes more a layer than
-    `footprint`, which knows of one, can tell.
+    the layer. A layer's last block is cut, but its G is kept whole.
 
     Arguments:
         layers: sizes of θ's parameters, in order; or None, which makes θ one layer.
@@ -159,6 +158,16 @@ class FastfoodLayers(Fastfood):
                 "give the size of every parameter of θ, in order"
             )
         self._build([layer for layer in layers if layer])
+
+    @classmethod
+    def footprint(
+        cls, native: int, dim: int, itemsize: int = 4, layers: list[int] | None = None
+    ) -> Footprint:
+        """As of every projector; without the sizes of the layers, for one."""
+        need = Fastfood.footprint(native, dim, itemsize)
+        size = 1 << _levels(dim)
+        rows = sum(-(-layer // size) * size for layer in layers or [native])
+        return Footprint(4 * (rows + native) if rows <= STORED else 0, need.working)
 
     def identity(self) -> dict[str, Any]:
         """With the sizes of the layers."""

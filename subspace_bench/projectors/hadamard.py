@@ -33,8 +33,10 @@ def hadamard_(x: Tensor) -> Tensor:
         x: (…, n), n a power of two; contiguous, of a floating dtype.
 
     Raises:
-        UserError: for another n, or a tensor that is not contiguous.
+        UserError: for another n or dtype, or a tensor that is not contiguous.
     """
+    if not x.is_floating_point():
+        raise UserError(f"a Hadamard transform is of a floating dtype, not {x.dtype}: convert it")
     size = x.shape[-1] if x.ndim else 0
     if size < 1 or size & (size - 1) or not x.is_contiguous():
         raise UserError(

@@ -75,15 +75,26 @@ def load(name: str) -> type[Projector]:
     return found
 
 
-def footprint(name: str, native: int, dim: int, dtype: torch.dtype = torch.float32) -> Footprint:
+def footprint(
+    name: str,
+    native: int,
+    dim: int,
+    dtype: torch.dtype = torch.float32,
+    layers: list[int] | None = None,
+) -> Footprint:
     """Bytes that the projector called `name` takes for an ω and a θ of this dtype.
+
+    Arguments:
+        layers: as of `make`.
 
     Raises:
         UserError: as `load`, or where another package's projector does not say.
     """
     half = dtype in HALF  # brought to float32 and back
     with _blamed(name, native, dim):
-        found = load(name).footprint(native, dim, 4 if half else dtype.itemsize)
+        kind = load(name)
+        given = {"layers": layers} if "layers" in kind.accepts else {}
+        found = kind.footprint(native, dim, 4 if half else dtype.itemsize, **given)
         copies = 4 * (native + dim) if half else 0
         return Footprint(int(found.held), int(found.working) + copies)
 
@@ -137,7 +148,7 @@ def make(
     """
     kind = load(name)
     native, dim, seed = check_sizes(native, dim, seed)
-    needed, free = footprint(name, native, dim), available_memory()
+    needed, free = footprint(name, native, dim, layers=layers), available_memory()
     if needed.held + needed.working > free:
         raise UserError(
             f"projector {name!r} of {native:,} × {dim:,} needs "
