@@ -215,7 +215,12 @@ def hadamards(size: int) -> Iterator[tuple[str, Callable[[], Way]]]:
         matrix = torch.from_numpy(made)
         return transform(lambda x: matrix @ x, size, lambda: matrix @ zeros)
 
+    def own_wide() -> Way:
+        wide = zeros.double()
+        return transform(lambda x: levels_(x.double()), size, lambda: levels_(wide))
+
     yield "ours", own
+    yield f"ours, float64 {ONE}", own_wide
     yield "hadamard-transform", peer_torch
     yield f"fht-cpu {ONE}", peer_fht
     yield f"pyfwht, float64 {ONE}", lambda: peer_pyfwht("CPU")

@@ -24,6 +24,7 @@ CONV_RATE = 120e9  # operations a second, two a multiply-add, forward and backwa
 DENSE_RATE = 95e9  # of dense layers
 SCORE_RATE = 80e9  # of the forward passes that score
 READ_RATE = 8e9  # bytes of P a second
+MAKE_RATES = {"regenerated": 1.5e9, "regenerated-signs": 1.5e10}  # entries a second, at each use
 DRAW_RATE = 1.3e8  # Gaussian numbers a second
 START = 4.0  # seconds until a worker has imported torch and read the data
 QR_RATE, QR_RATE_64 = 1.3e11, 2.5e10  # operations a second of QR between and within blocks
@@ -98,6 +99,8 @@ def estimate(run: Run) -> Cost:
         projection = projectors.footprint(run.projector or "", native, run.dim)
         entries = projection.held / 4
         update += projection.held / READ_RATE / faster
+        if run.projector in MAKE_RATES:
+            update += 2 * native * run.dim / MAKE_RATES[run.projector] / faster
         set_up += entries / DRAW_RATE
         if run.projector == "orthonormal":
             block = min(run.dim, BLOCK)

@@ -51,6 +51,15 @@ def test_a_projector_that_stores_nothing_takes_nothing() -> None:
     assert estimate(replace(wide, projector="fastfood")).memory < 3e9
 
 
+def test_entries_that_are_made_again_take_time() -> None:
+    small = replace(WIDE, dim=1_000, origin="init")
+    signs, normal = (
+        estimate(replace(small, projector=name)).training
+        for name in ("regenerated-signs", "regenerated")
+    )
+    assert estimate(replace(small, projector="hashed")).training < signs < normal
+
+
 def test_a_record_of_another_seed_and_length_is_scaled() -> None:
     expected = estimator([Record(RUN, {}, FACTS)])
     other = expected(replace(RUN, seed=3).with_steps(1_000))
