@@ -62,7 +62,9 @@ def test_a_planted_fault_turns_the_check_red_and_its_removal_green(check) -> Non
     red = check(fault=FAULT)
     assert red.returncode == 1, red.stdout + red.stderr
     assert "moved down" in " ".join(red.stdout.split())
-    assert check().returncode == 0
+    assert "net, seed 1000000: " in red.stdout
+    assert "--first-seed 2000000" in " ".join(red.stdout.split())
+    assert check("--first-seed", "2000000").returncode == 0
 
 
 def test_nox_check_is_red_with_the_fault_and_green_without(check) -> None:

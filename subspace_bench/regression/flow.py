@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +41,9 @@ class Work:
     def tell(self, message: Message) -> None:
         if message.kind in ("done", "failed"):
             said = message.reason or f"{message.accuracy:.2f}%"
-            self.screen.print(f"{message.run.label}: {said}")
+            names = {run: name for name, run in suite.runs(message.run.dataset).items()}
+            name = names[replace(message.run, seed=0)]
+            self.screen.print(f"{name}, seed {message.run.seed}: {said}")
 
 
 def check(
