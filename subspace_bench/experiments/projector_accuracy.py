@@ -25,7 +25,7 @@ from subspace_bench.statistics import Sample
 
 TITLE = "Accuracy per projector: the post's conv net, one recipe, 10 epochs"
 DIMS = (300, 1_000, 3_000)
-RATES = (0.05, 0.1, 0.2, 0.4)
+RATES = (0.05, 0.1, 0.2, 0.4, 0.8)
 MARKERS = "osD^vP*Xdhp<>"  # of projectors, in figures
 SEEDS = 3  # of the runs that count
 
