@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from subspace_bench.experiments import claims, mnist_lite, subspace, tutorials, ultra_small
+from subspace_bench.experiments import (
+    claims,
+    mnist_lite,
+    projector_accuracy,
+    subspace,
+    tutorials,
+    ultra_small,
+)
 from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
 
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (tutorials, mnist_lite, subspace, ultra_small, claims)
+    for module in (tutorials, mnist_lite, subspace, ultra_small, claims, projector_accuracy)
 }
 
 __all__ = ["EXPERIMENTS", "Evidence", "Experiment", "Page", "Plan"]
