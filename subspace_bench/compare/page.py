@@ -12,11 +12,13 @@ from matplotlib.figure import Figure
 from subspace_bench.compare import advice
 from subspace_bench.compare.advice import Accuracies, Measured
 from subspace_bench.compare.cells import NATIVE, Cells
-from subspace_bench.experiments.projector_accuracy import MARKERS, over_dim
+from subspace_bench.experiments.projector_accuracy import over_dim
 from subspace_bench.measure import COLUMNS, DRAWS, NETS, READ, itemsize
 from subspace_bench.report import table, write_figures
 from subspace_bench.runs import write_atomically
 from subspace_bench.terminal import size
+
+MARKERS = "osD^vP*Xdhp<>"  # of projectors, in figures
 
 
 def write(cells: Cells, accuracies: Accuracies, out: Path) -> list[Path]:

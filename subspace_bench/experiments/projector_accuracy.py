@@ -26,7 +26,6 @@ from subspace_bench.statistics import Sample
 TITLE = "Accuracy per projector: the post's conv net, one recipe, 10 epochs"
 DIMS = (300, 1_000, 3_000)
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8)
-MARKERS = "osD^vP*Xdhp<>"  # of projectors, in figures
 SEEDS = 3  # of the runs that count
 
 
@@ -133,19 +132,21 @@ def summary(numbers: list[dict[str, Any]]) -> str:
 
 
 def over_dim(accuracies: Mapping[tuple[str, int], Sample]) -> Figure:
-    """Accuracy over d, one line a projector: mean and all seeds."""
-    figure, axes = plt.subplots(figsize=(7, 4.2))
-    for i, name in enumerate(dict.fromkeys(p for p, _ in accuracies)):
-        found = {d: s for (p, d), s in sorted(accuracies.items()) if p == name and s.n}
-        means = [s.mean for s in found.values()]
-        low = [s.mean - min(s.values) for s in found.values()]
-        high = [max(s.values) - s.mean for s in found.values()]
-        axes.errorbar(list(found), means, yerr=[low, high], marker=MARKERS[i % len(MARKERS)],
-                      ms=4, capsize=2, lw=1, label=name)  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_xlabel("d")
-    axes.set_ylabel("test accuracy, %")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    """Accuracies of each projector: a panel for each d, a row for each projector, all seeds."""
+    run = {cell: sample for cell, sample in accuracies.items() if sample.n}
+    names, dims = list(dict.fromkeys(p for p, _ in run)), sorted({d for _, d in run})
+    figure, panels = plt.subplots(
+        1, max(1, len(dims)), figsize=(9, 1 + 0.25 * len(names)), sharey=True, squeeze=False
+    )
+    for axes, dim in zip(panels[0], dims, strict=False):
+        for row, name in enumerate(names):
+            sample = run.get((name, dim), Sample(()))
+            axes.plot(sample.values, [row] * sample.n, "o", color="tab:blue", ms=4, alpha=0.6)
+            axes.plot([sample.mean], [row], "|", color="black", ms=12, mew=1.5)
+        axes.set_title(f"d = {dim:,}")
+        axes.set_xlabel("test accuracy, %")
+    panels[0][0].set_yticks(range(len(names)), names)
+    panels[0][0].invert_yaxis()
     return figure
 
 
