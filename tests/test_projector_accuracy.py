@@ -66,6 +66,6 @@ def test_only_picked_rates_are_trained_on_all_images(monkeypatch) -> None:
     monkeypatch.setattr(table, "picked", lambda: {"hashed": {"300": 0.1}})
     runs = table.runs(FULL)
     finals = [run for run in runs if run.protocol.score_on != "held-out"]
-    assert len(runs) == len(table.RATES) * len(table.cells()) + table.SEEDS
-    assert finals == [replace(table.final("hashed", 300), seed=s) for s in range(table.SEEDS)]
+    assert len(runs) == len(table.RATES) * len(table.cells()) + FULL.seeds
+    assert finals == [replace(table.final("hashed", 300), seed=s) for s in range(FULL.seeds)]
     assert table.runs(Plan("post")) == []

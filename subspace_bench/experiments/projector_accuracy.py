@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -26,7 +25,6 @@ from subspace_bench.statistics import Sample
 TITLE = "Accuracy per projector: the post's conv net, one recipe, 10 epochs"
 DIMS = (300, 1_000, 3_000)
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8)
-SEEDS = 3  # of the runs that count
 
 
 @functools.cache
@@ -64,7 +62,7 @@ def runs(plan: Plan) -> list[Run]:
         return []
     held = [cut for cell in cells() for run in tried(*cell).values() if (cut := plan.cut(run))]
     finals = [run for cell in cells() if (run := final(*cell))]
-    return [*held, *replace(plan, seeds=max(plan.seeds, SEEDS)).all_seeds(finals)]
+    return [*held, *plan.all_seeds(finals)]
 
 
 def accuracies(evidence: Evidence, own: bool = False) -> dict[tuple[str, int], Sample]:
