@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from subspace_bench import machine, measure
+from subspace_bench import distortion, machine, measure
 from subspace_bench.errors import UserError
 from subspace_bench.machine import (
     last_level_cache,
@@ -103,7 +103,7 @@ def test_coherence_is_the_largest_cosine_between_the_columns() -> None:
     first, second = torch.tensor([0, 3, 5]), torch.tensor([1, 2])
     unit = columns / columns.norm(dim=1, keepdim=True)
     expected = (unit[first] @ unit[second].T).abs().max()
-    found = measure.coherence(projector, first, second, torch.empty(0), together=2)
+    found = distortion.coherence(projector, first, second, torch.empty(0), together=2)
     assert found == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -112,14 +112,14 @@ def test_coherence_is_the_largest_cosine_between_the_columns() -> None:
 )
 def test_pairs_are_distinct_and_counted(dim, pairs) -> None:
     projector = make("hashed", 500, dim, seed=0)
-    found = measure.quality(projector, torch.device("cpu"), torch.bfloat16, budget=1e3)
+    found = distortion.quality(projector, torch.device("cpu"), torch.bfloat16, budget=1e3)
     assert found["pairs"] == pairs
     assert math.isnan(found["coherence"]) if dim == 1 else found["coherence"] < 1e-6
     assert found["norm_mean"] == pytest.approx(1, abs=1e-5)
 
 
 def test_little_time_makes_few_samples() -> None:
-    found = measure.quality(
+    found = distortion.quality(
         make("gaussian", 500, 400, seed=0), torch.device("cpu"), torch.float32, budget=0.0
     )
     assert found["norm_n"] <= 24

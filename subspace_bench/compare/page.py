@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from subspace_bench.compare import advice
 from subspace_bench.compare.advice import Accuracies, Measured
 from subspace_bench.compare.cells import NATIVE, Cells
-from subspace_bench.experiments.projector_accuracy import over_dim
-from subspace_bench.measure import COLUMNS, DRAWS, NETS, READ, itemsize
+from subspace_bench.distortion import COLUMNS, DRAWS
+from subspace_bench.experiments.projector_accuracy import by_projector
+from subspace_bench.measure import NETS, READ, itemsize
 from subspace_bench.report import table, write_figures
 from subspace_bench.runs import write_atomically
 from subspace_bench.terminal import size
@@ -32,7 +33,7 @@ def write(cells: Cells, accuracies: Accuracies, out: Path) -> list[Path]:
     }
     if any(sample.n for sample in accuracies.values()):
         figures["projectors-accuracy"] = (
-            lambda: over_dim(accuracies), "Accuracy of the post's conv net over d",
+            lambda: by_projector(accuracies), "Accuracy of each projector on the post's conv net",
         )  # fmt: skip
     parts = [f"# Projectors on {cells.machine['gpu'] or cells.machine['cpu']}", about(cells, frame)]
     said = advice.lines(Measured(good, accuracies))

@@ -112,7 +112,7 @@ def page(evidence: Evidence) -> Page:
         frame = frame.drop(columns="this machine")
     return Page(
         TITLE, OPENING, frame, pd.DataFrame(numbers), [], summary(numbers),
-        {"projectors-accuracy": lambda: over_dim(accuracies(evidence))},
+        {"projectors-accuracy": lambda: by_projector(accuracies(evidence))},
     )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def summary(numbers: list[dict[str, Any]]) -> str:
     return f"{len({row['projector'] for row in run})} projectors; " + "; ".join(parts)
 
 
-def over_dim(accuracies: Mapping[tuple[str, int], Sample]) -> Figure:
+def by_projector(accuracies: Mapping[tuple[str, int], Sample]) -> Figure:
     """Accuracies of each projector: a panel for each d, a row for each projector, all seeds."""
     run = {cell: sample for cell, sample in accuracies.items() if sample.n}
     names, dims = list(dict.fromkeys(p for p, _ in run)), sorted({d for _, d in run})

@@ -79,8 +79,8 @@ class Design:
         """
         at = self.looks.index(len(new))
         difference = math.fsum(new) / len(new) - math.fsum(reference) / len(reference)
-        pairs = smaller(reference, new).sum()
-        p, up = float(_p_of(pairs, len(reference), len(new))), 2 * pairs > len(reference) * len(new)
+        p = p_value(reference, new)
+        up = bool(smaller(reference, new).mean() > len(reference) / 2)
         if p <= self.boundary:
             return Decision(MOVED, difference, p, up)
         if at + 1 == len(self.looks) or p > self.clear[at]:
