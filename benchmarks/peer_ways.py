@@ -215,12 +215,13 @@ def hadamards(size: int) -> Iterator[tuple[str, Callable[[], Way]]]:
         matrix = torch.from_numpy(made)
         return transform(lambda x: matrix @ x, size, lambda: matrix @ zeros)
 
-    def own_wide() -> Way:
+    def in_float64(act: Act) -> Way:
         wide = zeros.double()
-        return transform(lambda x: levels_(x.double()), size, lambda: levels_(wide))
+        return transform(lambda x: act(x.double()), size, lambda: act(wide))
 
     yield "ours", own
-    yield f"ours, float64 {ONE}", own_wide
+    yield "ours, float64", lambda: in_float64(hadamard_)
+    yield "our plain PyTorch, float64", lambda: in_float64(levels_)
     yield "hadamard-transform", peer_torch
     yield f"fht-cpu {ONE}", peer_fht
     yield f"pyfwht, float64 {ONE}", lambda: peer_pyfwht("CPU")

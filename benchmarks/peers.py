@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -140,7 +139,6 @@ def page(
 ) -> str:
     """The page as markdown."""
     facts = provenance.machine()
-    command = shlex.join(["python", "-m", "benchmarks.peers", *sys.argv[1:]])
     parts = [
         "# Beside other people's projectors",
         f"{facts['cpu']} ({facts['cpu_capability']}), torch {facts['torch']}, numba "
@@ -150,7 +148,8 @@ def page(
         "turn, each checked before to be a linear map with its adjoint, or the transform, to "
         f"rounding. Medians of {count} rounds; the ratio is the median of the rounds' ratios "
         "(quartiles in the .csv). Whatever the row's threads, a peer marked "
-        f"{ONE} has none to give to one vector. Written by `{command}`.",
+        f"{ONE} has none to give to one vector. Measure again: "
+        "`python -m benchmarks.peers --peers FOLDER`.",
         table(pd.DataFrame(beside_ours(rows))),
         "Peers: " + "; ".join(f"{name}, {where}" for name, where in CLONES.items()) + "; from the "
         f"package index {', '.join(installed())}.",

@@ -26,6 +26,7 @@ from subspace_bench.machine import (
     resident_memory,
 )
 from subspace_bench.projectors import Projector
+from subspace_bench.projectors.base import Footprint
 
 NETS = {21_840: "conv", 199_210: "fc"}  # D → the model whose layers a projector goes by
 # D and d of the projector that compiles what set-up and products need; powers of two need less.
@@ -33,8 +34,8 @@ TINY = (3_000, 32)
 SET_UPS, CHEAP = 5, 1.0  # set-ups at most, and seconds of them that are enough
 READ = 1_000_000  # bytes held, from which they are also merely read, to compare
 LONG_ENOUGH = 0.3  # seconds of samples, after which `repeat` of them are enough
-TOO_LONG, FEWEST = 20.0, 3  # seconds of samples, after which so few are enough
-QUALITY = 20.0  # seconds that distortion and coherence may take, more at large D
+TOO_LONG, FEWEST = 10.0, 3  # seconds of samples, after which so few are enough
+QUALITY = 20.0  # seconds that distortion and coherence may take
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -54,8 +55,8 @@ class Case:
         return found
 
     @property
-    def needed_bytes(self) -> int:
-        """Predicted: the projector, made and applied, beside two ω and two θ.
+    def footprint(self) -> Footprint:
+        """What the projector takes, predicted.
 
         Raises:
             UserError: where the projector cannot be had, or does not say.
@@ -63,7 +64,12 @@ class Case:
         # On CUDA plain PyTorch does part of what kernels do on a CPU, as it does for float64.
         wide = torch.float64 if self.device == "cuda" else self.kind
         layers = layers_at(self.native)
-        need = projectors.footprint(self.projector, self.native, self.dim, wide, layers)
+        return projectors.footprint(self.projector, self.native, self.dim, wide, layers)
+
+    @property
+    def needed_bytes(self) -> int:
+        """The projector, made and applied, beside two ω and two θ; raises as `footprint`."""
+        need = self.footprint
         return need.held + need.working + 2 * self.kind.itemsize * (self.native + self.dim)
 
     @property
@@ -111,7 +117,7 @@ def measure(case: Case, repeat: int, threads: int) -> Iterator[dict[str, Any]]:
     if projector.nbytes >= READ:
         acts["read"] = functools.partial(read, list(projector.buffers()))
     yield found | timed(acts, case.device, repeat)
-    yield quality(projector, omega.device, case.kind, QUALITY * (1 + 4 * case.native / 1e9))
+    yield quality(projector, omega.device, case.kind, QUALITY)
 
 
 def vectors(case: Case) -> tuple[Tensor, Tensor]:

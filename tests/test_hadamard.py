@@ -34,8 +34,9 @@ def test_twice_is_n_times_the_identity() -> None:
 @pytest.mark.parametrize("rows, levels", [
     (5, 3), (3, 8), (2, 9), (7, 10), (1, 11), (1, 12), (3, 13), (1, 19), (3, 18), (1, 20),
 ])  # fmt: skip
-def test_bits_depend_neither_on_threads_nor_on_the_way(rows, levels) -> None:
-    x = normal(rows, 1 << levels)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bits_depend_neither_on_threads_nor_on_the_way(rows, levels, dtype) -> None:
+    x = normal(rows, 1 << levels).to(dtype)
     plain = levels_(x.clone())
     for threads in (1, 2, 3, 16):
         torch.set_num_threads(threads)

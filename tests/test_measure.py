@@ -124,8 +124,8 @@ def test_little_time_makes_few_samples() -> None:
     )
     assert found["norm_n"] <= 24
     assert found["pairs"] == 1
-    assert measure.enough(3, 21.0, 7)
-    assert not measure.enough(6, 19.0, 7)
+    assert measure.enough(3, 11.0, 7)
+    assert not measure.enough(6, 9.0, 7)
     assert measure.enough(7, 1.0, 7)
 
 

@@ -11,12 +11,12 @@ from subspace_bench.errors import UserError
 from subspace_bench.measure import Case, measure, release
 
 CONTEXT = multiprocessing.get_context("spawn")
-LEAST, MORE = 120.0, 480.0  # seconds that a cell may take, and more of them where it is large
+LEAST, MORE = 180.0, 60.0  # seconds that a cell may take, and more for each GB of P
 
 
 def limit(case: Case) -> float:
-    """Seconds that a cell may take: the more, the larger θ or what the projector takes is."""
-    return LEAST + MORE * max(case.native / 1e9, case.needed_bytes / 16e9)
+    """Seconds that a cell may take: the more, the more there is to make."""
+    return LEAST + MORE * case.footprint.held / 1e9
 
 
 class Bench:

@@ -29,7 +29,7 @@ from subspace_bench.measure import DTYPES, Case
 from subspace_bench.reference import reference_store
 from subspace_bench.terminal import duration, show, size
 
-CELL = 6.0  # seconds that a cell takes, on the average of the default grid
+CELL, LARGE = 5.0, 35.0  # seconds that cells take on two cores, and √(D/10⁸) times more
 
 
 def wanted(
@@ -86,7 +86,7 @@ def compare(
     screen.print(
         f"{len(cases) - len(left)} of {len(cases)} cells are measured, {len(left)} to come, "
         f"{len(left) - len(fitting)} of which do not fit {size(free)}: about "
-        f"{duration(CELL * len(fitting))}"
+        f"{duration(sum(CELL + LARGE * math.sqrt(case.native / 1e8) for case in fitting))}"
     )
     if cells.other:
         screen.print(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..memory import fresh
 from ._threads import in_threads
 from .draws_simd import gather, rounds, scatter, scratch, signs128
 from .hadamard_simd import transform
@@ -34,7 +35,7 @@ def project(
     """Pω of each row, (rows, d) → (rows, D). With empty g and s, these are made again."""
     rows, dim = omega.shape
     padded = torch.nn.functional.pad(omega, (0, -dim % LANES)).view(-1).numpy()
-    theta = omega.new_empty(rows, int(starts[-1]))
+    theta = fresh(omega, rows, int(starts[-1]))
     flat = theta.view(-1).numpy()
     in_threads(
         _project(), padded, rows, dim, round_keys(key), starts, levels,

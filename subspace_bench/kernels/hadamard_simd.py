@@ -1,5 +1,7 @@
 """The unnormalised Walsh-Hadamard transform in numba, a few levels at a time in registers.
 
+Of float32 and float64: numba compiles each function anew for the type of its array.
+
 H_2n = [[H_n, H_n], [H_n, −H_n]] (Sylvester): level l adds and subtracts what lies 2^l apart. One
 addition an element a level, in order of l: the bits are the same however the levels are grouped.
 """
@@ -11,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import FLOATS, INTS, LANES, fma, index, jit, unpack
+from .simd import INTS, LANES, fma, index, jit, unpack
 
 BASE = 8  # levels that 16 vectors of 16 lanes do without leaving the registers
 # Levels of a pass over 2^RADIX streams. A cache keeps 8 lines that lie a large power of two apart.
@@ -87,7 +89,10 @@ def base(typing, x, at):
         for level in range(4):
             apart = 1 << level
             swap = ir.Constant(INTS, [lane ^ apart for lane in range(LANES)])
-            signs = ir.Constant(FLOATS, [-1.0 if lane & apart else 1.0 for lane in range(LANES)])
+            signs = ir.Constant(
+                ir.VectorType(x.element, LANES),
+                [-1.0 if lane & apart else 1.0 for lane in range(LANES)],
+            )
             rows = [fma(builder, v, signs, builder.shuffle_vector(v, v, swap)) for v in rows]
         for i, row in enumerate(_across(builder, rows, 4)):
             x.store(row, at, i * LANES)

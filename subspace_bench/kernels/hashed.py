@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 from torch import Tensor
 
+from ..memory import fresh
 from ._threads import in_threads
 from .draws_simd import TILE, move, permuted, rounds, scratch, signs128
 from .philox_simd import round_keys
@@ -20,7 +21,7 @@ def project(omega: Tensor, native: int, key: tuple[int, int], bits: int, rest: T
     n, dim = omega.shape
     size = 1 << bits
     table = omega.repeat(1, -(-(size + dim) // dim))[:, : size + dim].contiguous()
-    theta = omega.new_empty(n, native)
+    theta = fresh(omega, n, native)
     blocks = -(-native // size)
     in_threads(
         _project(), table.numpy(), theta.numpy(), dim, round_keys(key), bits,

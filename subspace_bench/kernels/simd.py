@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16
-I32, I64, F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
+I32, I64, F32, F64 = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
 INTS, FLOATS = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
 ZERO = ir.Constant(FLOATS, None)
 
@@ -97,8 +97,8 @@ def call(builder, name, result, *args):
 
 
 def _suffix(kind):
-    size = 32 if kind.element == F32 else kind.element.width
-    return f"v{kind.count}{'f' if kind.element == F32 else 'i'}{size}"
+    floats = {F32: "f32", F64: "f64"}
+    return f"v{kind.count}{floats.get(kind.element) or f'i{kind.element.width}'}"
 
 
 def index(value):

@@ -9,6 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
+from ..memory import fresh
 from ._threads import in_threads
 from .simd import F32, FLOATS, I32, LANES, ZERO, index, jit, splat, unpack
 
@@ -20,7 +21,7 @@ def gather(
     table: Tensor, starts: Tensor, entries: Tensor, low: int, rows: int, native: int
 ) -> Tensor:
     """θ_i = Σ table[entries of row i], for each row of the table (n, 2d): (n, D)."""
-    theta = table.new_zeros(len(table), native)
+    theta = fresh(table, len(table), native, zero=True)
     in_threads(
         _gather(), table.numpy(), starts.numpy(), entries.numpy(), theta.numpy(), low, rows,
         parts=len(starts) - 1, estimate=1.0 * len(table) * len(entries),
@@ -43,7 +44,7 @@ def scatter(
 
 def ternary_project(words: Tensor, omega: Tensor, native: int) -> Tensor:
     """Σ_j ω_j T_j for T of −1, 0, 1 by columns, packed (d, ⌈D/16⌉): (n, D)."""
-    wide = omega.new_zeros(len(omega), words.shape[1] * LANES)
+    wide = fresh(omega, len(omega), words.shape[1] * LANES, zero=True)
     in_threads(
         _ternary_project(), words.numpy().reshape(-1), omega.numpy(), wide.numpy(),
         parts=-(-wide.shape[1] // _TILE), estimate=0.1 * words.numel() * len(omega) * LANES,
@@ -54,8 +55,9 @@ def ternary_project(words: Tensor, omega: Tensor, native: int) -> Tensor:
 def ternary_adjoint(words: Tensor, theta: Tensor) -> Tensor:
     """⟨T_j, θ⟩ of each column: (n, d)."""
     dim, width = words.shape
-    wide = theta.new_zeros(len(theta), width * LANES)
+    wide = fresh(theta, len(theta), width * LANES)
     wide[:, : theta.shape[1]] = theta
+    wide[:, theta.shape[1] :] = 0
     omega = theta.new_empty(len(theta), dim)
     in_threads(
         _ternary_adjoint(), words.numpy().reshape(-1), wide.numpy(), omega.numpy(),

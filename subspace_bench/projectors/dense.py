@@ -14,6 +14,7 @@ from torch import Tensor
 
 from subspace_bench.errors import UserError
 from subspace_bench.kernels import dense as kernels
+from subspace_bench.memory import fresh
 from subspace_bench.projectors.base import Footprint, Projector
 
 CONVERTED = 1 << 22  # entries of P that are brought to another dtype at a time
@@ -115,7 +116,7 @@ def _entries(columns: Tensor) -> np.ndarray:
 def empty_columns(native: int, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor (d, D) to fill; a UserError where the machine has no room for it."""
     try:
-        return torch.empty(dim, native, dtype=dtype, device="cpu")
+        return fresh(torch.empty(0, dtype=dtype, device="cpu"), dim, native)
     except RuntimeError as failure:
         raise UserError(
             f"a dense projector of {native:,} × {dim:,} needs "

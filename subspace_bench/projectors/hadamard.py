@@ -23,8 +23,8 @@ _CHUNK = 1 << 9  # columns of a pass that one thread takes at a time
 def hadamard_(x: Tensor) -> Tensor:
     """The unnormalised transform of the last dimension, in place; returns x. Not differentiable.
 
-    float32 runs in 16-lane vectors on the CPU and in a Triton kernel on CUDA; other dtypes and
-    devices level by level in plain PyTorch. The bits depend neither on the way nor on threads.
+    float32 and float64 run in vectors on the CPU, float32 in a Triton kernel on CUDA; other dtypes
+    and devices level by level in plain PyTorch. The bits depend neither on the way nor on threads.
     On one thread the package fht-cpu takes half of the time at 2^12, where calling is most of it,
     and 1.1 to 1.3 times as long from 2^15 to 2^24 (results/peers.md).
     Equivalent in SciPy: `x @ scipy.linalg.hadamard(n)`.
@@ -43,7 +43,7 @@ def hadamard_(x: Tensor) -> Tensor:
             f"a Hadamard transform needs a contiguous tensor whose last dimension is a power of "
             f"two, not shape {tuple(x.shape)} with strides {x.stride()}: pad it or copy it"
         )
-    if x.dtype == torch.float32 and x.device.type == "cpu" and size >= 256:
+    if x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu" and size >= 256:
         _vectors_(x)
     elif x.dtype == torch.float32 and x.is_cuda and find_spec("triton"):
         from subspace_bench.kernels.hadamard_triton import transform_

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from subspace_bench.memory import fresh
 from subspace_bench.projectors.base import Footprint, Projector, Promise
 from subspace_bench.streams import generator
 
@@ -53,13 +54,17 @@ class Kronecker(Projector):
         a, b = self.a.to(omega.dtype), self.b.to(omega.dtype)
         d1, d2 = a.shape[1], b.shape[1]
         small = pad(omega, (0, d1 * d2 - self.dim)).view(-1, d1, d2)
-        return ((a @ small) @ b.T).flatten(1)[:, : self.native].contiguous()
+        large = fresh(omega, len(small), len(a), len(b))
+        torch.matmul(a @ small, b.T, out=large)
+        return large.flatten(1)[:, : self.native].contiguous()
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         a, b = self.a.to(theta.dtype), self.b.to(theta.dtype)
         n1, n2 = len(a), len(b)
-        large = pad(theta, (0, n1 * n2 - self.native)).view(-1, n1, n2)
-        return (a.T @ (large @ b)).flatten(1)[:, : self.dim].contiguous()
+        large = fresh(theta, len(theta), n1 * n2)
+        large[:, : self.native] = theta
+        large[:, self.native :] = 0
+        return (a.T @ (large.view(-1, n1, n2) @ b)).flatten(1)[:, : self.dim].contiguous()
 
 
 def _factors(size: int) -> tuple[int, int]:

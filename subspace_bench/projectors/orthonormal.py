@@ -98,13 +98,16 @@ def orthonormalise_(columns: Tensor) -> Tensor:
         for j in range(0, dim, BLOCK):
             done, block = columns[:j], columns[j : j + BLOCK]
             products = block.new_empty(len(block), j)
+            wide = block.new_empty(block.shape, dtype=torch.float64)
+            gram = wide.new_empty(len(block), len(block))
             for _ in range(passes):
                 parts = -(-j // _INNER)
                 in_threads(_products, block, done, products, parts=parts, threads=threads)
                 parts = -(-native // _OUTER)
-                in_threads(_subtract, block, done, products, parts=parts, threads=threads)
-                wide = block.double()
-                lower = torch.linalg.cholesky(wide @ wide.T)
+                in_threads(_subtract, block, done, products, wide, parts=parts, threads=threads)
+                rows = -(-len(block) // _INNER)
+                in_threads(_gram, wide, gram, parts=rows, threads=threads)
+                lower = torch.linalg.cholesky(gram)
                 in_threads(_solve, block, lower, wide, parts=parts, threads=threads)
     return columns
 
@@ -116,9 +119,18 @@ def _products(block: Tensor, done: Tensor, products: Tensor, first: int, last: i
 
 
 @torch.inference_mode()
-def _subtract(block: Tensor, done: Tensor, products: Tensor, first: int, last: int) -> None:
+def _subtract(
+    block: Tensor, done: Tensor, products: Tensor, wide: Tensor, first: int, last: int
+) -> None:
     for i in range(first * _OUTER, min(last * _OUTER, block.shape[1]), _OUTER):
         block[:, i : i + _OUTER].addmm_(products, done[:, i : i + _OUTER], alpha=-1)
+        wide[:, i : i + _OUTER] = block[:, i : i + _OUTER]
+
+
+@torch.inference_mode()
+def _gram(wide: Tensor, gram: Tensor, first: int, last: int) -> None:
+    for i in range(first * _INNER, min(last * _INNER, len(wide)), _INNER):
+        gram[i : i + _INNER] = wide[i : i + _INNER] @ wide.T
 
 
 @torch.inference_mode()

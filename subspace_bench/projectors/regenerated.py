@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from subspace_bench import streams
+from subspace_bench.memory import fresh
 from subspace_bench.projectors import philox
 from subspace_bench.projectors.base import Footprint, Projector, Promise
 from subspace_bench.projectors.dense import Dense, empty_columns
@@ -57,7 +58,7 @@ class Regenerated(Projector):
     def _project(self, omega: Tensor) -> Tensor:
         omega = omega * self.scale
         if self._kernel(omega):
-            theta = omega.new_empty(len(omega), self.native)
+            theta = fresh(omega, len(omega), self.native)
             self._module(omega).project(omega, theta, self.key, self.kind)
             return theta
         theta = omega.new_zeros(len(omega), self.native)

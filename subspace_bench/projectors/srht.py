@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from subspace_bench import streams
+from subspace_bench.memory import fresh
 from subspace_bench.projectors import draws
 from subspace_bench.projectors.base import Footprint, Projector, Promise
 from subspace_bench.projectors.hadamard import hadamard_
@@ -54,7 +55,7 @@ class SRHT(Projector):
         return "orthonormal"
 
     def _project(self, omega: Tensor) -> Tensor:
-        theta = omega.new_zeros(len(omega), self.native)
+        theta = fresh(omega, len(omega), self.native, zero=True)
         theta[:, self.positions.long()] = omega
         if self._size < self.native:
             self._transform(theta, last=True)
@@ -64,7 +65,7 @@ class SRHT(Projector):
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        rows = theta.clone()
+        rows = fresh(theta, *theta.shape).copy_(theta)
         self._fold(rows, back=True)
         self._transform(rows)
         if self._size < self.native:
