@@ -77,9 +77,9 @@ def dense_pays(m: Measured) -> str | None:
     parts = []
     for native, group in itertools.groupby(m.sizes("gaussian", *RIVALS), key=lambda s: s[0]):
         won, lost = crossover(m, list(group))
-        part = f"up to d = {won[1]:,} ({_against(m, won)})" if won else "never"
-        but = f", not at {lost[1]:,} ({_against(m, lost)})" if lost else ""
-        parts.append(f"D = {native:,}: {part}{but}")
+        part = f"up to d = {won[1]:,} ({_against(m, won)})" if won else ""
+        but = f"not at {lost[1]:,} ({_against(m, lost)})" if lost else ""
+        parts.append(f"D = {native:,}: " + ", ".join(filter(None, (part, but))))
     if not parts:
         return None
     return (
@@ -124,8 +124,8 @@ def cheapest(m: Measured) -> str | None:
     best, second = rows[:2]
     return (
         f"**Cheapest of all is `{best['projector']}`**: {best['ms']:.3g} ms both ways at "
-        f"{_at(where)}, {second['ms'] / best['ms']:.1f} times faster than `{second['projector']}`, "
-        f"the next, and {size(best['held_bytes'])} held{loss(m, best['projector'])}."
+        f"{_at(where)}, {second['ms']:.3g} ms in `{second['projector']}`, the next; "
+        f"{size(best['held_bytes'])} held{loss(m, best['projector'])}."
     )
 
 
