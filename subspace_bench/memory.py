@@ -19,16 +19,24 @@ def fresh(like: Tensor, *shape: int, zero: bool = False) -> Tensor:
     A θ of 45 MB is new memory in every forward, 11,000 pages of 4 kB, and touching them first takes
     10 ms, more than a fast projection: of 2 MB there are 22. Where the system gives none, or this
     is no Linux, pages are small as ever.
+    Source: madvise(2), MADV_HUGEPAGE.
+
+    Raises:
+        RuntimeError: torch's, where the machine does not give so much memory.
     """
     made = like.new_empty(shape)
     if made.nbytes >= LARGE and made.device.type == "cpu" and type(made) is Tensor:
-        advise = _advise()
-        if advise is not None:
-            page = mmap.PAGESIZE
-            start = -(-made.data_ptr() // page) * page
-            stop = (made.data_ptr() + made.nbytes) // page * page
-            advise(start, stop - start, mmap.MADV_HUGEPAGE)
+        _ask_for_large_pages(made.data_ptr(), made.data_ptr() + made.nbytes)
     return made.zero_() if zero else made
+
+
+def _ask_for_large_pages(start: int, stop: int) -> None:
+    """For the whole small pages between two addresses; advice, which the system may not take."""
+    advise = _advise()
+    if advise is not None:
+        first, last = -(-start // mmap.PAGESIZE), stop // mmap.PAGESIZE
+        size = (last - first) * mmap.PAGESIZE
+        advise(first * mmap.PAGESIZE, size, mmap.MADV_HUGEPAGE)
 
 
 @functools.cache
