@@ -107,6 +107,14 @@ def test_time_that_is_up_leaves_cells_to_the_next_call(tmp_path, capsys) -> None
     assert not (tmp_path / "projectors-cpu.csv").exists()
 
 
+def test_a_page_says_how_many_cells_it_lacks(measured, tmp_path) -> None:
+    assert "still to be measured" not in (measured / "projectors-cpu.md").read_text()
+    frame = pd.read_csv(measured / "projectors-cpu.csv")
+    frame[:5].to_csv(tmp_path / "projectors-cpu.csv", index=False)
+    assert run(*SMALL, "--out", str(tmp_path), "--minutes", "0") == 0
+    assert "**3 cells are still to be measured**" in (tmp_path / "projectors-cpu.md").read_text()
+
+
 class Thread:
     """Takes the measuring process's place."""
 

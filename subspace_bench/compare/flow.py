@@ -107,7 +107,8 @@ def compare(
     finally:
         if not cells.frame().empty:
             evidence = Evidence(Plan("full"), reference_store(), None)
-            for path in page.write(cells, accuracies(evidence), out)[:1]:
+            lacking = sum(cells.key(case) not in cells.rows for case in cases)
+            for path in page.write(cells, accuracies(evidence), out, lacking)[:1]:
                 screen.print(str(path))
     page.write_not_measured(out)
     return 0

@@ -22,8 +22,12 @@ from subspace_bench.terminal import size
 MARKERS = "osD^vP*Xdhp<>"  # of projectors, in figures
 
 
-def write(cells: Cells, accuracies: Accuracies, out: Path) -> list[Path]:
-    """Writes the page beside the csv, which is there already, and its figures."""
+def write(cells: Cells, accuracies: Accuracies, out: Path, lacking: int) -> list[Path]:
+    """Writes the page beside the csv, which is there already, and its figures.
+
+    Arguments:
+        lacking: cells that were asked for and not come to yet.
+    """
     name = cells.path.stem
     frame = cells.frame()
     good = frame[(frame.status == "ok") & (frame.dtype == "float32")]
@@ -36,6 +40,8 @@ def write(cells: Cells, accuracies: Accuracies, out: Path) -> list[Path]:
             lambda: by_projector(accuracies), "Accuracy of each projector on the post's conv net",
         )  # fmt: skip
     parts = [f"# Projectors on {cells.machine['gpu'] or cells.machine['cpu']}", about(cells, frame)]
+    if lacking:
+        parts.append(f"**{lacking} cells are still to be measured**: the same command goes on.")
     said = advice.lines(Measured(good, accuracies))
     parts += ["## What to take", "\n".join(f"{i}. {line}" for i, line in enumerate(said, 1))]
     parts += [f"![{text}](figures/{figure}.svg)" for figure, (_, text) in figures.items()]
