@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
+import pytest
+import torch
 
-from subspace_bench.compare.advice import Measured, crossover, lines, loss
+from subspace_bench import projectors
+from subspace_bench.compare.advice import Measured, crossover, lines, loss, touched
 from subspace_bench.statistics import Sample
 
 NONE: Mapping[tuple[str, int], Sample] = {}
@@ -59,8 +62,27 @@ def test_winners_are_found_in_the_cells() -> None:
         said = lines(m)
         assert f"take a fast transform, `{fast}`" in said[0]
         assert f"`{slow}` 3 ms and 8 MB" in said[0]
-        cheapest = "Cheapest of all is `kronecker`**: 1 ms both ways at 1,000,000 × 10, "
-        assert f"{cheapest}2 ms in `{fast}`, the next" in said[1]
+
+
+def test_hashed_wins_where_it_is_faster_than_both() -> None:
+    times = {(10**4, 10): (1, 2, 3), (10**4, 100): (2, 1, 3), (10**4, 1000): (3, 2, 1),
+             (10**5, 10): (1, 2, 3), (10**6, 10): (1, 3, 2), (10**6, 100): (9, 10, 11)}  # fmt: skip
+    names = ("hashed", "fastfood", "srht")
+    m = measured({(names[i], *at): ms for at, row in times.items() for i, ms in enumerate(row)})
+    [said] = [line for line in lines(m) if line.startswith("**`hashed`**")]
+    assert "at D = 10,000: d = 10; D = 100,000: every d; D = 1,000,000: every d (9 against" in said
+    assert "(9 against 10 ms at 1,000,000 × 100)" in said
+
+
+def test_sparse_says_how_little_it_moves_where_it_is_fastest() -> None:
+    times = {("gaussian", 10**4, 10): 2.0, ("sparse", 10**4, 10): 1.0,
+             ("gaussian", 10**4, 100): 2.0, ("sparse", 10**4, 100): 3.0}  # fmt: skip
+    [said] = [line for line in lines(measured(times)) if line.startswith("**`sparse`**")]
+    assert "fastest of all at 1 of 2 sizes" in said
+    assert "9.6% of it moves at 10,000 × 10" in said  # 1 - 0.99^10
+    columns = projectors.make("sparse", 10**4, 10, seed=0)(torch.eye(10))
+    moved = columns.ne(0).any(dim=0).double().mean()
+    assert float(moved) == pytest.approx(touched(10**4, 10), abs=0.01)
 
 
 def test_qualities_name_the_most_and_the_least() -> None:

@@ -42,6 +42,11 @@ class Measured:
             for row in rows
         }  # fmt: skip
 
+    def fastest(self, where: Size) -> str:
+        """The projector that takes the least for forward and transpose."""
+        rows = self.at(where)
+        return min(rows, key=lambda name: float(rows[name]["ms"]))
+
     def sizes(self, *names: str) -> list[Size]:
         """(D, d) at which all of these were measured, by D, then d."""
         frame = self.cells
@@ -93,11 +98,15 @@ def crossover(m: Measured, sizes: Sequence[Size]) -> tuple[Size | None, Size | N
     """Of sizes of one D: the largest d up to which dense always wins, and the least where not."""
     won: Size | None = None
     for where in sizes:
-        rows = m.at(where)
-        if rows["gaussian"]["ms"] > min(rows[name]["ms"] for name in RIVALS):
+        if not beats_rivals(m, "gaussian", where):
             return won, where
         won = where
     return won, None
+
+
+def beats_rivals(m: Measured, name: str, where: Size) -> bool:
+    rows = m.at(where)
+    return bool(rows[name]["ms"] <= min(rows[rival]["ms"] for rival in RIVALS))
 
 
 def fast_transform(m: Measured) -> str | None:
@@ -115,17 +124,22 @@ def fast_transform(m: Measured) -> str | None:
     )
 
 
-def cheapest(m: Measured) -> str | None:
-    """The fastest of all where the most were measured."""
-    where = m.crowded()
-    rows = sorted(m.at(where).values(), key=lambda row: row["ms"])
-    if len(rows) < 2:
+def hashed(m: Measured) -> str | None:
+    """At which d, at each D, an entry a row is faster than mixing."""
+    sizes = m.sizes("hashed", *RIVALS)
+    if not sizes:
         return None
-    best, second = rows[:2]
+    parts = []
+    for native, group in itertools.groupby(sizes, key=lambda s: s[0]):
+        dims = [dim for _, dim in group]
+        won = [f"{dim:,}" for dim in dims if beats_rivals(m, "hashed", (native, dim))]
+        which = f"d = {', '.join(won)}" if len(won) < len(dims) else "every d"
+        parts.append(f"D = {native:,}: {which if won else 'no d'}")
+    largest = max(sizes, key=lambda s: s[0] * s[1])
     return (
-        f"**Cheapest of all is `{best['projector']}`**: {best['ms']:.3g} ms both ways at "
-        f"{_at(where)}, {second['ms']:.3g} ms in `{second['projector']}`, the next; "
-        f"{size(best['held_bytes'])} held{loss(m, best['projector'])}."
+        f"**`hashed`**, one entry a row, is faster both ways than Fastfood and SRHT at "
+        f"{'; '.join(parts)} ({_against(m, largest, 'hashed')} at {_at(largest)})"
+        f"{loss(m, 'hashed', 'fastfood')}."
     )
 
 
@@ -189,11 +203,21 @@ def sparse(m: Measured) -> str | None:
     if found is None:
         return None
     where, (thin, full) = found
+    won = [at for at in m.sizes("sparse") if m.fastest(at) == "sparse"]
+    least = min(won, key=lambda at: touched(*at), default=where)
     return (
         f"**`sparse`** at density 1/√D holds {size(thin['held_bytes'])} where dense holds "
         f"{size(full['held_bytes'])} at {_at(where)}, and takes {_times(thin, full)}"
-        f"{loss(m, 'sparse', 'gaussian')}."
+        f"{loss(m, 'sparse', 'gaussian')}. It is the fastest of all at {len(won)} of "
+        f"{len(m.sizes('sparse'))} sizes, but d well below √D leaves most of θ where it was: "
+        f"{100 * touched(*least):.2g}% of it moves at {_at(least)}."
     )
+
+
+def touched(native: int, dim: int) -> float:
+    """The part of rows in which d entries, each there with probability 1/√D, leave at least one."""
+    empty: float = (1 - native**-0.5) ** dim
+    return 1 - empty
 
 
 def coherence(m: Measured) -> str | None:
@@ -259,10 +283,10 @@ def _times(row: Row, other: Row) -> str:
     return f"{ratio:.2g} times as long"
 
 
-def _against(m: Measured, where: Size) -> str:
+def _against(m: Measured, where: Size, name: str = "gaussian") -> str:
     rows = m.at(where)
-    least = min(rows[name]["ms"] for name in RIVALS)
-    return f"{rows['gaussian']['ms']:.3g} against {least:.3g} ms"
+    least = min(rows[rival]["ms"] for rival in RIVALS)
+    return f"{rows[name]['ms']:.3g} against {least:.3g} ms"
 
 
 def _at(where: Size) -> str:
@@ -270,6 +294,6 @@ def _at(where: Size) -> str:
 
 
 ADVICE: Sequence[Callable[[Measured], str | None]] = (
-    dense_pays, fast_transform, cheapest, accuracy, bfloat16, regenerated, orthonormal, sparse,
+    dense_pays, fast_transform, hashed, accuracy, bfloat16, regenerated, orthonormal, sparse,
     coherence, distortion,
 )  # fmt: skip
