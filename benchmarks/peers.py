@@ -32,6 +32,7 @@ from benchmarks.speed import rounds
 from subspace_bench import projectors, provenance
 from subspace_bench.report import table
 from subspace_bench.runs import write_atomically
+from subspace_bench.terminal import digits
 
 VARIABLE = "SUBSPACE_BENCH_PEERS"
 CLONES = {
@@ -100,9 +101,13 @@ def beside_ours(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     return found
 
 
-def digits(value: float) -> str:
-    """Three significant digits, none of them an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def behind(rows: list[dict[str, Any]]) -> str:
+    """Where a peer is faster, said before the table."""
+    found = [
+        f"{row['way']} at {row['what']} {row['size']} ({row['threads']}, {row['× ours']:.2g})"
+        for row in rows if row["× ours"] < 1 and not row["way"].startswith("ours")
+    ]  # fmt: skip
+    return f"**Faster than ours** (threads, ratio): {'; '.join(found)}. " if found else ""
 
 
 def installed() -> list[str]:
@@ -143,13 +148,15 @@ def page(
         "# Beside other people's projectors",
         f"{facts['cpu']} ({facts['cpu_capability']}), torch {facts['torch']}, numba "
         f"{facts['numba']}. Forward and adjoint of one vector, set-up apart, in float32 where no "
-        "other dtype is named (a Hadamard transform is its own adjoint, and stands once), through "
-        "autograd where the peer has no adjoint of its own; all ways of a row in one process, in "
-        "turn, each checked before to be a linear map with its adjoint, or the transform, to "
-        f"rounding. Medians of {count} rounds; the ratio is the median of the rounds' ratios "
-        "(quartiles in the .csv). Whatever the row's threads, a peer marked "
+        "other dtype is named (a Hadamard transform is its own adjoint, and stands once); through "
+        "autograd, ours too, where the peer has no adjoint of its own; all ways of a row in one "
+        "process, in turn, each checked before to be a linear map with its adjoint, or the "
+        f"transform, to rounding. Medians of {count} rounds; the ratio is the median of the "
+        "rounds' ratios (quartiles in the .csv). Whatever the row's threads, a peer marked "
         f"{ONE} has none to give to one vector. Measure again: "
         "`python -m benchmarks.peers --peers FOLDER`.",
+        f"{behind(rows)}Our ms are of float32: a peer in float64 is to be held against *ours, "
+        "float64*. 199,210 is 2 · 5 · 11 · 1,811, and a DCT slow at a large prime factor.",
         table(pd.DataFrame(beside_ours(rows))),
         "Peers: " + "; ".join(f"{name}, {where}" for name, where in CLONES.items()) + "; from the "
         f"package index {', '.join(installed())}.",

@@ -37,6 +37,11 @@ def size(count: float) -> str:
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
+def digits(value: float) -> str:
+    """Three significant digits, none of them an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def show(screen: Console, title: str, frame: pd.DataFrame) -> None:
     """Prints a table of strings."""
     table = Table(title=title, title_justify="left")

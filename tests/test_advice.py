@@ -9,14 +9,16 @@ import pytest
 import torch
 
 from subspace_bench import projectors
-from subspace_bench.compare.advice import Measured, crossover, lines, loss, touched
+from subspace_bench.compare.advice import crossover, lines, loss, touched
+from subspace_bench.compare.measured import Measured
 from subspace_bench.statistics import Sample
 
 NONE: Mapping[tuple[str, int], Sample] = {}
 
 
 def cell(projector: str, native: int, dim: int, ms: float, **changes: float) -> dict[str, object]:
-    half = {"forward_ms": ms / 2, "transpose_ms": ms / 2, "held_bytes": 8e6, "setup_s": 0.1}
+    half = {"forward_ms": ms / 2, "transpose_ms": ms / 2, "setup_s": 0.1}
+    half |= {"held_bytes": 8e6, "peak_bytes": 9e6, "cache_bytes": 1e6}
     quality = {"norm_sd": 0.01, "coherence": 0.02}
     row = {"projector": projector, "native": native, "dim": dim}
     return {**row, **half, **quality, **changes}
@@ -60,8 +62,10 @@ def test_winners_are_found_in_the_cells() -> None:
     for fast, slow in (("fastfood", "srht"), ("srht", "fastfood")):
         m = measured({(fast, *at): 2.0, (slow, *at): 3.0, ("kronecker", *at): 1.0})
         said = lines(m)
-        assert f"take a fast transform, `{fast}`" in said[0]
-        assert f"`{slow}` 3 ms and 8 MB" in said[0]
+        assert (
+            f"the faster is `{fast}` at 1 of 1 sizes (2 against 3 ms at 1,000,000 × 10)." in said[0]
+        )
+        assert "`srht` takes 9 MB" in said[0]
 
 
 def test_hashed_wins_where_it_is_faster_than_both() -> None:
@@ -78,8 +82,7 @@ def test_sparse_says_how_little_it_moves_where_it_is_fastest() -> None:
     times = {("gaussian", 10**4, 10): 2.0, ("sparse", 10**4, 10): 1.0,
              ("gaussian", 10**4, 100): 2.0, ("sparse", 10**4, 100): 3.0}  # fmt: skip
     [said] = [line for line in lines(measured(times)) if line.startswith("**`sparse`**")]
-    assert "fastest of all at 1 of 2 sizes" in said
-    assert "9.6% of it moves at 10,000 × 10" in said  # 1 - 0.99^10
+    assert "fastest of all at 1 of 2 sizes, where 9.6 to 9.6% of θ moves" in said  # 1 - 0.99^10
     columns = projectors.make("sparse", 10**4, 10, seed=0)(torch.eye(10))
     moved = columns.ne(0).any(dim=0).double().mean()
     assert float(moved) == pytest.approx(touched(10**4, 10), abs=0.01)
@@ -92,7 +95,7 @@ def test_qualities_name_the_most_and_the_least() -> None:
         cell("c", 100, 10, 1, coherence=float("nan"), norm_sd=float("nan")),
     ])  # fmt: skip
     said = "\n".join(lines(Measured(frame, NONE)))
-    assert "the most in `a`, coherence 0.9, and the least in `b`, 0.1" in said
+    assert "the least in `b`, coherence 0.1 at 100 × 10, and the most in `a`, 0.9" in said
     assert "varies by 0.3 over random ω in `b`, the most, and by 0.1 in `a`, the least" in said
 
 
@@ -107,10 +110,22 @@ def test_ratios_are_said_as_they_are() -> None:
     assert "and takes 0.1 times as long" in said
 
 
+def test_one_speed_of_memory_is_assumed_only_beyond_the_cache() -> None:
+    at = (10**6, 100)
+    slow = cell("gaussian", *at, 20.0, read_ms=8.0)  # 1 GB/s, twice the speed of the next
+    half = {"held_bytes": 4e6, "read_ms": 8.0}
+    for cache, said in ((1e6, "takes 0.5 times as long, memory as fast"),
+                        (5e6, "takes 1 times as long")):  # fmt: skip
+        rows = [slow | {"cache_bytes": cache},
+                cell("gaussian-bf16", *at, 20.0, **half, cache_bytes=cache)]  # fmt: skip
+        text = "\n".join(lines(Measured(pd.DataFrame(rows), NONE)))
+        assert f"{said}." in text
+
+
 def test_set_up_of_orthonormal_columns_is_in_order() -> None:
     rows = [cell("orthonormal", 900, 10, 1, setup_s=2.0), cell("srht", 900, 10, 1, setup_s=0.01)]
     said = "\n".join(lines(Measured(pd.DataFrame(rows), NONE)))
-    assert "cost in set-up: `srht` 0.01 s, `orthonormal` 2 s" in said
+    assert "cost in set-up, at 900 × 10: `srht` 0.01 s, `orthonormal` 2 s" in said
 
 
 def test_losses_have_their_uncertainty_and_are_at_the_largest_d() -> None:
@@ -134,7 +149,7 @@ def test_accuracy_says_where_no_difference_is_seen() -> None:
     m = measured({("a", 100, 10): 1.0}, {**apart, **alike, ("a", 3000): Sample((98.0,))})
     [said] = [line for line in lines(m) if line.startswith("**Accuracy")]
     assert "d = 300: 95.10 ± 0.25 (n = 3) (`b`) to 90.10 ± 0.25 (n = 3) (`a`);" in said
-    assert said.endswith("(`a`), no difference seen.")
+    assert said.endswith("(`a`), no difference seen among 1 pairs.")
     assert "3,000" not in said
 
 

@@ -7,67 +7,17 @@ found there, and where what it needs is missing, it says nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from subspace_bench import projectors
+from subspace_bench.compare.measured import Measured, Row, Size, entries
 from subspace_bench.errors import UserError
-from subspace_bench.statistics import Sample, difference
-from subspace_bench.terminal import size
+from subspace_bench.statistics import difference
+from subspace_bench.terminal import digits, size
 
 RIVALS = ("fastfood", "srht")  # that mix as a Gaussian P does, and store next to nothing
-Accuracies = Mapping[tuple[str, int], Sample]  # (projector, d) → accuracies over seeds
-Size = tuple[int, int]  # (D, d)
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The cells that were measured, and the accuracies that projectors reach."""
-
-    cells: pd.DataFrame
-    accuracies: Accuracies
-
-    def at(self, where: Size) -> dict[str, Row]:
-        """projector → its cell at this (D, d), with `ms`, of forward and transpose."""
-        frame = self.cells
-        rows = frame[(frame.native == where[0]) & (frame.dim == where[1])].to_dict("records")
-        return {
-            str(row["projector"]): {
-                **{str(k): v for k, v in row.items()}, "ms": row["forward_ms"] + row["transpose_ms"]
-            }
-            for row in rows
-        }  # fmt: skip
-
-    def fastest(self, where: Size) -> str:
-        """The projector that takes the least for forward and transpose."""
-        rows = self.at(where)
-        return min(rows, key=lambda name: float(rows[name]["ms"]))
-
-    def sizes(self, *names: str) -> list[Size]:
-        """(D, d) at which all of these were measured, by D, then d."""
-        frame = self.cells
-        found = [
-            {(int(n), int(d)) for n, d in frame[frame.projector == name][["native", "dim"]].values}
-            for name in names
-        ]
-        return sorted(set.intersection(*found))
-
-    def largest(self, *names: str) -> tuple[Size, list[Row]] | None:
-        """The (D, d) of the most entries at which all of these were measured, and their cells."""
-        where = max(self.sizes(*names), key=lambda s: s[0] * s[1], default=None)
-        return None if where is None else (where, [self.at(where)[name] for name in names])
-
-    def crowded(self) -> Size:
-        """The (D, d) at which the most projectors were measured; of several, of most entries."""
-        counts = self.cells.groupby(["native", "dim"]).size()
-        return max(
-            ((int(n), int(d)) for n, d in counts[counts == counts.max()].index),
-            key=lambda s: s[0] * s[1],
-        )
 
 
 def lines(measured: Measured) -> list[str]:
@@ -88,7 +38,7 @@ def dense_pays(m: Measured) -> str | None:
     if not parts:
         return None
     return (
-        "**Store P while d is small**: `gaussian` is faster both ways than Fastfood and SRHT at "
+        "**Store P while d is small**: `gaussian` is faster than Fastfood and SRHT at "
         + "; ".join(parts)
         + "."
     )
@@ -111,16 +61,28 @@ def beats_rivals(m: Measured, name: str, where: Size) -> bool:
 
 def fast_transform(m: Measured) -> str | None:
     """Which of those that mix without a matrix, beyond that."""
-    found = m.largest(*RIVALS)
-    if found is None:
+    sizes = m.sizes(*RIVALS)
+    if not sizes:
         return None
-    where, rows = found
-    best, other = sorted(rows, key=lambda row: row["ms"])
+    won: dict[str, list[Size]] = {name: [] for name in RIVALS}
+    for at in sizes:
+        won[min(RIVALS, key=lambda name: m.at(at)[name]["ms"])].append(at)
+    first, second = sorted(RIVALS, key=lambda name: -len(won[name]))
+    parts = []
+    for name in (first, second):
+        if won[name]:
+            at = max(won[name], key=entries)
+            times = " against ".join(
+                f"{digits(ms)}" for ms in sorted(m.at(at)[r]["ms"] for r in RIVALS)
+            )
+            parts.append(
+                f"`{name}` at {len(won[name])} of {len(sizes)} sizes ({times} ms {_at(at)})"
+            )
+    at = max(sizes, key=entries)
+    taken = " and ".join(f"{size(m.at(at)[name]['peak_bytes'])} (`{name}`)" for name in RIVALS)
     return (
-        f"**Beyond that take a fast transform, `{best['projector']}`**: at {_at(where)} it takes "
-        f"{best['ms']:.3g} ms both ways and holds {size(best['held_bytes'])}, "
-        f"`{other['projector']}` {other['ms']:.3g} ms and {size(other['held_bytes'])}"
-        f"{loss(m, best['projector'], other['projector'])}."
+        f"**Beyond that mix without a matrix**: of the two, the faster is {', '.join(parts)}. "
+        f"Beside ω and θ they take {taken} {_at(at)}{loss(m, first, second)}."
     )
 
 
@@ -135,10 +97,10 @@ def hashed(m: Measured) -> str | None:
         won = [f"{dim:,}" for dim in dims if beats_rivals(m, "hashed", (native, dim))]
         which = f"d = {', '.join(won)}" if len(won) < len(dims) else "every d"
         parts.append(f"D = {native:,}: {which if won else 'no d'}")
-    largest = max(sizes, key=lambda s: s[0] * s[1])
+    largest = max(sizes, key=entries)
     return (
-        f"**`hashed`**, one entry a row, is faster both ways than Fastfood and SRHT at "
-        f"{'; '.join(parts)} ({_against(m, largest, 'hashed')} at {_at(largest)})"
+        f"**`hashed`**, one entry a row, is faster than both at {'; '.join(parts)} "
+        f"({_against(m, largest, 'hashed')} {_at(largest)})"
         f"{loss(m, 'hashed', 'fastfood')}."
     )
 
@@ -154,7 +116,10 @@ def accuracy(m: Measured) -> str | None:
         pairs = len(found) * (len(found) - 1) // 2  # the two were chosen among so many
         gap = difference(found[best], found[worst], looks=pairs)
         said = f"{found[best].show()} (`{best}`) to {found[worst].show()} (`{worst}`)"
-        parts.append(f"d = {dim:,}: {said}" + ", no difference seen" * (gap is None or 0 in gap))
+        parts.append(
+            f"d = {dim:,}: {said}"
+            + f", no difference seen among {pairs} pairs" * (gap is None or 0 in gap)
+        )
     if not parts:
         return None
     return "**Accuracy** in % of the post's conv net under one recipe: " + "; ".join(parts) + "."
@@ -168,7 +133,7 @@ def bfloat16(m: Measured) -> str | None:
     where, (full, half) = found
     return (
         f"**A stored P in bfloat16** holds {size(half['held_bytes'])} where float32 holds "
-        f"{size(full['held_bytes'])} at {_at(where)}, and takes {_times(half, full)}"
+        f"{size(full['held_bytes'])} {_at(where)}, and takes {_times(half, full)}"
         f"{loss(m, 'gaussian-bf16', 'gaussian')}."
     )
 
@@ -179,22 +144,26 @@ def regenerated(m: Measured) -> str | None:
     if found is None:
         return None
     where, (stored, normal, signs) = found
+    mixing = [row["ms"] for name, row in m.at(where).items() if name in RIVALS]
     return (
-        f"**A dense P that does not fit** can be made again at every use: at {_at(where)} Gaussian "
-        f"entries take {_times(normal, stored)} as a stored P of {size(stored['held_bytes'])}, "
-        f"signs {_times(signs, stored)}{loss(m, 'regenerated-signs', 'gaussian')}."
+        f"**A dense P that does not fit** can be made again at every use: {_at(where)} Gaussian "
+        f"entries take {digits(normal['ms'])} ms, signs {digits(signs['ms'])} ms, a stored P of "
+        f"{size(stored['held_bytes'])} {digits(stored['ms'])} ms"
+        + (f", Fastfood or SRHT {digits(min(mixing))} ms" if mixing else "")
+        + f"{loss(m, 'regenerated-signs', 'gaussian')}."
     )
 
 
 def orthonormal(m: Measured) -> str | None:
     """What exact orthonormality costs, and where it is had for the least."""
-    where = max(m.sizes("orthonormal"), key=lambda s: s[1], default=None)
-    if where is None:
+    found = m.largest("orthonormal")
+    if found is None:
         return None
+    where, _ = found
     rows = [row for name, row in m.at(where).items() if promised(name, where) == "orthonormal"]
     rows.sort(key=lambda row: row["setup_s"])
-    costs = ", ".join(f"`{row['projector']}` {row['setup_s']:.2g} s" for row in rows)
-    return f"**Orthonormal columns** at {_at(where)} cost in set-up: {costs}."
+    costs = ", ".join(f"`{row['projector']}` {digits(row['setup_s'])} s" for row in rows)
+    return f"**Orthonormal columns** cost in set-up, {_at(where)}: {costs}."
 
 
 def sparse(m: Measured) -> str | None:
@@ -204,13 +173,14 @@ def sparse(m: Measured) -> str | None:
         return None
     where, (thin, full) = found
     won = [at for at in m.sizes("sparse") if m.fastest(at) == "sparse"]
-    least = min(won, key=lambda at: touched(*at), default=where)
+    moved = sorted(100 * touched(*at) for at in won)
     return (
         f"**`sparse`** at density 1/√D holds {size(thin['held_bytes'])} where dense holds "
-        f"{size(full['held_bytes'])} at {_at(where)}, and takes {_times(thin, full)}"
+        f"{size(full['held_bytes'])} {_at(where)}, and takes {_times(thin, full)}"
         f"{loss(m, 'sparse', 'gaussian')}. It is the fastest of all at {len(won)} of "
-        f"{len(m.sizes('sparse'))} sizes, but d well below √D leaves most of θ where it was: "
-        f"{100 * touched(*least):.2g}% of it moves at {_at(least)}."
+        f"{len(m.sizes('sparse'))} sizes"
+        + (f", where {moved[0]:.2g} to {moved[-1]:.2g}% of θ moves at all" if won else "")
+        + "."
     )
 
 
@@ -227,9 +197,9 @@ def coherence(m: Measured) -> str | None:
         return None
     worst, best = (pick(rows, key=lambda row: row["coherence"]) for pick in (max, min))
     return (
-        f"**Columns**: at {_at(m.crowded())} they resemble each other the most in "
-        f"`{worst['projector']}`, coherence {worst['coherence']:.2g}, and the least in "
-        f"`{best['projector']}`, {best['coherence']:.1g}{loss(m, worst['projector'])}."
+        f"**Columns** resemble each other the least in `{best['projector']}`, coherence "
+        f"{best['coherence']:.1g} {_at(m.crowded())}, and the most in `{worst['projector']}`, "
+        f"{worst['coherence']:.2g}{loss(m, worst['projector'])}."
     )
 
 
@@ -240,7 +210,7 @@ def distortion(m: Measured) -> str | None:
         return None
     worst, best = (pick(rows, key=lambda row: row["norm_sd"]) for pick in (max, min))
     return (
-        f"**Lengths**: at {_at(m.crowded())} ‖Pω‖/‖ω‖ varies by {worst['norm_sd']:.2g} over random "
+        f"**Lengths**: {_at(m.crowded())} ‖Pω‖/‖ω‖ varies by {worst['norm_sd']:.2g} over random "
         f"ω in `{worst['projector']}`, the most, and by {best['norm_sd']:.1g} in "
         f"`{best['projector']}`, the least."
     )
@@ -272,25 +242,28 @@ def promised(name: str, where: Size) -> str:
 
 
 def _times(row: Row, other: Row) -> str:
-    """How much longer it takes; two that are merely read, too, as if memory had had one speed.
+    """How much longer it takes; two that are read from memory as if that had had one speed.
 
     Cells are minutes apart, in which a shared machine's memory can change its speed.
     """
-    ratio = row["ms"] / other["ms"]
+    ratio, said = row["ms"] / other["ms"], ""
     reads = [each.get("read_ms") for each in (row, other)]
-    if not any(pd.isna(read) for read in reads):
+    if not any(pd.isna(read) for read in reads) and all(
+        each["held_bytes"] > each["cache_bytes"] for each in (row, other)
+    ):
         ratio *= (row["held_bytes"] / reads[0]) / (other["held_bytes"] / reads[1])
-    return f"{ratio:.2g} times as long"
+        said = ", memory as fast"
+    return f"{ratio:.2g} times as long{said}"
 
 
 def _against(m: Measured, where: Size, name: str = "gaussian") -> str:
     rows = m.at(where)
     least = min(rows[rival]["ms"] for rival in RIVALS)
-    return f"{rows[name]['ms']:.3g} against {least:.3g} ms"
+    return f"{digits(rows[name]['ms'])} against {digits(least)} ms"
 
 
 def _at(where: Size) -> str:
-    return f"{where[0]:,} × {where[1]:,}"
+    return f"at {where[0]:,} × {where[1]:,}"
 
 
 ADVICE: Sequence[Callable[[Measured], str | None]] = (

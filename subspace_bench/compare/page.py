@@ -10,16 +10,17 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from subspace_bench.compare import advice
-from subspace_bench.compare.advice import Accuracies, Measured
 from subspace_bench.compare.cells import NATIVE, Cells
+from subspace_bench.compare.measured import Accuracies, Measured
 from subspace_bench.distortion import COLUMNS, DRAWS
 from subspace_bench.experiments.projector_accuracy import by_projector
 from subspace_bench.measure import NETS, READ, itemsize
+from subspace_bench.projectors.fastfood import STORED
 from subspace_bench.report import table, write_figures
 from subspace_bench.runs import write_atomically
-from subspace_bench.terminal import size
+from subspace_bench.terminal import digits, size
 
-MARKERS = "osD^vP*Xdhp<>"  # of projectors, in figures
+MARKERS, COLOURS = "osD^vP*Xdhp<>", plt.get_cmap("tab20")  # of projectors, in figures
 
 
 def write(cells: Cells, accuracies: Accuracies, out: Path, lacking: int) -> list[Path]:
@@ -33,7 +34,10 @@ def write(cells: Cells, accuracies: Accuracies, out: Path, lacking: int) -> list
     good = frame[(frame.status == "ok") & (frame.dtype == "float32")]
     figures = {
         f"{name}-time": (lambda: over_native(good, "time"), "Time of forward and transpose over D"),
-        f"{name}-memory": (lambda: over_native(good, "memory"), "Bytes held over D"),
+        f"{name}-memory": (
+            lambda: over_native(good, "memory"),
+            "Bytes that forward and transpose take over D",
+        ),
     }
     if any(sample.n for sample in accuracies.values()):
         figures["projectors-accuracy"] = (
@@ -42,8 +46,11 @@ def write(cells: Cells, accuracies: Accuracies, out: Path, lacking: int) -> list
     parts = [f"# Projectors on {cells.machine['gpu'] or cells.machine['cpu']}", about(cells, frame)]
     if lacking:
         parts.append(f"**{lacking} cells are still to be measured**: the same command goes on.")
-    said = advice.lines(Measured(good, accuracies))
-    parts += ["## What to take", "\n".join(f"{i}. {line}" for i, line in enumerate(said, 1))]
+    measured = Measured(good, accuracies)
+    said = advice.lines(measured)
+    parts += ["## What to take", ADVICE if said else ""]
+    parts += ["\n".join(f"{i}. {line}" for i, line in enumerate(said, 1))]
+    parts += ["## The fastest at each size", fastest(measured)] if said else []
     parts += [f"![{text}](figures/{figure}.svg)" for figure, (_, text) in figures.items()]
     for native in sorted(set(frame.native)):
         named = f" ({NATIVE[native]})" if native in NATIVE else ""
@@ -77,6 +84,20 @@ def revisions(frame: pd.DataFrame) -> str:
     return f"**Cells of several revisions stand here**: {each}; the csv says which. "
 
 
+def fastest(measured: Measured) -> str:
+    """The three that take the least for forward and transpose, at each (D, d)."""
+    rows = []
+    for native, dim in measured.sizes():
+        found = sorted(measured.at((native, dim)).values(), key=lambda row: float(row["ms"]))
+        cells = [
+            f"{r['projector']}: {digits(r['ms'])} ms, {size(r['peak_bytes'])}" for r in found[:3]
+        ]
+        cells += [""] * (3 - len(cells))
+        labels = {"D": f"{native:,}", "d": f"{dim:,}"}
+        rows.append(labels | dict(zip(("first", "second", "third"), cells, strict=True)))
+    return f"{table(pd.DataFrame(rows))}\n\nWhere d is below √D, `sparse` moves only a part of θ."
+
+
 def shown(rows: pd.DataFrame) -> str:
     """The cells of one D to read."""
     return table(pd.DataFrame([shown_cell(dict(row)) for _, row in rows.iterrows()]))
@@ -98,7 +119,7 @@ def shown_cell(row: dict[str, Any]) -> dict[str, str]:
         advice.promised(str(row["projector"]), (int(row["native"]), int(row["dim"]))),
         size(row["held_bytes"]),
         f"{row['peak_bytes'] / theta:,.1f}",
-        f"{row['setup_s']:.2g}",
+        digits(row["setup_s"]),
         spread(row, "forward"),
         spread(row, "transpose"),
         f"{speed:.3g}{hot}",
@@ -128,7 +149,7 @@ def read_speed(row: dict[str, Any]) -> float:
 def spread(row: dict[str, Any], name: str) -> str:
     """Median (quartiles)."""
     middle, low, high = (row[f"{name}_{k}"] for k in ("ms", "q25", "q75"))
-    return f"{middle:.3g} ({low:.3g}–{high:.3g})"
+    return f"{digits(middle)} ({digits(low)}–{digits(high)})"
 
 
 def qualities(row: dict[str, Any]) -> tuple[str, str]:
@@ -146,26 +167,26 @@ def qualities(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def over_native(cells: pd.DataFrame, what: str) -> Figure:
-    """Time or bytes held over D, one line a projector, one panel a d."""
+    """Time or bytes taken over D, one line a projector, one panel a d."""
     dims = [d for d in sorted(set(cells.dim)) if cells[cells.dim == d].native.nunique() > 1]
     panels = max(1, len(dims))
     figure, all_axes = plt.subplots(
-        1, panels, figsize=(1.5 + 3.0 * panels, 4.2), sharey=True, squeeze=False
+        1, panels, figsize=(1.5 + 3.0 * panels, 4.2), sharex=True, sharey=True, squeeze=False
     )
     for axes, dim in zip(all_axes[0], dims, strict=False):
         for i, name in enumerate(dict.fromkeys(cells.projector)):
             rows = cells[(cells.dim == dim) & (cells.projector == name)].sort_values("native")
-            values = rows.held_bytes.clip(lower=1) if what == "memory" else (
+            values = rows.peak_bytes.clip(lower=1000) if what == "memory" else (
                 rows.forward_ms + rows.transpose_ms)  # fmt: skip
-            style = "-" if i < 10 else "--"
-            axes.plot(
-                rows.native, values, style, marker=MARKERS[i % len(MARKERS)], ms=4, label=name
-            )
+            marker = MARKERS[i % len(MARKERS)]
+            axes.plot(rows.native, values, marker=marker, color=COLOURS(i % 20), ms=4, label=name)
         axes.set_title(f"d = {dim:,}")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel("D")
-    all_axes[0][0].set_ylabel("bytes held" if what == "memory" else "forward + transpose, ms")
+    all_axes[0][0].set_ylabel(
+        "bytes (1 kB or less: 1 kB)" if what == "memory" else "forward + transpose, ms"
+    )
     handles: dict[str, Any] = {}
     for axes in all_axes[0]:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -189,6 +210,10 @@ NOT_MEASURED = """\
 machine that has one, `nox -s gpu` runs the CUDA tests, measures all projectors and writes this
 page.
 """
+ADVICE = """\
+Times are of forward and transpose together, bytes what both take beside ω and θ, P included.
+Accuracies are in % of the post's conv net (D = 21,840), all that was trained, with 95% intervals;
+how other nets fare at other D they do not say."""
 HOW_TO_READ = f"""\
 ## How to read
 
@@ -196,14 +221,16 @@ HOW_TO_READ = f"""\
 *held*: bytes that the projector keeps. *peak, θ*: the most that applying it takes beside ω and θ,
 what it holds included, in copies of θ. *set-up*: making it, compilation apart. *forward*,
 *transpose*: Pω and Pᵀθ, median (quartiles). *GB/s*: P as held, ω and θ, each read or written once,
-over the time of both; where all of it fits the last-level cache (*), it was timed hot. *of read*:
+over the time of both; * where all of it fits the last-level cache, and so was timed hot. *of read*:
 in parts of the speed at which torch merely reads (sums) what the projector holds, timed in turn
 with the products, as a shared machine's memory changes its speed; where that is less than
-{READ / 1e6:g} MB, in parts of memory's speed above. What generates its entries is bound by
+{READ / 1e6:g} MB, in parts of memory's speed above (*). What generates its entries is bound by
 arithmetic instead. *‖Pω‖/‖ω‖*: mean ± standard deviation over
 {DRAWS} random ω. *coherence*: the largest |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) between {COLUMNS} random
 columns and {COLUMNS} others, or all where d is at most {COLUMNS}. Fewer samples, where d is small
 or time is short, are stated.
+*does not fit*: more than was free, of the bytes predicted for making and applying it. `fastfood`
+holds its diagonals up to {STORED:,} rows; above, it makes them at every use.
 A projector that goes by a model's layers (`fastfood-layers`) stands where D is that of a model of
 this package: {", ".join(f"{n:,} ({net})" for n, net in NETS.items())}; elsewhere there are no
 layers to give it."""

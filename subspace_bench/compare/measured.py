@@ -1,0 +1,64 @@
+"""What `compare` measured, to look things up in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from subspace_bench.statistics import Sample
+
+Accuracies = Mapping[tuple[str, int], Sample]  # (projector, d) → accuracies over seeds
+Size = tuple[int, int]  # (D, d)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The cells that were measured, and the accuracies that projectors reach."""
+
+    cells: pd.DataFrame
+    accuracies: Accuracies
+
+    def at(self, where: Size) -> dict[str, Row]:
+        """projector → its cell at this (D, d), with `ms`, of forward and transpose."""
+        frame = self.cells
+        rows = frame[(frame.native == where[0]) & (frame.dim == where[1])].to_dict("records")
+        return {
+            str(row["projector"]): {
+                **{str(k): v for k, v in row.items()}, "ms": row["forward_ms"] + row["transpose_ms"]
+            }
+            for row in rows
+        }  # fmt: skip
+
+    def fastest(self, where: Size) -> str:
+        """The projector that takes the least for forward and transpose."""
+        rows = self.at(where)
+        return min(rows, key=lambda name: float(rows[name]["ms"]))
+
+    def sizes(self, *names: str) -> list[Size]:
+        """(D, d) at which all of these were measured, or any where none is named; by D, then d."""
+        frame = self.cells
+        parts = [frame[frame.projector == name] for name in names] or [frame]
+        found = [{(int(n), int(d)) for n, d in part[["native", "dim"]].values} for part in parts]
+        return sorted(set.intersection(*found))
+
+    def largest(self, *names: str) -> tuple[Size, list[Row]] | None:
+        """The (D, d) of the most entries at which all of these were measured, and their cells."""
+        where = max(self.sizes(*names), key=entries, default=None)
+        return None if where is None else (where, [self.at(where)[name] for name in names])
+
+    def crowded(self) -> Size:
+        """The (D, d) at which the most projectors were measured; of several, of most entries."""
+        counts = self.cells.groupby(["native", "dim"]).size()
+        return max(
+            ((int(n), int(d)) for n, d in counts[counts == counts.max()].index),
+            key=entries,
+        )
+
+
+def entries(where: Size) -> int:
+    """How many a dense P has."""
+    return where[0] * where[1]
