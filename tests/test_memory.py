@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from subspace_bench import projectors
+from subspace_bench import memory, projectors
 from subspace_bench.memory import LARGE, fresh
 
 SYSTEM = Path("/sys/kernel/mm/transparent_hugepage")
@@ -30,6 +30,15 @@ def test_a_large_theta_is_in_large_pages(name) -> None:
     projector = projectors.make(name, LARGE // 4, 16, seed=0)
     theta = projector(torch.ones(16))
     assert "hg" in flags(theta.data_ptr() + theta.nbytes // 2)
+
+
+def test_small_memory_is_left_as_it_comes(monkeypatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(memory, "_ask_for_large_pages", lambda *of: asked.append(of))
+    fresh(torch.empty(0), LARGE // 4 - 1)
+    assert not asked
+    large = fresh(torch.empty(0), LARGE // 4)
+    assert asked == [(large.data_ptr(), large.data_ptr() + LARGE)]
 
 
 @pytest.mark.parametrize("size", [1_000, LARGE // 4 + 3])
