@@ -172,7 +172,7 @@ def sparse(m: Measured) -> str | None:
     if found is None:
         return None
     where, (thin, full) = found
-    won = [at for at in m.sizes("sparse") if m.fastest(at) == "sparse"]
+    won = [at for at in m.sizes("sparse") if m.ranked(at)[0]["projector"] == "sparse"]
     moved = sorted(100 * touched(*at) for at in won)
     return (
         f"**`sparse`** at density 1/√D holds {size(thin['held_bytes'])} where dense holds "

@@ -33,10 +33,9 @@ class Measured:
             for row in rows
         }  # fmt: skip
 
-    def fastest(self, where: Size) -> str:
-        """The projector that takes the least for forward and transpose."""
-        rows = self.at(where)
-        return min(rows, key=lambda name: float(rows[name]["ms"]))
+    def ranked(self, where: Size) -> list[Row]:
+        """The cells at this (D, d), that of the least time for forward and transpose first."""
+        return sorted(self.at(where).values(), key=lambda row: float(row["ms"]))
 
     def sizes(self, *names: str) -> list[Size]:
         """(D, d) at which all of these were measured, or any where none is named; by D, then d."""

@@ -88,10 +88,8 @@ def fastest(measured: Measured) -> str:
     """The three that take the least for forward and transpose, at each (D, d)."""
     rows = []
     for native, dim in measured.sizes():
-        found = sorted(measured.at((native, dim)).values(), key=lambda row: float(row["ms"]))
-        cells = [
-            f"{r['projector']}: {digits(r['ms'])} ms, {size(r['peak_bytes'])}" for r in found[:3]
-        ]
+        found = measured.ranked((native, dim))[:3]
+        cells = [f"{r['projector']}: {digits(r['ms'])} ms, {size(r['peak_bytes'])}" for r in found]
         cells += [""] * (3 - len(cells))
         labels = {"D": f"{native:,}", "d": f"{dim:,}"}
         rows.append(labels | dict(zip(("first", "second", "third"), cells, strict=True)))
