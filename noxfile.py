@@ -80,7 +80,7 @@ def bench(session: nox.Session) -> None:
     known = ("-E", "existing", "--set-commit-hash", commit.stdout.strip())
     session.run(python, "-m", "asv", "machine", "--yes")
     began = time.time()
-    # 240 processes that import torch anew take 12 minutes, forked ones 3; no thread runs before.
+    # 240 processes that import torch anew take 15 minutes, forked ones 4; no thread runs before.
     fork = ("--launch-method", "forkserver") if sys.platform == "linux" else ()
     session.run(python, "-m", "asv", "run", *known, *fork, *session.posargs)
     if not timed(commit.stdout.strip(), began):

@@ -25,7 +25,7 @@ def hadamard_(x: Tensor) -> Tensor:
 
     float32 and float64 run in vectors on the CPU, float32 in a Triton kernel on CUDA; other dtypes
     and devices level by level in plain PyTorch. The bits depend neither on the way nor on threads.
-    On one thread the package fht-cpu takes half of the time at 2^12, where calling is most of it,
+    On one thread the package fht-cpu takes 0.6 of the time at 2^12, where calling is most of it,
     and 1.3 to 2.0 times as long from 2^15 to 2^24 (results/peers.md).
     Equivalent in SciPy: `x @ scipy.linalg.hadamard(n)`.
 
