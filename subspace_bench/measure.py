@@ -19,6 +19,7 @@ from torch import Tensor
 
 from subspace_bench import models, projectors
 from subspace_bench.distortion import quality
+from subspace_bench.errors import UserError
 from subspace_bench.machine import (
     peak_memory,
     release_free_memory,
@@ -35,6 +36,7 @@ SET_UPS, CHEAP = 5, 1.0  # set-ups at most, and seconds of them that are enough
 READ = 1_000_000  # bytes held, from which they are also merely read, to compare
 LONG_ENOUGH = 0.3  # seconds of samples, after which `repeat` of them are enough
 TOO_LONG, FEWEST = 10.0, 3  # seconds of samples, after which so few are enough
+PART = 1 << 24  # numbers that are brought to float64 together
 QUALITY = 20.0  # seconds that distortion and coherence may take
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
@@ -104,11 +106,15 @@ def measure(case: Case, repeat: int, threads: int) -> Iterator[dict[str, Any]]:
     First bytes held, and at most in a forward and a transpose (beside ω and θ); seconds of set-up,
     the median while it is cheap; milliseconds of forward and transpose, and of a mere read of what
     is held where that is READ bytes or more, median and quartiles. Then what `quality` returns.
+
+    Raises:
+        UserError: where the projector cannot be made, or its products are wrong.
     """
     torch.set_num_threads(threads)
     compile_of(case)
     omega, theta = vectors(case)
     found, projector = set_up(case)
+    consistent(case, projector, omega, theta)
     found["held_bytes"] = projector.nbytes
     found["peak_bytes"] = peak(case, projector, omega, theta)
     acts: dict[str, Callable[[], Any]] = {
@@ -150,6 +156,29 @@ def set_up(case: Case) -> tuple[dict[str, float], Projector]:
         synchronise(case.device)
         samples.append(time.perf_counter() - began)
     return {"setup_s": float(np.median(samples))}, projector
+
+
+def consistent(case: Case, projector: Projector, omega: Tensor, theta: Tensor) -> None:
+    """Makes sure that what is to be timed are finite products of one map, ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩.
+
+    Of random θ and a wrong Pᵀ, the two differ by about `scale`.
+
+    Raises:
+        UserError: where they are not.
+    """
+    forward, transpose = projector(omega), projector.transpose(theta)
+    gap = abs(inner(forward, theta) - inner(omega, transpose))
+    scale = math.sqrt(inner(forward, forward) * inner(theta, theta) / case.native)
+    if not gap <= (1e-3 + 50 * torch.finfo(case.kind).eps) * scale:
+        raise UserError(
+            f"projector {case.projector!r} is wrong: ⟨Pω, θ⟩ and ⟨ω, Pᵀθ⟩ are not finite and equal"
+        )
+
+
+def inner(a: Tensor, b: Tensor) -> float:
+    """⟨a, b⟩ in float64, a part at a time."""
+    parts = zip(torch.split(a, PART), torch.split(b, PART), strict=True)
+    return sum(float(one.double() @ other.double()) for one, other in parts)
 
 
 def timed(acts: dict[str, Callable[[], Any]], device: str, repeat: int) -> dict[str, float]:

@@ -87,10 +87,47 @@ class Unsure(Circulant):
     def promises(cls, native, dim):
         raise KeyError("who knows")
 
+class Unmade(Circulant):
+    def __init__(self, native, dim):
+        super().__init__(native, dim, 0)
+
+class Skewed(Circulant):
+    def _adjoint(self, theta):
+        return -super()._adjoint(theta)
+
+class Lost(Circulant):
+    def _project(self, omega):
+        return super()._project(omega) * float("nan")
+
 class Half(Projector):
     def _project(self, omega):
         return omega
 """
+
+
+def test_one_that_is_wrong_is_blamed_and_not_ranked(tmp_path) -> None:
+    names = {"unmade": "Unmade", "skewed": "Skewed", "lost": "Lost"}
+    env = installed(tmp_path, exits="exits:All", **{k: f"odd:{v}" for k, v in names.items()})
+    (tmp_path / "site" / "odd.py").write_text(ODD)
+    (tmp_path / "site" / "exits.py").write_text("raise SystemExit(3)")
+    chosen = [
+        "--projectors",
+        f"exits,{','.join(names)},circulant",
+        "--native",
+        "500",
+        "--dims",
+        "7",
+    ]
+    out = ["--out", str(tmp_path / "out")]
+    compared = command(env, "subspace_bench", "compare", *chosen, *out)
+    assert compared.returncode == 0, compared.stderr
+    page = (tmp_path / "out" / "projectors-cpu.md").read_text()
+    assert "exits' of circulant-projector does not import (SystemExit: 3)" in page
+    assert "projector 'unmade' cannot be made of 500 × 7 (TypeError: Unmade.__init__()" in page
+    for name in ("skewed", "lost"):
+        assert f"failed: projector '{name}' is wrong: ⟨Pω, θ⟩ and ⟨ω, Pᵀθ⟩ are not finite" in page
+    assert "| 500 | 7   | circulant: " in page
+    assert "projectors-cpu-time" not in page  # a picture over one D
 
 
 def test_one_that_says_nothing_of_itself_does_not_take_the_page_along(tmp_path) -> None:

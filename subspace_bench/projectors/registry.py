@@ -63,7 +63,7 @@ def load(name: str) -> type[Projector]:
     origin = f"projector {name!r} of {entry.dist.name if entry.dist else 'another package'}"
     try:
         found = entry.load()
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         raise UserError(
             f"{origin} does not import ({type(failure).__name__}: {failure}): mend or uninstall it"
         ) from failure
@@ -91,7 +91,7 @@ def footprint(
         UserError: as `load`, or where another package's projector does not say.
     """
     half = dtype in HALF  # brought to float32 and back
-    with _blamed(name, native, dim):
+    with _blamed(name, f"does not say what it is at {native:,} × {dim:,}"):
         kind = load(name)
         given = {"layers": layers} if "layers" in kind.accepts else {}
         found = kind.footprint(native, dim, 4 if half else dtype.itemsize, **given)
@@ -105,7 +105,7 @@ def promise(name: str, native: int, dim: int) -> Promise:
     Raises:
         UserError: as `footprint`.
     """
-    with _blamed(name, native, dim):
+    with _blamed(name, f"does not say what it is at {native:,} × {dim:,}"):
         found = load(name).promises(native, dim)
         if found not in get_args(Promise):
             raise ValueError(f"it promises {found!r}")
@@ -113,17 +113,21 @@ def promise(name: str, native: int, dim: int) -> Promise:
 
 
 @contextlib.contextmanager
-def _blamed(name: str, native: int, dim: int) -> Iterator[None]:
-    """Whatever a projector's class raises, as a UserError that names the projector."""
+def _blamed(name: str, what: str) -> Iterator[None]:
+    """Whatever another package's class raises, as a UserError that names the projector."""
     try:
         yield
     except UserError:
         raise
+    except MemoryError as failure:
+        raise UserError(
+            f"projector {name!r} found too little memory: choose a smaller d, or a projector that "
+            "stores less"
+        ) from failure
     except Exception as failure:
         first = (str(failure).splitlines() or [""])[0]
         raise UserError(
-            f"projector {name!r} does not say what it is at {native:,} × {dim:,} "
-            f"({type(failure).__name__}: {first}): mend or uninstall it"
+            f"projector {name!r} {what} ({type(failure).__name__}: {first}): mend or uninstall it"
         ) from failure
 
 
@@ -144,7 +148,8 @@ def make(
 
     Raises:
         UserError: for an unknown name, a dimension outside 1 … D, a projector larger than this
-            machine's free memory, or a `first` that the projector has no use for.
+            machine's free memory, a `first` that the projector has no use for, or another
+            package's projector that cannot be made.
     """
     kind = load(name)
     native, dim, seed = check_sizes(native, dim, seed)
@@ -162,7 +167,10 @@ def make(
         given["first"] = first
     if layers is not None and "layers" in kind.accepts:
         given["layers"] = layers
-    return kind(native, dim, seed, **given)
+    if name in OURS:
+        return kind(native, dim, seed, **given)
+    with _blamed(name, f"cannot be made of {native:,} × {dim:,}"):
+        return kind(native, dim, seed, **given)
 
 
 @functools.cache
