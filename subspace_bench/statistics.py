@@ -7,8 +7,10 @@ and Pearson's, from `scipy.stats`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
@@ -160,6 +162,29 @@ def difference(a: Sample, b: Sample, looks: int = 1) -> Interval | None:
     freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1))
     half = quantile(freedom, looks) * math.sqrt(va + vb)
     return Interval(middle - half, middle + half)
+
+
+def told_apart(samples: Mapping[str, Sample]) -> tuple[list[tuple[str, str]], float]:
+    """Which means differ, with 95% confidence for all pairs together: Tukey's HSD (Kramer, 1956).
+
+    One spread is taken to be common to all, which three seeds each could not tell alone.
+
+    Returns:
+        (name of the higher, name of the lower) of each pair that differs, and the difference from
+        which the two of least seeds do; no pair and NaN for fewer than two samples of two seeds.
+    """
+    known = {name: sample.values for name, sample in samples.items() if sample.n > 1}
+    if len(known) < 2:
+        return [], math.nan
+    interval = stats.tukey_hsd(*known.values()).confidence_interval(LEVEL)
+    low, high = np.asarray(interval.low), np.asarray(interval.high)
+    pairs = [
+        (higher, lower)
+        for i, higher in enumerate(known)
+        for j, lower in enumerate(known)
+        if low[i, j] > 0
+    ]
+    return pairs, float((high - low).max() / 2)
 
 
 def at_least(interval: Interval | None, threshold: float) -> str:

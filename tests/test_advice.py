@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from subspace_bench import projectors
-from subspace_bench.compare.advice import crossover, lines, loss, touched
-from subspace_bench.compare.measured import Measured
+from subspace_bench.compare.advice import crossover, lines, loss
+from subspace_bench.compare.measured import Measured, touched
 from subspace_bench.statistics import Sample
 
 NONE: Mapping[tuple[str, int], Sample] = {}
@@ -128,18 +128,19 @@ def test_set_up_of_orthonormal_columns_is_in_order() -> None:
     assert "cost in set-up, at 900 × 10: `srht` 0.01 s, `orthonormal` 2 s" in said
 
 
-def test_losses_have_their_uncertainty_and_are_at_the_largest_d() -> None:
-    sure, unsure = Sample((97.9, 98.0, 98.1)), Sample((96.0, 98.0, 100.0))
+def test_losses_have_their_uncertainty_at_every_d() -> None:
+    sure = Sample((97.9, 98.0, 98.1))
     accuracies = {
         ("orthonormal", 1000): sure, ("hashed", 1000): Sample((90.0, 90.1, 90.2)),
         ("orthonormal", 3000): sure, ("hashed", 3000): Sample((96.9, 97.0, 97.1)),
-        ("srht", 3000): unsure, ("sparse", 3000): Sample((97.0,)), ("kronecker", 3000): Sample(()),
+        ("sparse", 3000): Sample((97.0,)), ("kronecker", 3000): Sample(()),
     }  # fmt: skip
     m = Measured(pd.DataFrame(), accuracies)
-    assert loss(m, "hashed") == "; it loses 1.00 ± 0.23 points against `orthonormal` at d = 3,000"
-    assert loss(m, "orthonormal", "hashed").startswith("; it gains 1.00 ± 0.23 points")
-    assert loss(m, "srht").startswith("; no difference in accuracy seen against `orthonormal`")
-    assert "more seeds" in loss(m, "sparse")
+    both = "-7.90 ± 0.23 at d = 1,000, -1.00 ± 0.23 at d = 3,000"
+    assert loss(m, "hashed") == f"; points of accuracy over `orthonormal`: {both}"
+    assert loss(m, "orthonormal", "hashed").endswith("`hashed`: +7.90 ± 0.23 at d = 1,000, "
+                                                     "+1.00 ± 0.23 at d = 3,000")  # fmt: skip
+    assert loss(m, "sparse").endswith(": -1.00 (too few seeds) at d = 3,000")
     assert loss(m, "kronecker") == loss(m, "orthonormal") == ""
 
 
@@ -148,8 +149,11 @@ def test_accuracy_says_where_no_difference_is_seen() -> None:
     alike = {("a", 1000): Sample((96.0, 97.0, 98.0)), ("b", 1000): Sample((96.1, 97.1, 98.1))}
     m = measured({("a", 100, 10): 1.0}, {**apart, **alike, ("a", 3000): Sample((98.0,))})
     [said] = [line for line in lines(m) if line.startswith("**Accuracy")]
-    assert "d = 300: 95.10 ± 0.25 (n = 3) (`b`) to 90.10 ± 0.25 (n = 3) (`a`);" in said
-    assert said.endswith("(`a`), no difference seen among 1 pairs.")
+    assert (
+        "d = 300: 95.10 ± 0.25 (n = 3) (`b`) to 90.10 ± 0.25 (n = 3) (`a`), `a` below all " in said
+    )
+    # By hand: 2.776 (t, 4 degrees of freedom) · √(2/3) · sd 1.
+    assert said.endswith("(`a`), no difference seen (of 2.3 points or more, it would be).")
     assert "3,000" not in said
 
 

@@ -1,5 +1,6 @@
 """Intervals and verdicts."""
 
+import itertools
 import math
 
 import numpy as np
@@ -20,6 +21,7 @@ from subspace_bench.statistics import (
     at_most,
     difference,
     sampling_sd,
+    told_apart,
     verdict,
 )
 
@@ -80,6 +82,25 @@ def test_welch_difference_matches_scipy() -> None:
     expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     found = difference(Sample(a), Sample(b))
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_means_are_told_apart_all_pairs_together() -> None:
+    # Montgomery, Design and Analysis of Experiments, table 3.1: etch rates at four powers; Tukey's
+    # 5% difference is 33.09, and all pairs differ.
+    rates = {
+        "160": (575, 542, 530, 539, 570), "180": (565, 593, 590, 579, 610),
+        "200": (600, 651, 610, 637, 629), "220": (725, 700, 715, 685, 710),
+    }  # fmt: skip
+    samples = {name: Sample(values) for name, values in rates.items()}
+    pairs, least = told_apart(samples)
+    assert least == pytest.approx(33.09, abs=0.05)
+    assert {frozenset(pair) for pair in pairs} == {
+        frozenset(pair) for pair in itertools.combinations(rates, 2)
+    }
+    assert ("220", "160") in pairs
+    apart, _ = told_apart({"a": samples["160"], "b": samples["160"], "one": Sample((1.0,))})
+    assert apart == []
+    assert math.isnan(told_apart({"a": samples["160"]})[1])
 
 
 def test_looks_widen_an_interval_as_bonferroni_does() -> None:

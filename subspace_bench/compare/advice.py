@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from subspace_bench import projectors
-from subspace_bench.compare.measured import Measured, Row, Size, entries
+from subspace_bench.compare.measured import Measured, Row, Size, entries, touched
 from subspace_bench.errors import UserError
+from subspace_bench.experiments.projector_accuracy import apart
 from subspace_bench.statistics import difference
 from subspace_bench.terminal import digits, size
 
@@ -113,13 +114,8 @@ def accuracy(m: Measured) -> str | None:
         if len(found) < 2:
             continue
         best, worst = (pick(found, key=lambda p: found[p].mean) for pick in (max, min))
-        pairs = len(found) * (len(found) - 1) // 2  # the two were chosen among so many
-        gap = difference(found[best], found[worst], looks=pairs)
         said = f"{found[best].show()} (`{best}`) to {found[worst].show()} (`{worst}`)"
-        parts.append(
-            f"d = {dim:,}: {said}"
-            + f", no difference seen among {pairs} pairs" * (gap is None or 0 in gap)
-        )
+        parts.append(f"d = {dim:,}: {said}, {apart(found)}")
     if not parts:
         return None
     return "**Accuracy** in % of the post's conv net under one recipe: " + "; ".join(parts) + "."
@@ -184,12 +180,6 @@ def sparse(m: Measured) -> str | None:
     )
 
 
-def touched(native: int, dim: int) -> float:
-    """The part of rows in which d entries, each there with probability 1/√D, leave at least one."""
-    empty: float = (1 - native**-0.5) ** dim
-    return 1 - empty
-
-
 def coherence(m: Measured) -> str | None:
     """Whose columns resemble each other."""
     rows = [r for r in m.at(m.crowded()).values() if not pd.isna(r.get("coherence"))]
@@ -217,21 +207,16 @@ def distortion(m: Measured) -> str | None:
 
 
 def loss(m: Measured, name: str, against: str = "orthonormal") -> str:
-    """How many points a projector loses to another, at the largest d that both have."""
+    """How many points a projector gains over another, at each d that both have."""
     known = {at for at, sample in m.accuracies.items() if sample.n}
-    dims = [dim for projector, dim in known if projector == name and (against, dim) in known]
-    if not dims or name == against:
-        return ""
-    dim = max(dims)
-    mine, other = m.accuracies[name, dim], m.accuracies[against, dim]
-    gap, at = difference(other, mine), f"against `{against}` at d = {dim:,}"
-    if gap is None:
-        return f"; what it loses or gains {at} takes more seeds to say"
-    lost = other.mean - mine.mean
-    size_of = f"{abs(lost):.2f} ± {gap.half_width:.2f} points"
-    if 0 in gap:
-        return f"; no difference in accuracy seen {at} ({size_of})"
-    return f"; it {'loses' if lost > 0 else 'gains'} {size_of} {at}"
+    dims = sorted(dim for kind, dim in known if kind == name and (against, dim) in known)
+    parts = []
+    for dim in dims if name != against else ():
+        mine, other = m.accuracies[name, dim], m.accuracies[against, dim]
+        gap = difference(mine, other)
+        half = f"± {gap.half_width:.2f}" if gap else "(too few seeds)"
+        parts.append(f"{mine.mean - other.mean:+.2f} {half} at d = {dim:,}")
+    return f"; points of accuracy over `{against}`: {', '.join(parts)}" if parts else ""
 
 
 def promised(name: str, where: Size) -> str:

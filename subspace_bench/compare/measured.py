@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from subspace_bench.measure import itemsize
 from subspace_bench.statistics import Sample
 
 Accuracies = Mapping[tuple[str, int], Sample]  # (projector, d) → accuracies over seeds
@@ -61,3 +62,29 @@ class Measured:
 def entries(where: Size) -> int:
     """How many a dense P has."""
     return where[0] * where[1]
+
+
+def touched(native: int, dim: int) -> float:
+    """The part of rows in which d entries, each there with probability 1/√D, leave at least one."""
+    empty: float = (1 - native**-0.5) ** dim
+    return 1 - empty
+
+
+def moved_bytes(row: Row) -> float:
+    """What forward and transpose must read and write at least: P as held, ω and θ, each.
+
+    Of θ `sparse` reads in its transpose only the rows in which it has entries.
+    """
+    native, dim, one = int(row["native"]), int(row["dim"]), itemsize(row["dtype"])
+    read = touched(native, dim) if row["projector"] == "sparse" else 1.0
+    return 2 * (float(row["held_bytes"]) + dim * one) + (1 + read) * native * one
+
+
+def read_speed(row: Row) -> float:
+    """GB/s at which what is held was read, in turn with the products; else memory's.
+
+    Only where that is most of what moves does it tell how fast that can be read.
+    """
+    if pd.isna(row.get("read_ms")) or 4 * float(row["held_bytes"]) < moved_bytes(row):
+        return float(row["read_gbs"])
+    return float(row["held_bytes"] / row["read_ms"] / 1e6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from subspace_bench.compare import advice
 from subspace_bench.compare.cells import NATIVE, Cells
-from subspace_bench.compare.measured import Accuracies, Measured
+from subspace_bench.compare.measured import Accuracies, Measured, moved_bytes, read_speed
 from subspace_bench.distortion import COLUMNS, DRAWS
 from subspace_bench.experiments.projector_accuracy import by_projector
 from subspace_bench.measure import NETS, READ, itemsize
@@ -32,13 +33,18 @@ def write(cells: Cells, accuracies: Accuracies, out: Path, lacking: int) -> list
     name = cells.path.stem
     frame = cells.frame()
     good = frame[(frame.status == "ok") & (frame.dtype == "float32")]
-    figures = {
-        f"{name}-time": (lambda: over_native(good, "time"), "Time of forward and transpose over D"),
-        f"{name}-memory": (
-            lambda: over_native(good, "memory"),
-            "Bytes that forward and transpose take over D",
-        ),
-    }
+    figures: dict[str, tuple[Callable[[], Figure], str]] = {}
+    if panels(good):
+        figures |= {
+            f"{name}-time": (
+                lambda: over_native(good, "time"),
+                "Time of forward and transpose over D",
+            ),
+            f"{name}-memory": (
+                lambda: over_native(good, "memory"),
+                "Bytes that forward and transpose take over D",
+            ),
+        }
     if any(sample.n for sample in accuracies.values()):
         figures["projectors-accuracy"] = (
             lambda: by_projector(accuracies), "Accuracy of each projector on the post's conv net",
@@ -48,7 +54,7 @@ def write(cells: Cells, accuracies: Accuracies, out: Path, lacking: int) -> list
         parts.append(f"**{lacking} cells are still to be measured**: the same command goes on.")
     measured = Measured(good, accuracies)
     said = advice.lines(measured)
-    parts += ["## What to take", ADVICE if said else ""]
+    parts += ["## What to take", ADVICE if said else NO_ADVICE]
     parts += ["\n".join(f"{i}. {line}" for i, line in enumerate(said, 1))]
     parts += ["## The fastest at each size", fastest(measured)] if said else []
     parts += [f"![{text}](figures/{figure}.svg)" for figure, (_, text) in figures.items()]
@@ -110,9 +116,9 @@ def shown_cell(row: dict[str, Any]) -> dict[str, str]:
                "of read", "projections/s", "‖Pω‖/‖ω‖", "coherence")  # fmt: skip
     if row["status"] != "ok":
         return {**labels, "columns": str(row["status"]), **dict.fromkeys(columns[1:], "")}
-    theta, moved = theta_bytes(row), moved_bytes(row)
-    speed = 2 * moved / (row["forward_ms"] + row["transpose_ms"]) / 1e6
-    hot = "*" if moved <= row["cache_bytes"] else ""
+    theta, moved, bound = theta_bytes(row), moved_bytes(row), read_speed(row)
+    speed = moved / (row["forward_ms"] + row["transpose_ms"]) / 1e6
+    hot = "*" if moved / 2 <= row["cache_bytes"] else ""
     values = (
         advice.promised(str(row["projector"]), (int(row["native"]), int(row["dim"]))),
         size(row["held_bytes"]),
@@ -121,7 +127,7 @@ def shown_cell(row: dict[str, Any]) -> dict[str, str]:
         spread(row, "forward"),
         spread(row, "transpose"),
         f"{speed:.3g}{hot}",
-        f"{speed / read_speed(row):.0%}" + hot * pd.isna(row.get("read_ms")),
+        f"{speed / bound:.0%}" + hot * (bound == row["read_gbs"]),
         f"{1e3 / row['forward_ms']:,.3g}",
         *qualities(row),
     )
@@ -130,18 +136,6 @@ def shown_cell(row: dict[str, Any]) -> dict[str, str]:
 
 def theta_bytes(row: dict[str, Any]) -> int:
     return int(row["native"]) * itemsize(row["dtype"])
-
-
-def moved_bytes(row: dict[str, Any]) -> float:
-    """What a product must read and write at least: P as held, ω and θ."""
-    return float(row["held_bytes"]) + theta_bytes(row) + int(row["dim"]) * itemsize(row["dtype"])
-
-
-def read_speed(row: dict[str, Any]) -> float:
-    """GB/s at which what is held was read, in turn with the products; else memory's."""
-    if pd.isna(row.get("read_ms")):
-        return float(row["read_gbs"])
-    return float(row["held_bytes"] / row["read_ms"] / 1e6)
 
 
 def spread(row: dict[str, Any], name: str) -> str:
@@ -164,14 +158,18 @@ def qualities(row: dict[str, Any]) -> tuple[str, str]:
     return distortion, f"{row['coherence']:.2g}" + f" ({pairs:,} pairs)" * few
 
 
+def panels(cells: pd.DataFrame) -> list[int]:
+    """The d that were measured at several D."""
+    return [d for d in sorted(set(cells.dim)) if cells[cells.dim == d].native.nunique() > 1]
+
+
 def over_native(cells: pd.DataFrame, what: str) -> Figure:
-    """Time or bytes taken over D, one line a projector, one panel a d."""
-    dims = [d for d in sorted(set(cells.dim)) if cells[cells.dim == d].native.nunique() > 1]
-    panels = max(1, len(dims))
+    """Time or bytes taken over D, one line a projector, one panel for each of `panels`."""
+    dims = panels(cells)
     figure, all_axes = plt.subplots(
-        1, panels, figsize=(1.5 + 3.0 * panels, 4.2), sharex=True, sharey=True, squeeze=False
+        1, len(dims), figsize=(1.5 + 3.0 * len(dims), 4.2), sharex=True, sharey=True, squeeze=False
     )
-    for axes, dim in zip(all_axes[0], dims, strict=False):
+    for axes, dim in zip(all_axes[0], dims, strict=True):
         for i, name in enumerate(dict.fromkeys(cells.projector)):
             rows = cells[(cells.dim == dim) & (cells.projector == name)].sort_values("native")
             values = rows.peak_bytes.clip(lower=1000) if what == "memory" else (
@@ -212,17 +210,20 @@ ADVICE = """\
 Times are of forward and transpose together, bytes what both take beside ω and θ, P included.
 Accuracies are in % of the post's conv net (D = 21,840), all that was trained, with 95% intervals;
 how other nets fare at other D they do not say."""
+NO_ADVICE = "Advice, and the pictures, are of float32: none of its cells is measured yet."
 HOW_TO_READ = f"""\
 ## How to read
 
 *columns*: what P's columns are: orthonormal, of unit length, or of unit length in expectation.
 *held*: bytes that the projector keeps. *peak, θ*: the most that applying it takes beside ω and θ,
-what it holds included, in copies of θ. *set-up*: making it, compilation apart. *forward*,
-*transpose*: Pω and Pᵀθ, median (quartiles). *GB/s*: P as held, ω and θ, each read or written once,
-over the time of both; * where all of it fits the last-level cache, and so was timed hot. *of read*:
-in parts of the speed at which torch merely reads (sums) what the projector holds, timed in turn
-with the products, as a shared machine's memory changes its speed; where that is less than
-{READ / 1e6:g} MB, in parts of memory's speed above (*). What generates its entries is bound by
+what it holds included, in copies of θ; of the process, so that below some 2 MB chance decides.
+*set-up*: making it, compilation apart. *forward*,
+*transpose*: Pω and Pᵀθ, median (quartiles). *GB/s*: P as held, ω and θ, each read or written once a
+product (of θ `sparse` reads only the rows that have entries), over the time of both; * where all of
+it fits the last-level cache, and so was timed hot. *of read*: in parts of the speed at which torch
+merely reads (sums) what the projector holds, timed in turn with the products, as a shared machine's
+memory changes its speed; where that is less than {READ / 1e6:g} MB or half of what moves, in parts
+of memory's speed above (* as before). What generates its entries is bound by
 arithmetic instead. *‖Pω‖/‖ω‖*: mean ± standard deviation over
 {DRAWS} random ω. *coherence*: the largest |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) between {COLUMNS} random
 columns and {COLUMNS} others, or all where d is at most {COLUMNS}. Fewer samples, where d is small

@@ -7,6 +7,7 @@ runs that count then train on all 60,000 and are scored on the test set.
 from __future__ import annotations
 
 import functools
+import math
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -20,7 +21,7 @@ from subspace_bench import projectors
 from subspace_bench.experiments import trainings
 from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
 from subspace_bench.runs import Run
-from subspace_bench.statistics import Sample
+from subspace_bench.statistics import Sample, told_apart
 
 TITLE = "Accuracy per projector: the post's conv net, one recipe, 10 epochs"
 DIMS = (300, 1_000, 3_000)
@@ -111,9 +112,33 @@ def page(evidence: Evidence) -> Page:
     if (frame["this machine"] == "not run").all():
         frame = frame.drop(columns="this machine")
     return Page(
-        TITLE, OPENING, frame, pd.DataFrame(numbers), [], summary(numbers),
+        TITLE, [*OPENING, *comparison(accuracies(evidence))], frame, pd.DataFrame(numbers), [],
+        summary(numbers),
         {"projectors-accuracy": lambda: by_projector(accuracies(evidence))},
     )  # fmt: skip
+
+
+def comparison(found: Mapping[tuple[str, int], Sample]) -> list[str]:
+    """Which projectors differ, at each d; nothing where none is run."""
+    by_dim = {dim: {p: s for (p, d), s in found.items() if d == dim and s.n} for dim in DIMS}
+    parts = [f"d = {dim:,}: {apart(samples)}" for dim, samples in by_dim.items() if samples]
+    if not parts:
+        return []
+    return [f"All pairs of a d held against each other (Tukey's HSD, 95%): {'; '.join(parts)}."]
+
+
+def apart(samples: Mapping[str, Sample]) -> str:
+    """Which of these accuracies differ, all pairs considered, and what would not be seen."""
+    pairs, least = told_apart(samples)
+    if math.isnan(least):
+        return "seeds too few to tell any apart"
+    parts = []
+    for lower in dict.fromkeys(low for _, low in pairs):
+        above = [f"`{high}`" for high, low in pairs if low == lower]
+        every = len(above) == len(samples) - 1
+        parts.append(f"`{lower}` below {'all others' if every else ', '.join(above)}")
+    seen = " and ".join(parts) + ", no other" if parts else "no"
+    return f"{seen} difference seen (of {least:.2g} points or more, it would be)"
 
 
 def summary(numbers: list[dict[str, Any]]) -> str:
