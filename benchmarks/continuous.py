@@ -54,7 +54,8 @@ BENCHMARKS = {  # what asv calls it → a pattern that chooses it alone
         r"time_forward\('gaussian', '21840x1000'\)",
     "projectors.Projectors.time_transpose('fastfood', '21840x1000')":
         r"time_transpose\('fastfood', '21840x1000'\)",
-    "training.TimeTrainingStep.time_step('fast', '1000')": r"time_step\('fast', '1000'\)",
+    "training.Training.time_training_step('fast', '1000')":
+        r"time_training_step\('fast', '1000'\)",
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ def compiled(way: str, dim: str) -> Callable[[], object]:
     return step
 
 
-class TimeTrainingStep:
+class Training:
     """Seconds of an update at D and at d = 1,000."""
 
     params = (["post's way", "resident eager", "fast"], ["D", "1000"])
@@ -36,5 +36,5 @@ class TimeTrainingStep:
         torch.set_num_threads(1)
         self.step = compiled(way, dim)
 
-    def time_step(self, way: str, dim: str) -> None:
+    def time_training_step(self, way: str, dim: str) -> None:
         self.step()
