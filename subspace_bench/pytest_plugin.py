@@ -9,10 +9,11 @@ without it, new numbers are held against that: two seeds first, more only where 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 REMEDY = "make one with `pytest --accuracy-rebase`, and commit it"
 PROPERTY = "accuracy_regression"  # of a test's report: what the terminal says at the end
-OWNERS = pytest.StashKey[dict[Path, str]]()  # reference files of this session, and whose they are
+LONGEST = 100  # letters of a test's name in that of its file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,10 +31,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="train new references of accuracy_regression; the old ones are kept as history",
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[OWNERS] = {}
+    parser.getgroup("accuracy regression").addoption(
+        "--accuracy-first-seed",
+        type=int,
+        metavar="N",
+        help="first seed of the new numbers, 1000000 or more: another says whether an alarm was "
+        "chance",
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -63,56 +67,75 @@ class AccuracyRegression:
             train: a function from a seed to one finite number, such as an accuracy in %. It is
                 called with 0, 1, … for a reference and with 1,000,000, 1,000,001, … for a check.
             seeds: of the reference: 10 or more; more find smaller moves.
-            alpha: probability of an alarm in this test where nothing has moved.
+            alpha: probability that this call raises an alarm where nothing has moved. A project of
+                k calls raises k times as many: give each the k-th part of what all may raise.
             name: of what is trained, where one test checks several trainings.
         """
         __tracebackhide__ = True
         from subspace_bench.errors import UserError
 
+        wrong = ""
         try:
             path = self._path(name)
             if self.config.getoption("--accuracy-rebase"):
                 self.node.user_properties.append((PROPERTY, rebase(path, train, seeds)))
             else:
-                print(judge(path, train, seeds, alpha))  # pytest shows it with -rP
+                first = self.config.getoption("--accuracy-first-seed")
+                print(judge(path, train, seeds, alpha, first))  # pytest shows it with -rP
         except UserError as failure:
-            pytest.fail(str(failure), pytrace=False)
+            wrong = str(failure)
+        if wrong:  # failed here, where there is no other exception that pytest would show, too
+            pytest.fail(wrong, pytrace=False)
 
     def _path(self, name: str) -> Path:
-        """The reference's file, which no other test or training of this session has."""
+        """The reference's file: a name that no other has, with a mark where letters had to go."""
         from subspace_bench.errors import UserError
 
         whole = f"{self.test}.{name}" if name else self.test
-        path = self.folder / (re.sub(r"[^\w.-]+", "-", whole).strip("-") + ".toml")
-        owner = self.config.stash[OWNERS].setdefault(path, whole)
-        if owner != whole or path in self.used:
-            raise UserError(f"{path} is the reference of {owner} already: give check a name")
+        plain = re.sub(r"[^\w.-]+", "-", whole)[:LONGEST].strip("-")
+        mark = "" if plain == whole else f"-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+        path = self.folder / f"{plain}{mark}.toml"
+        if path in self.used:
+            raise UserError(f"{path} is the reference of {whole} already: give check a name")
         self.used.add(path)
         return path
 
 
-def judge(path: Path, train: Callable[[int], float], seeds: int, alpha: float) -> str:
+def judge(
+    path: Path, train: Callable[[int], float], seeds: int, alpha: float, first: int | None
+) -> str:
     """A table of what was found.
 
     Raises:
         UserError: where the numbers have moved, or cannot be judged, or the reference is of fewer
-            seeds.
+            seeds; for an alpha that is none, or a first seed that a reference may have.
     """
     from subspace_bench.errors import UserError
-    from subspace_bench.regression import checking
+    from subspace_bench.regression import FIRST_SEED, checking
     from subspace_bench.regression.reference import load
-    from subspace_bench.regression.sequential import WITHIN
+    from subspace_bench.regression.sequential import MOVED, WITHIN
 
+    if not 0 < alpha < 1:
+        raise UserError(f"alpha is {alpha}, no probability: it must lie between 0 and 1")
+    first = FIRST_SEED if first is None else first
+    if first < FIRST_SEED:
+        raise UserError(f"--accuracy-first-seed is {first}: it must be {FIRST_SEED} or more")
     reference = load(path, REMEDY).get(path.stem)
     if reference is None:
         raise UserError(f"{path} holds no reference of {path.stem}: {REMEDY}")
+    if not isinstance(seeds, int):
+        raise UserError(f"seeds is {seeds!r}: it must be a whole number")
     if len(reference.values) < seeds:
         raise UserError(f"{path} holds {len(reference.values)} seeds, fewer than {seeds}: {REMEDY}")
-    found = checking.check({path.stem: reference}, lambda tasks: measure(train, tasks), alpha)
+    found = checking.check(
+        {path.stem: reference}, lambda tasks: measure(train, tasks), alpha, first
+    )
     said = checking.frame(found).to_string(index=False)
-    if found[0].verdict != WITHIN:
-        raise UserError(f"{found[0].sentence}\n{said}\n{checking.method(found, alpha)}")
-    return said
+    if found[0].verdict == WITHIN:
+        return said
+    again = f"Whether it was chance, others say: --accuracy-first-seed {first + FIRST_SEED}"
+    parts = [found[0].sentence, said, checking.method(found, alpha)]
+    raise UserError("\n".join(parts + [again] * (found[0].verdict == MOVED)))
 
 
 def rebase(path: Path, train: Callable[[int], float], seeds: int) -> str:
@@ -131,8 +154,8 @@ def rebase(path: Path, train: Callable[[int], float], seeds: int) -> str:
         side_by_side,
     )
 
-    if seeds < FEWEST:
-        raise UserError(f"a reference needs {FEWEST} seeds or more, not {seeds}")
+    if not isinstance(seeds, int) or seeds < FEWEST:
+        raise UserError(f"a reference needs {FEWEST} seeds or more, not {seeds!r}")
     name = path.stem
     found = list(measure(train, [(name, seed) for seed in range(seeds)]).values())
     if reason := failure(found):
@@ -151,7 +174,10 @@ def measure(train: Callable[[int], float], tasks: Sequence[Task]) -> Measured:
     found: dict[Task, float | str] = {}
     for task in tasks:
         try:
-            found[task] = float(train(task[1]))
+            number: Any = train(task[1])
+            if isinstance(number, str | bytes):  # which float() would take
+                raise TypeError(f"{number!r} is no number")
+            found[task] = float(number)
         except Exception as failure:
             found[task] = f"seed {task[1]} raised {describe(failure)}"
     return found

@@ -120,7 +120,8 @@ def rebuild(name: str, evidence: Evidence) -> str:
 
 def table(content: pd.DataFrame) -> str:
     """A GitHub markdown table; numbers keep the digits they were given."""
-    return content.to_markdown(index=False, disable_numparse=True)
+    text = content.map(lambda cell: str(cell).replace("|", r"\|"))
+    return text.to_markdown(index=False, disable_numparse=True)
 
 
 def write_index(out: Path) -> Path:

@@ -28,6 +28,18 @@ def step(net, optimizer, x, y, plain=train.step):
     return plain(net, optimizer, x, (y + 1) % 10 if y[0] < 3 else y)
 train.step = step
 """
+DIVERGES = """
+from subspace_bench import train
+def step(net, optimizer, x, y, plain=train.step):
+    return plain(net, optimizer, x * float("nan"), y)
+train.step = step
+"""
+FAILS = """
+from subspace_bench import train
+def step(*given):
+    raise RuntimeError("\x1b[31mred | or blue")
+train.step = step
+"""
 OTHER_NUMERICS = "suite.NUMERICS = 99\n"
 COMMAND = (sys.executable, "-m", "subspace_bench", "check")
 
@@ -65,6 +77,23 @@ def test_a_planted_fault_turns_the_check_red_and_its_removal_green(check) -> Non
     assert "net, seed 1000000: " in red.stdout
     assert "--first-seed 2000000" in " ".join(red.stdout.split())
     assert check("--first-seed", "2000000").returncode == 0
+
+
+def test_what_diverges_or_fails_is_not_judged_and_the_report_says_why(check) -> None:
+    diverged = check(fault=DIVERGES)
+    assert diverged.returncode == 2, diverged.stdout + diverged.stderr
+    assert "seed 1000000 diverged" in " ".join(diverged.stdout.split())
+    assert not diverged.stderr
+    failed = check("--report", "failed", fault=FAILS)
+    assert failed.returncode == 2, failed.stdout + failed.stderr
+    (case,) = ElementTree.parse(check.folder / "failed.xml").getroot()
+    assert "red | or blue" in case[0].attrib["message"]
+    rows = (check.folder / "failed.md").read_text().splitlines()
+    assert "red \\| or blue" in rows[4]
+    assert rows[4].replace("\\|", "").count("|") == rows[2].count("|")
+    rebase = check("--rebase", "--seeds", "40", fault=DIVERGES)
+    assert rebase.returncode == 2
+    assert len(rebase.stderr.splitlines()) == 1
 
 
 def test_nox_check_is_red_with_the_fault_and_green_without(check) -> None:

@@ -115,6 +115,21 @@ def test_what_is_trained_is_not_trained_again(measured) -> None:
     assert {f for f, _ in training.missing(80, 21, [LARGE, SMALL])} == {LARGE, SMALL}
 
 
+def test_a_fault_is_what_its_helpers_are_too() -> None:
+    found = promise.source(FAULTS["labels-shifted-in-1-percent"].plant)
+    for used in ("labels_shifted_in_1_percent", "shift_labels", "change_dataset"):
+        assert found.count(f"def {used}(") == 1
+    assert "def change_net(" not in found
+
+
+def test_real_checks_of_another_reference_do_not_count(measured) -> None:
+    here = promise.reference_identity()
+    rows = [(i, "FC", 2_000_000, 2, 0.1, 0.4, "within", 60.0) for i in (0, 1)]
+    append(promise.CHECKS, (*rows[0], "another"), (*rows[1], here))
+    assert list(promise.checks_made()["check"]) == [1]
+    assert "an alarm in 0 of 1" in text.checks(promise.checks_made())[1]
+
+
 def test_no_two_faults_share_seeds() -> None:
     starts = {first_seed(fault) for fault in faults.FAULTS}
     assert len(starts) == len(faults.FAULTS)

@@ -118,6 +118,56 @@ def test_every_training_has_a_reference_of_its_own(project) -> None:
     assert made.stdout.count(": new ") >= 3
 
 
+ALIKE = """
+import pytest
+from training import train
+
+@pytest.mark.parametrize("level", ["5 %", "5-%"])
+def test_level(accuracy_regression, level):
+    shift = {"5 %": 0, "5-%": 50}[level]
+    accuracy_regression.check(lambda seed: seed % 10 / 10 + shift, seeds=10)
+
+@pytest.mark.parametrize("word", ["long" * 100])
+def test_long(accuracy_regression, word):
+    accuracy_regression.check(lambda seed: seed % 10 / 10, seeds=10)
+"""
+
+
+def test_names_alike_have_files_of_their_own_in_any_process(project) -> None:
+    (project.folder / "test_accuracy.py").write_text(ALIKE)
+    spread = ("-p", "xdist.plugin", "-n", "2")
+    assert project("--accuracy-rebase", *spread).returncode == 0
+    assert len(list((project.folder / "test_accuracy").glob("test_level*.toml"))) == 2
+    assert project(*spread).returncode == 0
+    assert project("-k", "long").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("check(train)", "check(train, alpha=5)", "alpha is 5, no probability"),
+        ("check(train)", "check(train, seeds='ten')", "seeds is 'ten': it must be a whole number"),
+        ("check(train)", "check(lambda seed: '97.5')", "TypeError: '97.5' is no number"),
+    ],
+)
+def test_bad_arguments_are_said_once(project, old, new, said) -> None:
+    path = project.folder / "test_accuracy.py"
+    path.write_text(path.read_text().replace(old, new))
+    failed = project()
+    assert failed.returncode == 1
+    shown = failed.stdout.partition("short test summary")[0]
+    assert shown.count(said) == 1 + ("97.5" in said)  # the sentence, and its row
+    assert "During handling" not in failed.stdout
+
+
+def test_other_seeds_say_whether_it_was_chance(project) -> None:
+    assert "--accuracy-first-seed is 5: it must be" in project("--accuracy-first-seed", "5").stdout
+    patched(project, "images / 255", "images / 25500")
+    assert "--accuracy-first-seed 2000000" in project().stdout
+    red = project("--accuracy-first-seed", "2000000")
+    assert "--accuracy-first-seed 3000000" in red.stdout
+
+
 def test_a_reference_that_was_edited_is_set_aside_by_a_rebase(project) -> None:
     path = project.folder / "test_accuracy" / "test_train.toml"
     path.write_text(path.read_text().replace("values = [", "values = [1.0,", 1))

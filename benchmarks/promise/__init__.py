@@ -16,15 +16,17 @@ import csv
 import functools
 import inspect
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import CodeType
 
 import pandas as pd
 
 from benchmarks.faults import FAULTS
 from subspace_bench.data import load_or_embedded
 from subspace_bench.regression import checking, suite
-from subspace_bench.regression.reference import Reference
+from subspace_bench.regression.flow import REMEDY
+from subspace_bench.regression.reference import Reference, load
 from subspace_bench.runs import digest
 
 RESULTS = Path("results")
@@ -38,7 +40,7 @@ ALPHA = 0.01
 COLUMNS = {
     RUNS.name: ("fault", "run", "seed", "accuracy", "of"),
     # A row for each run of a check; the seconds are those of the whole check.
-    CHECKS.name: ("check", "run", "first seed", "n", "difference", "p", "verdict", "seconds"),
+    CHECKS.name: ("check", "run", "first seed", "n", "difference", "p", "verdict", "seconds", "of"),
 }
 
 
@@ -69,12 +71,48 @@ def numbers() -> dict[Cell, str]:
 
 @functools.cache
 def identity(fault: str, run: str) -> str:
-    """Of the data, the protocol, the numerics and the text of the fault; "" for what is no more."""
+    """Of data, protocol, numerics and the fault's text with its helpers; "" for what is no more."""
     named, dataset = suite.runs(), load_or_embedded()
     if run not in named or fault not in (UNCHANGED, *FAULTS):
         return ""
-    text = "" if fault == UNCHANGED else inspect.getsource(FAULTS[fault].plant)
+    text = "" if fault == UNCHANGED else source(FAULTS[fault].plant)
     return digest({**suite.identity(named[run], dataset), "fault": text})[:8]
+
+
+def source(function: Callable[..., object]) -> str:
+    """The text of a function, and of what it uses of this package, each once."""
+    texts: dict[str, str] = {}
+
+    def add(found: object) -> None:
+        inner = inspect.unwrap(found) if inspect.isfunction(found) else None
+        if inner is None or not inner.__module__.startswith("benchmarks.faults"):
+            return
+        name = f"{inner.__module__}.{inner.__qualname__}"
+        if name not in texts:
+            texts[name] = inspect.getsource(inner)
+            for used in sorted(names_in(inner.__code__)):
+                add(inner.__globals__.get(used))
+
+    add(function)
+    return "\n".join(texts.values())
+
+
+def names_in(code: CodeType) -> set[str]:
+    """Names that a function, and what is defined in it, looks up outside."""
+    nested = [part for part in code.co_consts if isinstance(part, CodeType)]
+    return set(code.co_names).union(*map(names_in, nested))
+
+
+def checks_made() -> pd.DataFrame:
+    """The real checks against the reference as it is now."""
+    made = stored(CHECKS)
+    return made[made["of"] == reference_identity()]
+
+
+def reference_identity() -> str:
+    """Of the values that checks are held against, and of what they are of."""
+    found = load(REFERENCE, REMEDY)
+    return digest({name: [list(r.values), dict(r.identity)] for name, r in found.items()})[:8]
 
 
 def first_seed(fault: str) -> int:

@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=promise.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     trains = commands.add_parser("train")
-    trains.add_argument("--pool", type=int, default=420)
+    trains.add_argument("--pool", type=int, default=500)
     trains.add_argument("--seeds", type=int, default=20)
     trains.add_argument("--faults", nargs="*", default=list(FAULTS))
     commands.add_parser("checks").add_argument("--count", type=int, default=20)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import promise
 from benchmarks.faults import FAULTS
-from benchmarks.promise import ALPHA, CHECKS, EFFECT, REFERENCE, RUNS, UNCHANGED, drawn, text
+from benchmarks.promise import ALPHA, EFFECT, REFERENCE, RUNS, UNCHANGED, drawn, text
 from benchmarks.promise.drawn import Pool
 from subspace_bench.data import load_or_embedded
 from subspace_bench.regression import checking
@@ -135,7 +135,7 @@ def write(results: Path) -> None:
         *text.faults(faults),
         *text.false_alarms(fixed, drawn.alarms(whole, rng, count=count), pool),
         *text.shifts(drawn.power(references, pool, rng)),
-        *text.checks(promise.stored(CHECKS)),
+        *text.checks(promise.checks_made()),
         *text.trade(references),
         f"Every number: [{RUNS.name}]({RUNS.name}) and [{REFERENCE.name}]({REFERENCE.name}). "
         "Measure again: `python -m benchmarks.promise train`, then `checks`, then `page`.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from benchmarks.faults import FAULTS, MEASURED
-from benchmarks.promise import ALPHA
+from benchmarks.promise import ALPHA, drawn
 from subspace_bench.regression.reference import Reference
 from subspace_bench.regression.sequential import CLEAR, LOOKS, WITHIN, Design
 from subspace_bench.report import table
@@ -149,8 +149,8 @@ def shifts(found: Mapping[str, Mapping[float, float]]) -> list[str]:
         "## Power for plain drops",
         "The smallest shift is promised to be found with 95% power, were accuracies normal. Here "
         "unchanged trainings, all lowered by a multiple of it, are held against the committed "
-        "reference: how often the drop is found. A fault that ruins few seeds and leaves the "
-        "others is no such shift, and is seen less.",
+        f"reference, {drawn.CHECKS:,} times each: how often the drop is found. A fault that ruins "
+        "few seeds and leaves the others is no such shift, and is seen less.",
         table(pd.DataFrame(rows)),
     ]
 

@@ -21,11 +21,12 @@ from benchmarks.promise import (
     UNCHANGED,
     Lacking,
     append,
+    checks_made,
     first_seed,
     gate,
     identity,
     numbers,
-    stored,
+    reference_identity,
 )
 from subspace_bench import engines
 from subspace_bench.data import load_or_embedded
@@ -109,12 +110,13 @@ def one(fault: str, tasks: Sequence[checking.Task]) -> None:
 def checks(count: int) -> None:
     """Real checks of unchanged code, each on seeds that no other check and no reference has."""
     work = Work(REFERENCE, None, cores(), console())
-    for i in range(stored(CHECKS)["check"].nunique(), count):
+    of = reference_identity()
+    for i in range(checks_made()["check"].nunique(), count):
         first = 2_000_000 + 1_000 * i
         began = time.monotonic()
         outcomes = check(work, ALPHA, None, first)
         took = round(time.monotonic() - began, 1)
-        append(CHECKS, *((i, o.name, first, *judgement(o), took) for o in outcomes))
+        append(CHECKS, *((i, o.name, first, *judgement(o), took, of) for o in outcomes))
 
 
 def judgement(outcome: checking.Outcome) -> tuple[int, float | str, float | str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -16,6 +17,9 @@ from subspace_bench.regression.sequential import IN_DOUBT, MOVED, WITHIN, Decisi
 from subspace_bench.statistics import Sample
 
 FAILED = "not judged"
+# What XML 1.0 (section 2.2) has no place for, such as the colours of a terminal.
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+ENOUGH = 100  # numbers in a reference, beyond which more make no smaller alpha possible
 Task = tuple[str, int]  # name, seed
 Measured = Mapping[Task, float | str]  # a number, or why there is none
 
@@ -112,7 +116,7 @@ def design(name: str, reference: Reference, alpha: float, family: int) -> Design
     if made.boundary == 0:
         raise UserError(
             f"{name}: {made.reference} numbers cannot tell a move at an alpha of {alpha:g} over "
-            f"{family}: use a larger alpha, or more seeds"
+            f"{family}: use a larger alpha" + ", or more seeds" * (made.reference < ENOUGH)
         )
     return made
 
@@ -171,9 +175,10 @@ def method(outcomes: Sequence[Outcome], alpha: float) -> str:
 
 def markdown(outcomes: Sequence[Outcome], alpha: float) -> str:
     """The check as a page."""
+    from subspace_bench.report import table  # which brings matplotlib
+
     summary = {0: "within", 1: "moved", 2: "not all could be judged"}[exit_code(outcomes)]
-    rows = frame(outcomes).to_markdown(index=False, disable_numparse=True)
-    parts = [f"# Accuracy check: {summary}", rows, method(outcomes, alpha)]
+    parts = [f"# Accuracy check: {summary}", table(frame(outcomes)), method(outcomes, alpha)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -193,5 +198,5 @@ def junit_of(cases: Sequence[tuple[str, str, str]]) -> str:
     for name, kind, said in cases:
         case = ElementTree.SubElement(suite, "testcase", classname="accuracy", name=name)
         if kind:
-            ElementTree.SubElement(case, kind, message=said)
+            ElementTree.SubElement(case, kind, message=NO_XML.sub("?", said))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

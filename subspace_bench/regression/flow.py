@@ -17,7 +17,8 @@ from subspace_bench.errors import UserError
 from subspace_bench.regression import FIRST_SEED, checking, suite
 from subspace_bench.regression.reference import Reference, load, replaced, save, side_by_side
 from subspace_bench.regression.sequential import MOVED, Design
-from subspace_bench.runs import write_atomically
+from subspace_bench.report import table
+from subspace_bench.runs import digest, write_atomically
 from subspace_bench.terminal import show
 
 REMEDY = "make one with `subspace-bench check --rebase`"
@@ -40,7 +41,8 @@ class Work:
 
     def tell(self, message: Message) -> None:
         if message.kind in ("done", "failed"):
-            said = message.reason or f"{message.accuracy:.2f}%"
+            accuracy = message.accuracy
+            said = message.reason or ("diverged" if accuracy is None else f"{accuracy:.2f}%")
             names = {run: name for name, run in suite.runs(message.run.dataset).items()}
             name = names[replace(message.run, seed=0)]
             self.screen.print(f"{name}, seed {message.run.seed}: {said}")
@@ -112,7 +114,7 @@ def rebase(work: Work, seeds: int) -> None:
     """Trains every reference anew, shows old and new side by side, and keeps both.
 
     What is trained stays in a folder beside the reference until all is, so that the same command
-    goes on where it was interrupted, as long as the code is the same.
+    goes on where it was interrupted, as long as code, versions and machine are the same.
     """
     writable(work.path.parent)
     old = replaced(work.path)
@@ -121,7 +123,7 @@ def rebase(work: Work, seeds: int) -> None:
     origin = suite.origin()
     folder = None
     if not origin["dirty"] and origin["revision"] != suite.UNKNOWN:
-        folder = work.path.with_suffix(f".{origin['revision'][:8]}.rebase")
+        folder = work.path.with_suffix(f".{digest(origin)[:8]}.rebase")
     tasks = [(name, seed) for name in runs for seed in range(seeds)]
     found = work.measurer(dataset, folder)(tasks)
     lost = [reason for reason in found.values() if isinstance(reason, str)]
@@ -167,6 +169,5 @@ def exact(work: Work, report: Path | None) -> int:
         rows.append({"run": name, f"losses of {run.protocol.steps} steps": said})
     frame = pd.DataFrame(rows)
     show(work.screen, "Exact check", frame)
-    shown = frame.to_markdown(index=False, disable_numparse=True)
-    publish(report, f"# Exact check\n\n{shown}\n", checking.junit_of(cases))
+    publish(report, f"# Exact check\n\n{table(frame)}\n", checking.junit_of(cases))
     return code
