@@ -145,21 +145,20 @@ def write(results: Path) -> None:
 
 
 def draw(faults: Sequence[Found], references: Mapping[str, Reference]) -> Figure:
-    """Effect of each fault, in units of the smallest promised shift; caught or missed."""
+    """Effect of each fault, in units of the smallest promised shift; caught above, missed below."""
     figure, axes = plt.subplots(figsize=(7, 3.2))
     rng = np.random.default_rng(0)
-    for said, colour in ((True, "tab:blue"), (False, "tab:red")):
-        sizes = [min(max(f.size, 0.02), 100) for f in faults
-                 if f.caught == said and not f.ends_runs]  # fmt: skip
-        heights = rng.uniform(0.1, 0.9, len(sizes))
+    for said, base, colour in ((True, 1.0, "tab:blue"), (False, -0.08, "tab:red")):
+        sizes = [max(f.size, 0.01) for f in faults if f.caught == said and not f.ends_runs]
+        heights = base + rng.uniform(0, 0.08, len(sizes))  # apart, to be seen
         label = f"{'caught' if said else 'missed'} ({len(sizes)})"
-        axes.plot(sizes, heights, "o", color=colour, ms=5, alpha=0.8, label=label)
-    grid = np.geomspace(0.02, 100, 200)
+        axes.plot(sizes, heights, "o", color=colour, ms=5, alpha=0.6, label=label)
+    grid = np.geomspace(0.01, 1000, 300)
     design = Design(ALPHA, len(references), min(len(r.values) for r in references.values()))
     power = [design.power(x * design.smallest()) for x in grid]
     axes.plot(grid, power, color="0.4", lw=1.2, label="stated power")
     axes.axvline(1, color="0.6", lw=0.8, ls=":")
     axes.set(xscale="log", xlabel="effect of the fault / smallest shift promised to be found",
-             ylabel="stated power", ylim=(0, 1.02))  # fmt: skip
-    axes.legend(loc="lower right", fontsize=8)
+             ylabel="probability to be caught", ylim=(-0.12, 1.12))  # fmt: skip
+    axes.legend(loc="center right", fontsize=8)
     return figure

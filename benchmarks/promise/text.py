@@ -93,7 +93,7 @@ def faults(found: Sequence[Found]) -> list[str]:
         "unchanged. *effect*: change of the mean accuracy, from 20 seeds that no check saw, of the "
         "run on which it is largest beside what is promised, with its 95% interval; *of the "
         "promise*: that change over the smallest shift promised. *check*: one real check, on seeds "
-        "that no other fault has.",
+        "that no other fault has: of the runs that moved, or else of all, that of the least p.",
         table(pd.DataFrame([fault_row(f) for f in order])),
     ]
 
