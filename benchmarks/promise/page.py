@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import promise
 from benchmarks.faults import FAULTS
-from benchmarks.promise import ALPHA, EFFECT, REFERENCE, RUNS, UNCHANGED, drawn, text
+from benchmarks.promise import ALPHA, CHECKS, EFFECT, REFERENCE, RUNS, UNCHANGED, drawn, text
 from benchmarks.promise.drawn import Pool
 from subspace_bench.data import load_or_embedded
 from subspace_bench.regression import checking
@@ -130,14 +130,16 @@ def write(results: Path) -> None:
     fixed = drawn.alarms(pool, rng, references)
     count = min(len(reference.values) for reference in references.values())
     whole = {n: np.array([*references[n].values[:count], *pool[n]]) for n in pool}
+    free = drawn.alarms(whole, rng, count=count)
     parts = [
-        *text.promised(references, faults, fixed[0]),
+        *text.promised(references, faults, (fixed[0], free[0])),
         *text.faults(faults),
-        *text.false_alarms(fixed, drawn.alarms(whole, rng, count=count), pool),
+        *text.false_alarms(fixed, free, pool),
         *text.shifts(drawn.power(references, pool, rng)),
         *text.checks(promise.checks_made()),
         *text.trade(references),
-        f"Every number: [{RUNS.name}]({RUNS.name}) and [{REFERENCE.name}]({REFERENCE.name}). "
+        f"Every number: [{RUNS.name}]({RUNS.name}), [{CHECKS.name}]({CHECKS.name}) and "
+        f"[{REFERENCE.name}]({REFERENCE.name}). "
         "Measure again: `python -m benchmarks.promise train`, then `checks`, then `page`.",
     ]
     write_atomically(results / "regression.md", "\n\n".join(parts) + "\n")
