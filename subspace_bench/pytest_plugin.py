@@ -76,6 +76,7 @@ class AccuracyRegression:
 
         wrong = ""
         try:
+            possible(seeds, alpha)
             path = self._path(name)
             if self.config.getoption("--accuracy-rebase"):
                 self.node.user_properties.append((PROPERTY, rebase(path, train, seeds)))
@@ -101,6 +102,16 @@ class AccuracyRegression:
         return path
 
 
+def possible(seeds: int, alpha: float) -> None:
+    """A UserError for arguments that no check can have."""
+    from subspace_bench.errors import UserError
+
+    if not isinstance(seeds, int):
+        raise UserError(f"seeds is {seeds!r}: it must be a whole number")
+    if not 0 < alpha < 1:
+        raise UserError(f"alpha is {alpha}, no probability: it must lie between 0 and 1")
+
+
 def judge(
     path: Path, train: Callable[[int], float], seeds: int, alpha: float, first: int | None
 ) -> str:
@@ -108,23 +119,19 @@ def judge(
 
     Raises:
         UserError: where the numbers have moved, or cannot be judged, or the reference is of fewer
-            seeds; for an alpha that is none, or a first seed that a reference may have.
+            seeds; for a first seed that a reference may have.
     """
     from subspace_bench.errors import UserError
     from subspace_bench.regression import FIRST_SEED, checking
     from subspace_bench.regression.reference import load
     from subspace_bench.regression.sequential import MOVED, WITHIN
 
-    if not 0 < alpha < 1:
-        raise UserError(f"alpha is {alpha}, no probability: it must lie between 0 and 1")
     first = FIRST_SEED if first is None else first
     if first < FIRST_SEED:
         raise UserError(f"--accuracy-first-seed is {first}: it must be {FIRST_SEED} or more")
     reference = load(path, REMEDY).get(path.stem)
     if reference is None:
         raise UserError(f"{path} holds no reference of {path.stem}: {REMEDY}")
-    if not isinstance(seeds, int):
-        raise UserError(f"seeds is {seeds!r}: it must be a whole number")
     if len(reference.values) < seeds:
         raise UserError(f"{path} holds {len(reference.values)} seeds, fewer than {seeds}: {REMEDY}")
     found = checking.check(
@@ -154,8 +161,8 @@ def rebase(path: Path, train: Callable[[int], float], seeds: int) -> str:
         side_by_side,
     )
 
-    if not isinstance(seeds, int) or seeds < FEWEST:
-        raise UserError(f"a reference needs {FEWEST} seeds or more, not {seeds!r}")
+    if seeds < FEWEST:
+        raise UserError(f"a reference needs {FEWEST} seeds or more, not {seeds}")
     name = path.stem
     found = list(measure(train, [(name, seed) for seed in range(seeds)]).values())
     if reason := failure(found):

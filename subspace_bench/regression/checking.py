@@ -19,7 +19,6 @@ from subspace_bench.statistics import Sample
 FAILED = "not judged"
 # What XML 1.0 (section 2.2) has no place for, such as the colours of a terminal.
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-ENOUGH = 100  # numbers in a reference, beyond which more make no smaller alpha possible
 Task = tuple[str, int]  # name, seed
 Measured = Mapping[Task, float | str]  # a number, or why there is none
 
@@ -116,7 +115,7 @@ def design(name: str, reference: Reference, alpha: float, family: int) -> Design
     if made.boundary == 0:
         raise UserError(
             f"{name}: {made.reference} numbers cannot tell a move at an alpha of {alpha:g} over "
-            f"{family}: use a larger alpha" + ", or more seeds" * (made.reference < ENOUGH)
+            f"{family}: use a larger alpha"
         )
     return made
 
