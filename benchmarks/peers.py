@@ -180,13 +180,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path("results/peers.md"))
     arguments = parser.parse_args()
-    folders = [Path(arguments.peers or "") / name for name in CLONES]
-    lacking = [folder for folder in folders if not folder.is_dir()]
-    if arguments.peers and lacking:
-        parser.error(f"no folder {lacking[0]}: --peers is to hold {' and '.join(CLONES)}")
-    if not arguments.peers:
+    if arguments.peers:
+        folders = [Path(arguments.peers) / name for name in CLONES]
+        if lacking := [folder for folder in folders if not folder.is_dir()]:
+            parser.error(f"no folder {lacking[0]}: --peers is to hold {' and '.join(CLONES)}")
+        sys.path[:0] = map(str, folders)
+    else:
         print(f"left out without --peers: {', '.join(CLONES)}", file=sys.stderr)
-    sys.path[:0] = map(str, folders if arguments.peers else ())
     rows: list[dict[str, Any]] = []
     absent: list[str] = []
     for threads in arguments.threads:

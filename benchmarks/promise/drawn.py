@@ -18,14 +18,8 @@ from subspace_bench.regression.sequential import LOOKS, WITHIN, Design
 from subspace_bench.statistics import Rate
 
 CHECKS, RESAMPLES = 20_000, 400
-SHIFTS = (
-    -1.5,
-    -1.0,
-    -0.5,
-    0.5,
-    1.0,
-    1.5,
-)  # in units of the smallest shift that is promised to be found
+# Down and up, in units of the smallest shift that is promised to be found.
+SHIFTS = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5)
 Pool = Mapping[str, np.ndarray]  # name of a reference → accuracies of unchanged runs, by seed
 References = Mapping[str, Reference]
 

@@ -104,8 +104,8 @@ def faults(found: Sequence[Found]) -> list[str]:
         "run on which it is largest beside what is promised, with its 95% interval; *of the "
         "promise*: that change over the smallest shift promised. *check*: one real check, on seeds "
         "that no other fault has: of the runs that moved, or else of all, that of the "
-        "least p, which need not be the run of the effect. A rank test sees a change of spread, "
-        "too: of what is caught below the promise some is that.",
+        "least p, which need not be the run of the effect. A rank test may see a change "
+        "of spread, too, where the mean has hardly moved.",
         table(pd.DataFrame([fault_row(f) for f in order])),
     ]
 
