@@ -220,8 +220,10 @@ def enough(samples: int, seconds: float, repeat: int) -> bool:
 
 
 def peak(case: Case, projector: Projector, omega: Tensor, theta: Tensor) -> int:
-    """Bytes that the projector takes at most while it is applied both ways, beside ω and θ."""
-    projector(omega), projector.transpose(theta)  # compiles
+    """Bytes that the projector takes at most while it is applied both ways, beside ω and θ.
+
+    It was applied before, which compiles.
+    """
     release(case.device)
     if case.device == "cuda":
         torch.cuda.reset_peak_memory_stats()

@@ -120,7 +120,7 @@ def rebuild(name: str, evidence: Evidence) -> str:
 
 def table(content: pd.DataFrame) -> str:
     """A GitHub markdown table; numbers keep the digits they were given."""
-    text = content.map(lambda cell: str(cell).replace("|", r"\|"))
+    text = content.map(lambda cell: cell.replace("|", r"\|") if isinstance(cell, str) else cell)
     return text.to_markdown(index=False, disable_numparse=True)
 
 

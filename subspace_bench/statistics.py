@@ -170,8 +170,9 @@ def told_apart(samples: Mapping[str, Sample]) -> tuple[list[tuple[str, str]], fl
     One spread is taken to be common to all, which three seeds each could not tell alone.
 
     Returns:
-        (name of the higher, name of the lower) of each pair that differs, and the difference from
-        which the two of least seeds do; no pair and NaN for fewer than two samples of two seeds.
+        (name of the higher, name of the lower) of each pair that differs, and how many points apart
+        means must be for it, those of the fewest seeds where numbers of seeds differ; no pair and
+        NaN for fewer than two samples of two seeds or more.
     """
     known = {name: sample.values for name, sample in samples.items() if sample.n > 1}
     if len(known) < 2:

@@ -153,7 +153,7 @@ def test_accuracy_says_where_no_difference_is_seen() -> None:
         "d = 300: 95.10 ± 0.25 (n = 3) (`b`) to 90.10 ± 0.25 (n = 3) (`a`), `a` below all " in said
     )
     # By hand: 2.776 (t, 4 degrees of freedom) · √(2/3) · sd 1.
-    assert said.endswith("(`a`), no difference seen (of 2.3 points or more, it would be).")
+    assert said.endswith("(`a`), no difference seen (which takes means 2.3 points apart).")
     assert "3,000" not in said
 
 

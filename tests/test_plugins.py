@@ -110,14 +110,8 @@ def test_one_that_is_wrong_is_blamed_and_not_ranked(tmp_path) -> None:
     env = installed(tmp_path, exits="exits:All", **{k: f"odd:{v}" for k, v in names.items()})
     (tmp_path / "site" / "odd.py").write_text(ODD)
     (tmp_path / "site" / "exits.py").write_text("raise SystemExit(3)")
-    chosen = [
-        "--projectors",
-        f"exits,{','.join(names)},circulant",
-        "--native",
-        "500",
-        "--dims",
-        "7",
-    ]
+    kinds = ",".join(["exits", *names, "circulant"])
+    chosen = ["--projectors", kinds, "--native", "500", "--dims", "7"]
     out = ["--out", str(tmp_path / "out")]
     compared = command(env, "subspace_bench", "compare", *chosen, *out)
     assert compared.returncode == 0, compared.stderr

@@ -210,21 +210,20 @@ ADVICE = """\
 Times are of forward and transpose together, bytes what both take beside ω and θ, P included.
 Accuracies are in % of the post's conv net (D = 21,840), all that was trained, with 95% intervals;
 how other nets fare at other D they do not say."""
-NO_ADVICE = "Advice, and the pictures, are of float32: none of its cells is measured yet."
+NO_ADVICE = "Nothing yet: advice takes cells in float32 of the projectors that it compares."
 HOW_TO_READ = f"""\
 ## How to read
 
 *columns*: what P's columns are: orthonormal, of unit length, or of unit length in expectation.
 *held*: bytes that the projector keeps. *peak, θ*: the most that applying it takes beside ω and θ,
 what it holds included, in copies of θ; of the process, so that below some 2 MB chance decides.
-*set-up*: making it, compilation apart. *forward*,
-*transpose*: Pω and Pᵀθ, median (quartiles). *GB/s*: P as held, ω and θ, each read or written once a
-product (of θ `sparse` reads only the rows that have entries), over the time of both; * where all of
-it fits the last-level cache, and so was timed hot. *of read*: in parts of the speed at which torch
-merely reads (sums) what the projector holds, timed in turn with the products, as a shared machine's
-memory changes its speed; where that is less than {READ / 1e6:g} MB or half of what moves, in parts
-of memory's speed above (* as before). What generates its entries is bound by
-arithmetic instead. *‖Pω‖/‖ω‖*: mean ± standard deviation over
+*set-up*: making it, compilation apart. *forward*, *transpose*: Pω and Pᵀθ, median (quartiles).
+*GB/s*: P as held, ω and θ, each read or written once a product (of θ `sparse` reads only the rows
+that have entries), over the time of both; * where all of it fits the last-level cache, and so was
+timed hot. *of read*: in parts of the speed at which torch merely reads (sums) what the projector
+holds, timed in turn with the products, as a shared machine's memory changes its speed; where that
+is less than {READ / 1e6:g} MB or half of what moves, in parts of memory's speed above. What
+generates its entries is bound by arithmetic instead. *‖Pω‖/‖ω‖*: mean ± standard deviation over
 {DRAWS} random ω. *coherence*: the largest |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) between {COLUMNS} random
 columns and {COLUMNS} others, or all where d is at most {COLUMNS}. Fewer samples, where d is small
 or time is short, are stated.

@@ -128,7 +128,7 @@ def comparison(found: Mapping[tuple[str, int], Sample]) -> list[str]:
 
 
 def apart(samples: Mapping[str, Sample]) -> str:
-    """Which of these accuracies differ, all pairs considered, and what would not be seen."""
+    """Which of these accuracies differ, all pairs considered, and how far apart they must be."""
     pairs, least = told_apart(samples)
     if math.isnan(least):
         return "seeds too few to tell any apart"
@@ -138,7 +138,7 @@ def apart(samples: Mapping[str, Sample]) -> str:
         every = len(above) == len(samples) - 1
         parts.append(f"`{lower}` below {'all others' if every else ', '.join(above)}")
     seen = " and ".join(parts) + ", no other" if parts else "no"
-    return f"{seen} difference seen (of {least:.2g} points or more, it would be)"
+    return f"{seen} difference seen (which takes means {least:.2g} points apart)"
 
 
 def summary(numbers: list[dict[str, Any]]) -> str:
