@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from subspace_bench import models, projectors
+from subspace_bench import author, models, projectors
 from subspace_bench.kernels import projected_adam
+from subspace_bench.models.initial import sigmas
 from subspace_bench.projectors import Dense, Projector
 from subspace_bench.runs import Protocol, Run
 from subspace_bench.subspace import Flat
@@ -69,14 +70,18 @@ def subspace_of(run: Run, net: Flat) -> tuple[Projector, Tensor, Tensor]:
     assert run.projector is not None
     theta = net.theta
     through_zero = run.origin == "zero"
-    projector = projectors.make(
-        run.projector,
-        theta.numel(),
-        run.dim,
-        run.seed,
-        first=theta.cpu().float() if through_zero else None,
-        layers=[p.numel() for p in net.parameters],
-    ).to(theta.device)
+    if run.draws == "author":
+        projector: Projector = author.projector(run.model, run.dim, sigmas(run.init))
+    else:
+        projector = projectors.make(
+            run.projector,
+            theta.numel(),
+            run.dim,
+            run.seed,
+            first=theta.cpu().float() if through_zero else None,
+            layers=[p.numel() for p in net.parameters],
+        )
+    projector = projector.to(theta.device)
     omega = theta.new_zeros(run.dim)
     if not through_zero:
         return projector, theta.clone(), omega

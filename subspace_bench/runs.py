@@ -109,6 +109,8 @@ class Run:
         init: scheme of `models.initial`.
         scaling: "none", or "fan-in": row i of P times √(D/d)/√(fan-in of θ_i's layer), so that a
             unit step of ω moves every layer's outputs alike.
+        draws: "streams": θ_init and P come from the seed's own streams; "author": from the post's
+            author's generator (`author`), so that the seed decides batches and dropout alone.
     """
 
     model: str
@@ -124,17 +126,30 @@ class Run:
     dtype: str = "float32"
     threads: int = 1
     numerics: int = 0  # 0: the present NUMERICS
+    draws: str = "streams"
 
     def __post_init__(self) -> None:
         if not self.numerics:
             object.__setattr__(self, "numerics", NUMERICS)
-        for name, choices in (("origin", ("zero", "init")), ("scaling", ("none", "fan-in"))):
+        choices_of = {
+            "origin": ("zero", "init"),
+            "scaling": ("none", "fan-in"),
+            "draws": ("streams", "author"),
+        }
+        for name, choices in choices_of.items():
             if (given := getattr(self, name)) not in choices:
                 raise UserError(f"unknown {name} {given!r}: choose {' or '.join(choices)}")
         if self.scaling != "none" and (self.dim is None or self.origin == "zero"):
             raise UserError("only a subspace through θ_init (origin init) can be scaled by fan-in")
         if (self.dim is None) != (self.projector is None):
             raise UserError("a subspace has both a dimension and a projector, a baseline neither")
+        if self.draws == "author" and not (
+            self.init.startswith("normal:")
+            and (self.dim is None or (self.projector, self.origin) == ("orthonormal", "zero"))
+        ):
+            raise UserError(
+                "the author's draws are those of a normal θ_init and an orthonormal P through zero"
+            )
         if self.seed < 0:
             raise UserError(f"the seed is {self.seed}: it must be 0 or more")
 

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from subspace_bench import models, provenance
+from subspace_bench import author, models, provenance
 from subspace_bench.batches import Batches, kept, scaled
 from subspace_bench.checkpoints import Checkpoint, Trained
 from subspace_bench.data import Dataset
-from subspace_bench.models.initial import initialise
+from subspace_bench.models.initial import initialise, sigmas
 from subspace_bench.optimizers import Optimizer, make_optimizer
 from subspace_bench.runs import Record, Run
 from subspace_bench.streams import generator, seed_torch
@@ -147,7 +147,11 @@ def deterministic_cuda() -> None:
 def prepare(run: Run) -> Flat:
     """The run's model at θ_init, on its device, as one vector."""
     module = models.build(run.model)
-    initialise(module, run.init, generator(run.seed, "init"))
+    if run.draws == "author":
+        theta = author.theta_init(run.model, sigmas(run.init)).float()
+        nn.utils.vector_to_parameters(theta, module.parameters())
+    else:
+        initialise(module, run.init, generator(run.seed, "init"))
     return Flat(module.to(run.device, getattr(torch, run.dtype)))
 
 

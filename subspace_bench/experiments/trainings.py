@@ -53,16 +53,19 @@ def protocol(name: str, **changes: Any) -> Protocol:
 FIELDS = set(Protocol.__dataclass_fields__)
 
 
-def post(model: str, dim: int | None, length: int, init: str | None = None) -> Run:
+def post(
+    model: str, dim: int | None, length: int, init: str | None = None, draws: str = "streams"
+) -> Run:
     """The post's net `conv` or `fc`, in a subspace through the origin that contains θ_init.
 
     Arguments:
         dim: d, or None for θ itself.
         length: in the post's epochs.
         init: another initialisation than the post's.
+        draws: "author" for the author's own θ_init and P.
     """
     chosen = published.load("protocols")["post"]["init"][model]
-    run = Run(model, init or chosen, protocol("post", steps=epochs(length)))
+    run = Run(model, init or chosen, protocol("post", steps=epochs(length)), draws=draws)
     return run if dim is None else replace(run, dim=dim, projector="orthonormal", origin="zero")
 
 

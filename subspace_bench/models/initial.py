@@ -134,36 +134,40 @@ def _parse(scheme: str, count: int, rng: np.random.Generator) -> tuple[list[_Dra
         weight_draw, bias_draw = plain[scheme]
         return [weight_draw] * count, bias_draw
 
-    kind, _, numbers = scheme.partition(":")
+    kind = scheme.partition(":")[0]
     if kind == "normal":
-        sigmas = _sigmas(scheme, numbers)
-        if len(sigmas) == 1:
-            sigmas *= count
-        if len(sigmas) != count:
+        found = sigmas(scheme)
+        if len(found) == 1:
+            found *= count
+        if len(found) != count:
             raise ValueError(
-                f"initialisation {scheme!r} names {len(sigmas)} σ, the model has {count} weights"
+                f"initialisation {scheme!r} names {len(found)} σ, the model has {count} weights"
             )
-        return [normal(sigma) for sigma in sigmas], zero
+        return [normal(sigma) for sigma in found], zero
     if kind == "truncated":
-        sigmas = _sigmas(scheme, numbers)
-        if len(sigmas) == 1:
-            sigma = sigmas[0]
+        found = sigmas(scheme)
+        if len(found) == 1:
+            sigma = found[0]
             draw: _Draw = lambda shape, fan_in, fan_out: sigma * _truncated(rng, shape)  # noqa: E731
             return [draw] * count, constant(0.1)
     raise ValueError(f"unknown initialisation {scheme!r}; known: {', '.join(SCHEMES)}")
 
 
-def _sigmas(scheme: str, numbers: str) -> list[float]:
+def sigmas(scheme: str) -> list[float]:
+    """The standard deviations that a scheme such as "normal:0.001,0.01" names.
+
+    Raises ValueError where they are not finite numbers of 0 or more.
+    """
     try:
-        sigmas = [float(text) for text in numbers.split(",")]
+        found = [float(text) for text in scheme.partition(":")[2].split(",")]
     except ValueError:
-        sigmas = []
-    if not sigmas or not all(math.isfinite(sigma) and sigma >= 0 for sigma in sigmas):
+        found = []
+    if not found or not all(math.isfinite(sigma) and sigma >= 0 for sigma in found):
         raise ValueError(
             f"initialisation {scheme!r} needs non-negative numbers after the colon, "
             "as in 'normal:0.005'"
         )
-    return sigmas
+    return found
 
 
 def _truncated(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
