@@ -17,20 +17,20 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 
 from subspace_bench import models
-from subspace_bench.batches import Batches
-from subspace_bench.data import Dataset
+from subspace_bench.common.rng import seed_torch
+from subspace_bench.datasets.batches import Batches
+from subspace_bench.datasets.mnist import Dataset
 from subspace_bench.models import ConvPoolRelu
-from subspace_bench.optimizers import make_optimizer, subspace_of
-from subspace_bench.runs import Run
-from subspace_bench.streams import seed_torch
-from subspace_bench.subspace import Flat
-from subspace_bench.train import prepare
-from subspace_bench.train import step as one_step
+from subspace_bench.records.config import RunConfig
+from subspace_bench.subspace import FlatParameters
+from subspace_bench.training.loop import prepare
+from subspace_bench.training.loop import step as one_step
+from subspace_bench.training.optimizers import make_optimizer, subspace_of
 
 Step = Callable[[], Tensor]
 
 
-def posts_way(run: Run, dataset: Dataset) -> Step:
+def posts_way(run: RunConfig, dataset: Dataset) -> Step:
     """A DataLoader shuffled anew for every batch, θ cut into parameters, autograd through Pω."""
     pixels = dataset.train_images.float().div(255).unsqueeze(1)
     mnist = TensorDataset(pixels, dataset.train_labels)
@@ -58,9 +58,9 @@ def posts_way(run: Run, dataset: Dataset) -> Step:
     return step
 
 
-def resident_eager(run: Run, dataset: Dataset) -> Step:
+def resident_eager(run: RunConfig, dataset: Dataset) -> Step:
     """Data in memory, one flat θ that torch's layers view, P read in two passes, torch's Adam."""
-    net = Flat(torch_layers(run.model))
+    net = FlatParameters(torch_layers(run.model))
     P, origin, omega = start(run)
     net.theta.copy_(omega if P is None else origin + P @ omega)
     trained = nn.Parameter(net.theta if P is None else omega)
@@ -85,7 +85,7 @@ def resident_eager(run: Run, dataset: Dataset) -> Step:
     return step
 
 
-def fast(run: Run, dataset: Dataset) -> Step:
+def fast(run: RunConfig, dataset: Dataset) -> Step:
     """The package's own step."""
     net = prepare(run)
     optimizer = make_optimizer(run, net)
@@ -101,14 +101,14 @@ def fast(run: Run, dataset: Dataset) -> Step:
     return step
 
 
-WAYS: dict[str, Callable[[Run, Dataset], Step]] = {
+WAYS: dict[str, Callable[[RunConfig, Dataset], Step]] = {
     "post's way": posts_way,
     "resident eager": resident_eager,
     "fast": fast,
 }
 
 
-def start(run: Run) -> tuple[Tensor | None, Tensor, Tensor]:
+def start(run: RunConfig) -> tuple[Tensor | None, Tensor, Tensor]:
     """(P as (D, d), θ₀, ω₀) as the package makes them; (None, θ_init, θ_init) of a baseline."""
     net = prepare(run)
     if run.dim is None:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from subspace_bench import provenance
-from subspace_bench.report import table
-from subspace_bench.runs import write_atomically
-from subspace_bench.statistics import binomial
+from subspace_bench.common.files import write_atomically
+from subspace_bench.experiments.legacy_render import table
+from subspace_bench.records import provenance
+from subspace_bench.reporting.statistics import binomial
 
 HERE = Path(__file__).parent.parent
 CLONE = HERE / ".asv" / "continuous"  # its environment stays for the next time
@@ -40,7 +40,7 @@ def _transpose(self, theta):
 
 Projector.forward, Projector.transpose = _forward, _transpose
 """,
-    "subspace_bench/train.py": """
+    "subspace_bench/training/loop.py": """
 _once = step
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-FAULTS: list[Callable[[], str]] = []
+MUTATIONS: list[Callable[[], str]] = []
 
 
 def case(act: Callable[[], str]) -> Callable[[], str]:
@@ -27,7 +27,7 @@ def case(act: Callable[[], str]) -> Callable[[], str]:
         except ImportError:
             return ""
 
-    FAULTS.append(tried)
+    MUTATIONS.append(tried)
     return tried
 
 

@@ -26,13 +26,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.peer_faults import FAULTS
+from benchmarks.peer_faults import MUTATIONS
 from benchmarks.peer_ways import INTRINSIC, ONE, PACTL, comparisons
 from benchmarks.speed import rounds
-from subspace_bench import projectors, provenance
-from subspace_bench.report import table
-from subspace_bench.runs import write_atomically
-from subspace_bench.terminal import digits
+from subspace_bench import projectors
+from subspace_bench.common.files import write_atomically
+from subspace_bench.common.formatting import format_significant
+from subspace_bench.experiments.legacy_render import table
+from subspace_bench.records import provenance
 
 VARIABLE = "SUBSPACE_BENCH_PEERS"
 CLONES = {
@@ -96,8 +97,12 @@ def beside_ours(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
             ours = row["ms"]
             continue
         labels = {name: str(row[name]) for name in ("what", "size", "threads")}
-        labels |= {"peer": row["way"], "its ms": digits(row["ms"]), "our ms": digits(ours)}
-        found.append(labels | {"times ours": digits(row["× ours"])})
+        labels |= {
+            "peer": row["way"],
+            "its ms": format_significant(row["ms"]),
+            "our ms": format_significant(ours),
+        }
+        found.append(labels | {"times ours": format_significant(row["× ours"])})
     return found
 
 
@@ -133,8 +138,9 @@ def set_ups(threads: int) -> list[dict[str, str]]:
         torch.linalg.qr(gaussian)
         its = time.perf_counter() - began
         labels = {"size": f"{native:,} × {dim:,}", "threads": str(threads)}
-        rows.append(labels | {"torch.linalg.qr, float64, s": digits(its), "ours, s": digits(ours),
-                              "times ours": digits(its / ours)})  # fmt: skip
+        rows.append(labels | {"torch.linalg.qr, float64, s": format_significant(its),
+                              "ours, s": format_significant(ours),
+                              "times ours": format_significant(its / ours)})  # fmt: skip
         print(rows[-1], flush=True)
     return rows
 
@@ -168,7 +174,7 @@ def page(
         table(pd.DataFrame(set_up)),
         "## Where answers differ",
         "Each case is run when this page is written.",
-        "\n".join(f"- {line}" for fault in FAULTS for line in [fault()] if line),
+        "\n".join(f"- {line}" for fault in MUTATIONS for line in [fault()] if line),
     ]
     return "\n\n".join(parts) + "\n"
 

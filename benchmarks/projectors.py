@@ -12,13 +12,13 @@ import functools
 import torch
 from torch import Tensor
 
-from subspace_bench.compare.cells import small
-from subspace_bench.data import load_or_embedded
-from subspace_bench.errors import UserError
-from subspace_bench.measure import peak, vectors
+from subspace_bench.common.errors import UserError
+from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.profiling.cases import small
+from subspace_bench.profiling.timing import peak, vectors
 from subspace_bench.projectors.base import Projector
 from subspace_bench.regression import suite
-from subspace_bench.train import train
+from subspace_bench.training.loop import train
 
 CASES = {(case.projector, f"{case.native}x{case.dim}"): case for case in small()}
 

@@ -21,15 +21,17 @@ import pandas as pd
 import torch
 
 from benchmarks.baselines import WAYS
-from subspace_bench import provenance
-from subspace_bench.data import Dataset, load_or_embedded
-from subspace_bench.experiments import EXPERIMENTS, Plan, trainings
-from subspace_bench.kernels import projected_adam
-from subspace_bench.machine import peak_memory
-from subspace_bench.measure import read_bandwidth
-from subspace_bench.optimizers import make_optimizer
-from subspace_bench.runs import Run, write_atomically
-from subspace_bench.train import evaluate, prepare
+from subspace_bench.common.files import write_atomically
+from subspace_bench.common.hardware import peak_memory
+from subspace_bench.datasets.mnist import Dataset, load_or_embedded
+from subspace_bench.experiments import STUDIES, Plan
+from subspace_bench.kernels.cpu import projected_adam
+from subspace_bench.profiling.timing import read_bandwidth
+from subspace_bench.records import provenance
+from subspace_bench.records.config import RunConfig
+from subspace_bench.training import presets
+from subspace_bench.training.loop import evaluate, prepare
+from subspace_bench.training.optimizers import make_optimizer
 
 DIMS = (None, 1_000, 3_000, 10_000)
 POST, FAST = "post's way", "fast"
@@ -69,7 +71,7 @@ def steps_table(threads: Sequence[int], dataset: Dataset, count: int) -> list[di
     """Whole training steps of the post's conv net."""
     table = []
     for dim in DIMS:
-        run = trainings.post("conv", dim, 100)
+        run = presets.post("conv", dim, 100)
         ways = {name: make(run, dataset) for name, make in WAYS.items()}
         for n in threads:
             torch.set_num_threads(n)
@@ -86,7 +88,7 @@ def projection_table(threads: Sequence[int], count: int) -> list[dict[str, Any]]
     for dim in DIMS[1:]:
         assert dim is not None
         ways = {
-            "two passes": projection(projected_adam.reference, native, dim),
+            "two passes": projection(projected_adam.step_eager, native, dim),
             "one pass": projection(projected_adam.step, native, dim),
         }
         for n in threads:
@@ -117,8 +119,8 @@ def profile_table(threads: int, dataset: Dataset, steps: int) -> list[dict[str, 
     """One seed of all the post trained: `steps` steps of each training, scaled to its length."""
     torch.set_num_threads(threads)
     plan = Plan("post", 1, dataset.name)
-    wanted = dict.fromkeys(run for e in EXPERIMENTS.values() for run in e.runs(plan))
-    trainings_of: dict[tuple[str, int | None], list[Run]] = {}
+    wanted = dict.fromkeys(run for e in STUDIES.values() for run in e.runs(plan))
+    trainings_of: dict[tuple[str, int | None], list[RunConfig]] = {}
     for run in wanted:
         trainings_of.setdefault((run.model, run.dim), []).append(run)
     table = []
@@ -138,7 +140,7 @@ def profile_table(threads: int, dataset: Dataset, steps: int) -> list[dict[str, 
     return table
 
 
-def scoring_seconds(run: Run, dataset: Dataset) -> float:
+def scoring_seconds(run: RunConfig, dataset: Dataset) -> float:
     """The package's own scoring of all test images, which counts the same in all ways."""
     net = prepare(run)
     times = []
@@ -158,7 +160,7 @@ def peak_memory_mb(dim: int) -> int:
 def memory_of(dim: int) -> int:
     """The body of `peak_memory_mb`'s process."""
     torch.set_num_threads(1)
-    run = trainings.post("conv", dim, 100)
+    run = presets.post("conv", dim, 100)
     step = WAYS[FAST](run, load_or_embedded())
     for _ in range(5):
         step()
@@ -168,7 +170,7 @@ def memory_of(dim: int) -> int:
 def set_up_seconds(dim: int) -> float:
     """Making P and ω_init, on one thread."""
     torch.set_num_threads(1)
-    run = trainings.post("conv", dim, 100)
+    run = presets.post("conv", dim, 100)
     began = time.perf_counter()
     make_optimizer(run, prepare(run))
     return time.perf_counter() - began

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import torch
 
-from subspace_bench.data import load_or_embedded
-from subspace_bench.experiments import trainings
+from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.training import presets
 
 from .baselines import WAYS
 
@@ -16,7 +16,7 @@ from .baselines import WAYS
 @functools.cache
 def compiled(way: str, dim: str) -> Callable[[], object]:
     """A step that was done once. asv does `setup` before every call that it times."""
-    run = trainings.post("conv", None if dim == "D" else int(dim), 10)
+    run = presets.post("conv", None if dim == "D" else int(dim), 10)
     step = WAYS[way](run, load_or_embedded())
     step()
     return step

@@ -14,32 +14,33 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from subspace_bench.errors import UserError
+    from subspace_bench.common.errors import UserError
     from subspace_bench.projectors import Projector
-    from subspace_bench.runs import Protocol, Record, Run, Store
+    from subspace_bench.records.config import RunConfig, TrainingConfig
+    from subspace_bench.records.store import Record, Store
     from subspace_bench.subspace import Subspace
-    from subspace_bench.train import train
+    from subspace_bench.training.loop import train
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Projector": "projectors",
-    "Protocol": "runs",
-    "Record": "runs",
-    "Run": "runs",
-    "Store": "runs",
+    "Record": "records.store",
+    "RunConfig": "records.config",
+    "Store": "records.store",
     "Subspace": "subspace",
-    "UserError": "errors",
-    "train": "train",
+    "TrainingConfig": "records.config",
+    "UserError": "common.errors",
+    "train": "training.loop",
 }
 
 __all__ = [
     "Projector",
-    "Protocol",
     "Record",
-    "Run",
+    "RunConfig",
     "Store",
     "Subspace",
+    "TrainingConfig",
     "UserError",
     "train",
 ]

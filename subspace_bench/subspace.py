@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from subspace_bench import projectors
-from subspace_bench.errors import UserError
+from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import Projector
 
 
-class Flat:
+class FlatParameters:
     """A module's trainable parameters as one vector θ (D,), and their gradient as one vector (D,).
 
     The parameters become views into `theta`: whoever writes θ writes the module, with no copy and

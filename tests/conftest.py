@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from subspace_bench import data
+from subspace_bench.datasets import mnist
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,9 +17,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def digits() -> data.Dataset:
+def digits() -> mnist.Dataset:
     """The embedded 5,000 digits."""
-    return data.load("mnist-5k")
+    return mnist.load("mnist-5k")
 
 
 @pytest.fixture(autouse=True)

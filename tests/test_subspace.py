@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from subspace_bench.errors import UserError
+from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import make
-from subspace_bench.subspace import Flat, Subspace
+from subspace_bench.subspace import FlatParameters, Subspace
 
 X = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
 
@@ -174,7 +174,7 @@ def test_modules_that_span_nothing_and_wrong_projectors_are_refused() -> None:
 
 def test_flat_parameters_are_views_of_theta() -> None:
     module = small()
-    flat = Flat(module)
+    flat = FlatParameters(module)
     flat.theta.zero_()
     assert all(not p.any() for p in module.parameters())
     module(X).sum().backward()

@@ -25,39 +25,41 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from subspace_bench import data, provenance, train
-from subspace_bench.experiments import trainings
-from subspace_bench.optimizers import Optimizer
-from subspace_bench.runs import Record, Run
-from subspace_bench.subspace import Flat
+from subspace_bench.datasets.mnist import Dataset, load
+from subspace_bench.records import provenance
+from subspace_bench.records.config import RunConfig
+from subspace_bench.records.store import Record
+from subspace_bench.subspace import FlatParameters
+from subspace_bench.training import loop, presets
+from subspace_bench.training.optimizers import Optimizer
 
 FILE = Path(__file__).parent / "data" / "trajectories.json"
 AT = (1, 10, 20, 50, 100, 200)  # updates
-STEPS = train.FINGERPRINT_STEP
+STEPS = loop.FINGERPRINT_STEP
 NOISE = (1e-7, 1e-6)
 # One of each way to train: optimizers, projection, dropout, samplings, initialisations.
 SAMPLE = {
-    "conv": trainings.post("conv", None, 10),
-    "conv, d = 1,000": trainings.post("conv", 1_000, 10),
-    "conv, d = 300": trainings.post("conv", 300, 10, "normal:0.01"),
-    "FC": trainings.post("fc", None, 10),
-    "FC, d = 30": trainings.post("fc", 30, 10),
-    "MNIST-lite CNN": trainings.lite("cnn-3369"),
-    "MNIST-lite MLP": trainings.lite("mlp-16"),
-    "tutorial 1": trainings.tutorial("1"),
-    "tutorial 2": trainings.tutorial("2"),
+    "conv": presets.post("conv", None, 10),
+    "conv, d = 1,000": presets.post("conv", 1_000, 10),
+    "conv, d = 300": presets.post("conv", 300, 10, "normal:0.01"),
+    "FC": presets.post("fc", None, 10),
+    "FC, d = 30": presets.post("fc", 30, 10),
+    "MNIST-lite CNN": presets.lite("cnn-3369"),
+    "MNIST-lite MLP": presets.lite("mlp-16"),
+    "tutorial 1": presets.tutorial("1"),
+    "tutorial 2": presets.tutorial("2"),
 }
 Row = list[float]
 
 
-def follow(run: Run, mnist: data.Dataset, noise: float = 0.0) -> tuple[Record, list[Row]]:
+def follow(run: RunConfig, digits: Dataset, noise: float = 0.0) -> tuple[Record, list[Row]]:
     """Trains a run as it always is, and watches: its record, and [updates, moved, loss] of AT."""
     rows: list[Row] = []
-    step, done = train.step, 0
+    step, done = loop.step, 0
     start = torch.empty(0)
     draw = torch.Generator().manual_seed(0)
 
-    def watched(net: Flat, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
+    def watched(net: FlatParameters, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
         nonlocal done, start
         if not done:
             start = optimizer.trained.detach().clone()
@@ -70,7 +72,7 @@ def follow(run: Run, mnist: data.Dataset, noise: float = 0.0) -> tuple[Record, l
             rows.append([done, float(f"{moved:.7g}"), float(f"{loss:.7g}")])
         return loss
 
-    def noisy(move: Callable[[], None], net: Flat) -> Callable[[], None]:
+    def noisy(move: Callable[[], None], net: FlatParameters) -> Callable[[], None]:
         def moved() -> None:
             g = net.gradient
             g.add_(
@@ -80,8 +82,8 @@ def follow(run: Run, mnist: data.Dataset, noise: float = 0.0) -> tuple[Record, l
 
         return moved
 
-    with patch.object(train, "step", watched):
-        return train.train(run, mnist), rows
+    with patch.object(loop, "step", watched):
+        return loop.train(run, digits), rows
 
 
 def differences(rows: list[Row], kept: list[Row]) -> list[str]:
@@ -107,11 +109,11 @@ def apart(a: float, b: float) -> float:
     return abs(a / b - 1)
 
 
-def make(run: Run, mnist: data.Dataset) -> dict[str, Any]:
+def make(run: RunConfig, digits: Dataset) -> dict[str, Any]:
     """What is kept of a training."""
     run = run.with_steps(STEPS)
-    record, rows = follow(run, mnist)
-    shaken = [follow(run, mnist, noise)[1] for noise in NOISE]
+    record, rows = follow(run, digits)
+    shaken = [follow(run, digits, noise)[1] for noise in NOISE]
     for i, row in enumerate(rows):
         worst = max(apart(other[i][k], row[k]) for other in shaken for k in (1, 2))
         row.append(max(0.005 if row[0] < 50 else 0.02, float(f"{4 * worst:.2g}")))
@@ -119,10 +121,10 @@ def make(run: Run, mnist: data.Dataset) -> dict[str, Any]:
 
 
 def main() -> None:
-    mnist = data.load("mnist")
+    digits = load("mnist")
     kept = {}
     for name, run in SAMPLE.items():
-        kept[name] = make(run, mnist)
+        kept[name] = make(run, digits)
         print(name, *kept[name]["rows"], sep="\n    ", flush=True)
     here = provenance.machine()
     machine = {name: here[name] for name in provenance.DECIDING}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from subspace_bench.projectors import Footprint, Projector, Promise
-from subspace_bench.streams import generator
+from subspace_bench.common.rng import generator
+from subspace_bench.projectors import ColumnNorms, Footprint, Projector
 
 
 class Circulant(Projector):
@@ -27,10 +27,12 @@ class Circulant(Projector):
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        return Footprint(held=native, working=12 * itemsize * native)  # signs; FFTs on their way
+        return Footprint(
+            resident_bytes=native, workspace_bytes=12 * itemsize * native
+        )  # signs; FFTs on their way
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "unit"
 
     def _project(self, omega: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ from subspace_bench.experiments import (
     tutorials,
     ultra_small,
 )
-from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
+from subspace_bench.experiments.legacy_page import Page
+from subspace_bench.experiments.study import Evidence, Plan, Study
 
-EXPERIMENTS: dict[str, Experiment] = {
-    module.EXPERIMENT.name: module.EXPERIMENT
+STUDIES: dict[str, Study] = {
+    module.STUDY.name: module.STUDY
     for module in (tutorials, mnist_lite, subspace, ultra_small, claims, projector_accuracy)
 }
 

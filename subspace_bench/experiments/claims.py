@@ -11,13 +11,14 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from subspace_bench import published
-from subspace_bench.experiments import trainings
-from subspace_bench.experiments.accuracies import counted
-from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
+from subspace_bench.experiments import published
+from subspace_bench.experiments.comparison_table import counted
 from subspace_bench.experiments.criteria import EPOCHS, JUDGES, Claim, Judged, conv
-from subspace_bench.runs import Run
-from subspace_bench.statistics import FAILS, HOLDS, UNDECIDED, Sample
+from subspace_bench.experiments.legacy_page import Page
+from subspace_bench.experiments.study import Evidence, Plan, Study
+from subspace_bench.records.config import RunConfig
+from subspace_bench.reporting.statistics import FAILS, HOLDS, UNDECIDED, Sample
+from subspace_bench.training import presets
 
 TITLE = "Claims: the testable sentences of the post"
 OWN = "this machine"
@@ -28,14 +29,14 @@ NAMES = {  # of verdicts, for one and for several
 }
 
 
-def runs(plan: Plan) -> list[Run]:
+def runs(plan: Plan) -> list[RunConfig]:
     """What the claims need beyond the other tables; only the full profile trains these."""
     if plan.profile != "full":
         return []
-    nets = [trainings.post("conv", d, EPOCHS) for d in (None, *dims())]
-    nets += [trainings.lite("cnn-10754"), trainings.lite("cnn-10754", EPOCHS)]
-    nets += [trainings.lite("cnn-3369")]
-    nets += [trainings.post(m, d, 10) for m in ("conv", "fc") for d in trainings.SMALL]
+    nets = [presets.post("conv", d, EPOCHS) for d in (None, *dims())]
+    nets += [presets.lite("cnn-10754"), presets.lite("cnn-10754", EPOCHS)]
+    nets += [presets.lite("cnn-3369")]
+    nets += [presets.post(m, d, 10) for m in ("conv", "fc") for d in presets.SMALL]
     return plan.all_seeds(nets)
 
 
@@ -78,7 +79,7 @@ def judge(claim: Claim, evidence: Evidence, own: bool) -> Judged:
     """Evidence and verdict of one claim; of the reader's own runs "" where there are none of it."""
     seeds = []
 
-    def look(run: Run, updates: int | None = None) -> Sample:
+    def look(run: RunConfig, updates: int | None = None) -> Sample:
         sample = evidence.sample(run, own, updates)
         seeds.append(sample.n)
         return sample
@@ -103,7 +104,7 @@ def draw(evidence: Evidence) -> Figure:
         (True, "s", OWN),
     ):
         look = partial(evidence.sample, own=own)
-        samples = {d or trainings.native("conv"): conv(look, d) for d in (*dims(), None)}
+        samples = {d or presets.native("conv"): conv(look, d) for d in (*dims(), None)}
         samples = {d: sample for d, sample in samples.items() if sample.n}
         if not samples:
             continue
@@ -118,7 +119,7 @@ def draw(evidence: Evidence) -> Figure:
         axes.axhline(full.mean - gap, color="0.5", ls=style, lw=1,
                      label=f"D − {gap} point{'s'[: gap - 1]}")  # fmt: skip
     axes.set_xscale("log")
-    ticks = [*dims(), trainings.native("conv")]
+    ticks = [*dims(), presets.native("conv")]
     axes.set_xticks(ticks, [f"{t:,}" for t in ticks], rotation=60, ha="right", fontsize=8)
     axes.minorticks_off()
     axes.set_xlabel("free parameters")
@@ -140,4 +141,4 @@ NOTES = [
     "The post also quotes Li et al. that cart-pole is 100 times easier than MNIST; that is a claim "
     "about reinforcement learning, not about the post's own runs, and is not tested on this page.",
 ]
-EXPERIMENT = Experiment("claims", TITLE, runs, page, withheld)
+STUDY = Study("claims", TITLE, runs, page, withheld)

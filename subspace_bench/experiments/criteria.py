@@ -10,9 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from subspace_bench import published
-from subspace_bench.experiments import trainings, tutorials
-from subspace_bench.statistics import (
+from subspace_bench.experiments import published, tutorials
+from subspace_bench.reporting.statistics import (
     FAILS,
     HOLDS,
     UNDECIDED,
@@ -22,6 +21,7 @@ from subspace_bench.statistics import (
     at_most,
     difference,
 )
+from subspace_bench.training import presets
 
 EPOCHS = 100
 Claim = dict[str, Any]
@@ -31,8 +31,8 @@ Look = Callable[..., Sample]  # (run, updates=…): its accuracies over seeds
 
 def conv(look: Look, dim: int | None, epochs: int = EPOCHS) -> Sample:
     """The conv net's accuracies after so many epochs, from its 100-epoch runs."""
-    run = trainings.post("conv", dim, EPOCHS)
-    at = None if epochs == EPOCHS else trainings.post("conv", dim, epochs).protocol.last_score
+    run = presets.post("conv", dim, EPOCHS)
+    at = None if epochs == EPOCHS else presets.post("conv", dim, epochs).protocol.last_score
     return look(run, updates=at)
 
 
@@ -84,7 +84,7 @@ def within(claim: Claim, look: Look) -> Judged:
     for dim in claim["dims"]:
         found, gap = compared((full, None), (conv(look, dim), dim), looks=len(claim["dims"]))
         verdicts.append(at_most(gap, claim["points"]))
-        parts.append(f"{dim:,} ({1 - dim / trainings.native('conv'):.0%} fewer): {found}")
+        parts.append(f"{dim:,} ({1 - dim / presets.native('conv'):.0%} fewer): {found}")
     return "below D by " + "; ".join(parts), all_of(verdicts)
 
 
@@ -101,7 +101,7 @@ def cost(claim: Claim, look: Look) -> Judged:
 
 
 def beats(claim: Claim, look: Look) -> Judged:
-    small = look(trainings.lite(claim["lite"], claim["epochs"]))
+    small = look(presets.lite(claim["lite"], claim["epochs"]))
     ours = conv(look, claim["dim"])
     found, gap = compared((ours, claim["dim"]), (small, None))
     return f"{ours.show()} against {small.show()}: ahead by {found}", at_least(gap, 0.0)
@@ -113,7 +113,7 @@ def reaches(claim: Claim, look: Look) -> Judged:
     deciding = claim.get("deciding") or claim["epochs"]
     for epochs in claim["epochs"]:
         if "lite" in claim:
-            sample = look(trainings.lite(claim["lite"], epochs))
+            sample = look(presets.lite(claim["lite"], epochs))
         else:
             sample = conv(look, claim["dim"], epochs)
         looks = len(deciding) if epochs in deciding else 1
@@ -128,12 +128,12 @@ def reaches(claim: Claim, look: Look) -> Judged:
 
 def alike(claim: Claim, look: Look) -> Judged:
     """Every score at every d is held to the threshold, so that all of them share the 95%."""
-    dims = (*trainings.SMALL, None)
-    protocol = trainings.post("conv", None, 10).protocol
+    dims = (*presets.SMALL, None)
+    protocol = presets.post("conv", None, 10).protocol
     scored = [u for u in range(1, protocol.steps) if protocol.scored(u)]
     parts, verdicts = [], []
     for dim in dims:
-        nets = [trainings.post(model, dim, 10) for model in ("conv", "fc")]
+        nets = [presets.post(model, dim, 10) for model in ("conv", "fc")]
         at = {u: [look(run, updates=u) for run in nets] for u in scored}
         looks = len(scored) * len(dims)
         gaps = {
@@ -196,7 +196,7 @@ def counts(claim: Claim, look: Look) -> Judged:
         )
         return found or "no other", FAILS if others else HOLDS
     smallest = min(good, key=lambda r: good[r])
-    trained = look(trainings.tutorial("2"))
+    trained = look(presets.tutorial("2"))
     few = ", too few seeds" if trained.n and not enough(trained) else ""
     found = (
         f"{pytorch:,} parameters, {trained.show()} under its own protocol{few}; the next is row "

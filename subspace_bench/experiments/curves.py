@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from subspace_bench.experiments.accuracies import Points
-from subspace_bench.experiments.base import Evidence
-from subspace_bench.runs import Record, Run
+from subspace_bench.experiments.comparison_table import Points
+from subspace_bench.experiments.study import Evidence
+from subspace_bench.records.config import RunConfig
+from subspace_bench.records.store import Record
 
 DOT: dict[str, Any] = {"marker": "o", "ms": 3.5, "mec": "k", "mew": 0.4, "ls": ""}
 OWN: dict[str, Any] = {"ls": (0, (4, 1.5)), "lw": 1.4}
@@ -25,7 +26,7 @@ class Curve:
     """One line of a figure, and the published points that belong to it."""
 
     label: str
-    run: Run
+    run: RunConfig
     published: Points | None = None
 
 

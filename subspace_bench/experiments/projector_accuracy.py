@@ -18,10 +18,11 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from subspace_bench import projectors
-from subspace_bench.experiments import trainings
-from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
-from subspace_bench.runs import Run
-from subspace_bench.statistics import Sample, told_apart
+from subspace_bench.experiments.legacy_page import Page
+from subspace_bench.experiments.study import Evidence, Plan, Study
+from subspace_bench.records.config import RunConfig
+from subspace_bench.reporting.statistics import Sample, tukey_hsd
+from subspace_bench.training import presets
 
 TITLE = "Accuracy per projector: the post's conv net, one recipe, 10 epochs"
 DIMS = (300, 1_000, 3_000)
@@ -41,15 +42,15 @@ def rate(projector: str, dim: int) -> float | None:
     return picked().get(projector, {}).get(str(dim))
 
 
-def final(projector: str, dim: int) -> Run | None:
+def final(projector: str, dim: int) -> RunConfig | None:
     """The run that counts; None where no rate is picked for it yet."""
     lr = rate(projector, dim)
-    return None if lr is None else trainings.recipe(projector, dim, lr)
+    return None if lr is None else presets.recipe(projector, dim, lr)
 
 
-def tried(projector: str, dim: int) -> dict[float, Run]:
+def tried(projector: str, dim: int) -> dict[float, RunConfig]:
     """The held-out runs that pick the rate."""
-    return {lr: trainings.recipe(projector, dim, lr, held_out=True) for lr in RATES}
+    return {lr: presets.recipe(projector, dim, lr, held_out=True) for lr in RATES}
 
 
 def cells() -> list[tuple[str, int]]:
@@ -57,7 +58,7 @@ def cells() -> list[tuple[str, int]]:
     return [(name, dim) for name in projectors.names() for dim in DIMS]
 
 
-def runs(plan: Plan) -> list[Run]:
+def runs(plan: Plan) -> list[RunConfig]:
     """The full profile trains these: every rate held out, then the picked one on all images."""
     if plan.profile != "full":
         return []
@@ -129,7 +130,7 @@ def comparison(found: Mapping[tuple[str, int], Sample]) -> list[str]:
 
 def apart(samples: Mapping[str, Sample]) -> str:
     """Which of these accuracies differ, all pairs considered, and how far apart they must be."""
-    pairs, least = told_apart(samples)
+    pairs, least = tukey_hsd(samples)
     if math.isnan(least):
         return "seeds too few to tell any apart"
     parts = []
@@ -183,4 +184,4 @@ OPENING = [
     "Means over seeds in %, ± the half-width of the mean's 95% interval (n seeds). This is not the "
     "post's protocol, which leaves its plateau too late to tell projectors apart.",
 ]
-EXPERIMENT = Experiment("projector-accuracy", TITLE, runs, page)
+STUDY = Study("projector-accuracy", TITLE, runs, page)

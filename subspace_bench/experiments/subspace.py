@@ -7,13 +7,14 @@ from typing import Any
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from subspace_bench import published
-from subspace_bench.experiments import trainings, ultra_small
-from subspace_bench.experiments.accuracies import Points, Rows, draws, read_off
-from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
+from subspace_bench.experiments import published, ultra_small
+from subspace_bench.experiments.comparison_table import ComparisonTable, Points, draws, read_off
 from subspace_bench.experiments.curves import Curve, draw_curves
-from subspace_bench.runs import Run
-from subspace_bench.statistics import Published
+from subspace_bench.experiments.legacy_page import Page
+from subspace_bench.experiments.study import Evidence, Plan, Study
+from subspace_bench.records.config import RunConfig
+from subspace_bench.reporting.statistics import Published
+from subspace_bench.training import presets
 
 EPOCHS = 100
 TITLE = "Subspace training: the conv net, 100 epochs"
@@ -26,7 +27,7 @@ def content() -> dict[str, Any]:
 
 def dims() -> list[int | None]:
     """d of each published row; None for D, which is trained directly."""
-    return [None if row["free"] == trainings.native("conv") else row["free"] for row in rows()]
+    return [None if row["free"] == presets.native("conv") else row["free"] for row in rows()]
 
 
 def rows() -> list[dict[str, Any]]:
@@ -34,8 +35,8 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
-def runs(plan: Plan) -> list[Run]:
-    return plan.all_seeds([trainings.post("conv", dim, EPOCHS) for dim in dims()])
+def runs(plan: Plan) -> list[RunConfig]:
+    return plan.all_seeds([presets.post("conv", dim, EPOCHS) for dim in dims()])
 
 
 def curve_of(dim: int | None) -> Points | None:
@@ -45,9 +46,9 @@ def curve_of(dim: int | None) -> Points | None:
 
 
 def page(evidence: Evidence) -> Page:
-    table = Rows(evidence)
+    table = ComparisonTable(evidence)
     for dim, row in zip(dims(), rows(), strict=True):
-        run = trainings.post("conv", dim, EPOCHS)
+        run = presets.post("conv", dim, EPOCHS)
         if evidence.plan.cut(run) is None:
             continue
         value: Published | None = Published(row["accuracy"], content()["unit"], draws())
@@ -64,7 +65,7 @@ def page(evidence: Evidence) -> Page:
 
 def at(evidence: Evidence) -> str:
     """Where accuracies are compared."""
-    run = trainings.post("conv", None, EPOCHS)
+    run = presets.post("conv", None, EPOCHS)
     cut = evidence.plan.cut(run) or run
     if evidence.quick:
         return f"Here: {cut.protocol.steps:,} updates, compared after {cut.protocol.last_score:,}."
@@ -88,9 +89,9 @@ def digits() -> str:
 def draw(evidence: Evidence) -> Figure:
     figure, axes = plt.subplots(figsize=(7.4, 4.2))
     curves = []
-    for dim in sorted(dims(), key=lambda d: d or trainings.native("conv")):
-        label = f"d = {dim:,}" if dim else f"D = {trainings.native('conv'):,}"
-        curves.append(Curve(label, trainings.post("conv", dim, EPOCHS), curve_of(dim)))
+    for dim in sorted(dims(), key=lambda d: d or presets.native("conv")):
+        label = f"d = {dim:,}" if dim else f"D = {presets.native('conv'):,}"
+        curves.append(Curve(label, presets.post("conv", dim, EPOCHS), curve_of(dim)))
     draw_curves(axes, curves, evidence)
     axes.set_ylim(*((0, 100) if evidence.quick else (86, 99.6)))
     return figure
@@ -100,4 +101,4 @@ PROTOCOL = (
     "θ = Pω with P's columns orthonormal and the first along θ_init: only d numbers are trained. "
     "Adam (3·10⁻³, 0.9, 0.99), batches of 256 images drawn anew at every step."
 )
-EXPERIMENT = Experiment("subspace", TITLE, runs, page)
+STUDY = Study("subspace", TITLE, runs, page)

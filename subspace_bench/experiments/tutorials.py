@@ -13,12 +13,13 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from subspace_bench import published
-from subspace_bench.experiments import trainings
-from subspace_bench.experiments.accuracies import Rows
-from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
-from subspace_bench.runs import Run
-from subspace_bench.statistics import Interval, Published, verdict
+from subspace_bench.experiments import published
+from subspace_bench.experiments.comparison_table import ComparisonTable
+from subspace_bench.experiments.legacy_page import Page
+from subspace_bench.experiments.study import Evidence, Plan, Study
+from subspace_bench.records.config import RunConfig
+from subspace_bench.reporting.statistics import Interval, Published, verdict
+from subspace_bench.training import presets
 
 TITLE = "Tutorials: how many parameters MNIST tutorials use, and what they reach"
 
@@ -34,11 +35,11 @@ def row_of(row_id: str) -> dict[str, Any]:
     return next(row for row in rows() if row["id"] == row_id)
 
 
-def runs(plan: Plan) -> list[Run]:
+def runs(plan: Plan) -> list[RunConfig]:
     """All rows in the full profile; the others count parameters and train none."""
     if plan.profile != "full":
         return []
-    return plan.all_seeds([trainings.tutorial(row["id"]) for row in rows()])
+    return plan.all_seeds([presets.tutorial(row["id"]) for row in rows()])
 
 
 @functools.cache
@@ -55,9 +56,9 @@ def claimed(row_id: str) -> Interval:
     return Interval(row["low"], row["high"])
 
 
-def not_run(run: Run) -> str:
+def not_run(run: RunConfig) -> str:
     """That there is no record, and how long one takes to make."""
-    from subspace_bench.cost import estimate
+    from subspace_bench.training.cost import estimate
 
     return f"not run (about {math.ceil(estimate(run).seconds / 60)} min)"
 
@@ -70,7 +71,7 @@ def published_accuracy(row: dict[str, Any]) -> Published:
 
 
 def page(evidence: Evidence) -> Page:
-    counted = Rows(evidence)
+    counted = ComparisonTable(evidence)
     for row in rows():
         count = counts()[row["id"]]
         labels = {
@@ -82,7 +83,7 @@ def page(evidence: Evidence) -> Page:
             "our count": count,
             "right": right(row, count),
         }
-        run = trainings.tutorial(row["id"])
+        run = presets.tutorial(row["id"])
         value, printed = published_accuracy(row), row["accuracy_text"]
         apart = "" if "free" in row else f"row {row['id']}, not in the post"
         counted.add(labels, run, value, printed, absent=not_run(run), apart=apart)
@@ -127,7 +128,7 @@ def why_wrong(wrong: list[dict[str, Any]]) -> str:
 
 def protocol_notes(evidence: Evidence) -> str:
     """What was not run, and how each row reads."""
-    missing = [r["id"] for r in rows() if not evidence.sample(trainings.tutorial(r["id"]), False).n]
+    missing = [r["id"] for r in rows() if not evidence.sample(presets.tutorial(r["id"]), False).n]
     text = (
         "**Accuracies.** Each row is trained under its own tutorial's protocol: optimizer, "
         "schedule, batch, length, split, scaling and initialisation are data, with sources, in "
@@ -146,7 +147,7 @@ def protocol_notes(evidence: Evidence) -> str:
 
 def printed_apart(row: dict[str, Any], evidence: Evidence) -> str:
     """How the post's own figure stands, where the row is held against its tutorial's instead."""
-    sample = evidence.sample(trainings.tutorial(row["id"]), own=False)
+    sample = evidence.sample(presets.tutorial(row["id"]), own=False)
     said = verdict(sample, Published(row["printed"], row["printed_unit"]))
     text = f"The post's table says {row['printed']}% for row {row['id']}"
     if evidence.comparable and said:
@@ -156,9 +157,9 @@ def printed_apart(row: dict[str, Any], evidence: Evidence) -> str:
 
 def draw_digits() -> Figure:
     """The post's first figure: a grid of MNIST digits."""
-    from subspace_bench import data
+    from subspace_bench.datasets import mnist
 
-    images = data.load("mnist-5k").train_images
+    images = mnist.load("mnist-5k").train_images
     figure, all_axes = plt.subplots(6, 14, figsize=(7, 3))
     for i, axes in enumerate(all_axes.flat):
         axes.imshow(images[i].numpy(), cmap="gray_r")
@@ -170,4 +171,4 @@ OPENING = [
     "How many parameters did MNIST tutorials of 2017 use, and did they need them? Row 4b stands on "
     "the same page as rows 4 and 7, but the post left it out.",
 ]
-EXPERIMENT = Experiment("tutorials", TITLE, runs, page)
+STUDY = Study("tutorials", TITLE, runs, page)

@@ -11,20 +11,21 @@ from typing import Any
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from subspace_bench import published
-from subspace_bench.experiments import trainings
-from subspace_bench.experiments.accuracies import Points, Rows, draws, read_off
-from subspace_bench.experiments.base import Evidence, Experiment, Page, Plan
+from subspace_bench.experiments import published
+from subspace_bench.experiments.comparison_table import ComparisonTable, Points, draws, read_off
 from subspace_bench.experiments.curves import Curve, draw_curves
-from subspace_bench.experiments.starts import Case, section
-from subspace_bench.runs import Run
-from subspace_bench.statistics import Published
+from subspace_bench.experiments.init_scale import Case, section
+from subspace_bench.experiments.legacy_page import Page
+from subspace_bench.experiments.study import Evidence, Plan, Study
+from subspace_bench.records.config import RunConfig
+from subspace_bench.reporting.statistics import Published
+from subspace_bench.training import presets
 
 EPOCHS = 10
 TITLE = "Ultra-small subspaces: d = 3 … 1,000 and D, 10 epochs"
 WIDER = "normal:0.01"  # twice the published initial scale
 PROTOCOLS = (("conv", None), ("fc", None), ("conv", WIDER))
-DIMS: tuple[int | None, ...] = (*trainings.SMALL, None)
+DIMS: tuple[int | None, ...] = (*presets.SMALL, None)
 
 
 def content() -> dict[str, Any]:
@@ -37,8 +38,8 @@ def precision() -> float:
     return float(content()["reading"]["precision"])
 
 
-def runs(plan: Plan) -> list[Run]:
-    wanted = [trainings.post(m, d, EPOCHS, init) for m, init in protocols(plan) for d in DIMS]
+def runs(plan: Plan) -> list[RunConfig]:
+    wanted = [presets.post(m, d, EPOCHS, init) for m, init in protocols(plan) for d in DIMS]
     return plan.all_seeds(wanted)
 
 
@@ -64,10 +65,10 @@ def published_end(model: str, dim: int | None) -> tuple[Published, str]:
 
 
 def page(evidence: Evidence) -> Page:
-    table = Rows(evidence)
+    table = ComparisonTable(evidence)
     for model, init in protocols(evidence.plan):
         for dim in DIMS:
-            run = trainings.post(model, dim, EPOCHS, init)
+            run = presets.post(model, dim, EPOCHS, init)
             if evidence.plan.cut(run) is None:
                 continue
             value: Published | None
@@ -76,7 +77,7 @@ def page(evidence: Evidence) -> Page:
                 curve = published_curve(model, dim)
                 value, printed = read_off(curve, evidence.scored_at(run), precision())
             start = run.init.removeprefix("normal:").replace(",", ", ")
-            labels = {"net": model, "σ of θ_init": start, "d": dim or trainings.native(model)}
+            labels = {"net": model, "σ of θ_init": start, "d": dim or presets.native(model)}
             table.add(labels, run, value, printed, judged=init is None)
     figures = {"ultra-small": lambda: draw(evidence, None)}
     notes = table.chance()
@@ -97,8 +98,8 @@ def fits(evidence: Evidence) -> list[str]:
             curve = published_curve(model, dim)
             if curve is None:
                 continue
-            starts = [trainings.post(m, dim, EPOCHS, s) for m, s in PROTOCOLS if m == model]
-            cases.append(Case(model, f"{dim or trainings.native(model):,}", curve, *starts))
+            starts = [presets.post(m, dim, EPOCHS, s) for m, s in PROTOCOLS if m == model]
+            cases.append(Case(model, f"{dim or presets.native(model):,}", curve, *starts))
     return section(cases, evidence, precision())
 
 
@@ -112,14 +113,14 @@ def draw(evidence: Evidence, init: str | None) -> Figure:
         curves = [
             Curve(
                 f"d = {dim:,}" if dim else "D",
-                trainings.post(model, dim, EPOCHS, init),
+                presets.post(model, dim, EPOCHS, init),
                 published_curve(model, dim),
             )
             for dim in DIMS
         ]
         draw_curves(axes, curves, evidence)
         start = f", θ_init of N(0, {init.removeprefix('normal:')}²)" if init else ""
-        axes.set_title(f"{model}, D = {trainings.native(model):,}{start}")
+        axes.set_title(f"{model}, D = {presets.native(model):,}{start}")
         axes.set_ylim(0, 100)
     for axes in all_axes[0][1:]:
         axes.set_ylabel("")
@@ -128,7 +129,7 @@ def draw(evidence: Evidence, init: str | None) -> Figure:
 
 def lengths() -> tuple[int, int]:
     """Updates of a run, and those before its last score."""
-    protocol = trainings.post("conv", None, EPOCHS).protocol
+    protocol = presets.post("conv", None, EPOCHS).protocol
     return protocol.steps, protocol.last_score
 
 
@@ -149,4 +150,4 @@ SPREAD = (
     "does not, so that accuracies over seeds fall into two groups: there the intervals, which "
     "take them for normal, are rough. The csv has the least and the most of all seeds."
 )
-EXPERIMENT = Experiment("ultra-small", TITLE, runs, page)
+STUDY = Study("ultra-small", TITLE, runs, page)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from torch import nn
 
-from subspace_bench.errors import UserError
+from subspace_bench.common.errors import UserError
 from subspace_bench.models import mnist_lite, post
-from subspace_bench.models.initial import fan_in, initialise
+from subspace_bench.models.initialization import fan_in, initialise
 from subspace_bench.models.layers import ConvPoolRelu
 from subspace_bench.models.tutorials import HYPOTHESES, TUTORIALS, hypothetical_count
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from subspace_bench.kernels.conv_pool import conv_pool_relu, reference
+from subspace_bench.kernels.cpu.conv_pool import conv_pool_relu, conv_pool_relu_eager
 
 
 class ConvPoolRelu(nn.Module):
@@ -73,7 +73,7 @@ class ConvPoolRelu(nn.Module):
             x = F.pad(x, (self.padding,) * 4)
         if self.relu:
             return conv_pool_relu(x, self.weight, self.bias, scale)
-        return reference(x, self.weight, self.bias, scale, relu=False)
+        return conv_pool_relu_eager(x, self.weight, self.bias, scale, relu=False)
 
     def extra_repr(self) -> str:
         """What `print(module)` shows inside the brackets."""

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from subspace_bench.errors import UserError
+from subspace_bench.common.errors import UserError
 
 HALF = (torch.bfloat16, torch.float16)
 DTYPES = (torch.float64, torch.float32, *HALF)
-Promise = Literal["orthonormal", "unit", "expected"]
+ColumnNorms = Literal["orthonormal", "unit", "expected"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ class Footprint:
     """Bytes that a projector of some (D, d) takes, known before it is made.
 
     Attributes:
-        held: kept for as long as the projector lives.
-        working: the most that making or applying it to one vector needs besides `held`, ω and θ.
+        resident_bytes: kept for as long as the projector lives.
+        workspace_bytes: the most that making it, or applying it to one vector, takes besides
+            `resident_bytes`, ω and θ.
     """
 
-    held: int
-    working: int = 0
+    resident_bytes: int
+    workspace_bytes: int = 0
 
 
 class Projector(nn.Module, ABC):
@@ -71,7 +72,7 @@ class Projector(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         """What P's columns are at this size.
 
         "orthonormal": PᵀP = I. "unit": each has norm 1. "expected": each has norm 1 in the mean

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_bench.errors import UserError
-from subspace_bench.kernels import dense as kernels
-from subspace_bench.memory import fresh
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.large_pages import empty_in_large_pages
+from subspace_bench.kernels.cpu import dense as kernels
 from subspace_bench.projectors.base import Footprint, Projector
 
 CONVERTED = 1 << 22  # entries of P that are brought to another dtype at a time
@@ -37,16 +37,18 @@ class Dense(Projector):
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        return Footprint(held=4 * native * dim, working=converting(native, dim, itemsize))
+        return Footprint(
+            resident_bytes=4 * native * dim, workspace_bytes=converting(native, dim, itemsize)
+        )
 
     def _project(self, omega: Tensor) -> Tensor:
         self._check_columns()
         if self._in_kernel(omega):
             return kernels.project(_entries(self.columns), omega)
         if self._on_device(omega):
-            from subspace_bench.kernels import dense_triton
+            from subspace_bench.kernels.triton import dense
 
-            return dense_triton.project(self.columns, omega)
+            return dense.project(self.columns, omega)
         if omega.dtype == self.columns.dtype:
             return omega @ self.columns
         theta = omega.new_zeros(len(omega), self.native)
@@ -59,9 +61,9 @@ class Dense(Projector):
         if self._in_kernel(theta):
             return kernels.adjoint(_entries(self.columns), theta)
         if self._on_device(theta):
-            from subspace_bench.kernels import dense_triton
+            from subspace_bench.kernels.triton import dense
 
-            return dense_triton.adjoint(self.columns, theta)
+            return dense.adjoint(self.columns, theta)
         if theta.dtype == self.columns.dtype:
             return theta @ self.columns.T
         blocks = (
@@ -116,7 +118,7 @@ def _entries(columns: Tensor) -> np.ndarray:
 def empty_columns(native: int, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor (d, D) to fill; a UserError where the machine has no room for it."""
     try:
-        return fresh(torch.empty(0, dtype=dtype, device="cpu"), dim, native)
+        return empty_in_large_pages(torch.empty(0, dtype=dtype, device="cpu"), dim, native)
     except RuntimeError as failure:
         raise UserError(
             f"a dense projector of {native:,} × {dim:,} needs "

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_bench import streams
-from subspace_bench.errors import UserError
-from subspace_bench.projectors import draws, philox
-from subspace_bench.projectors.base import Footprint, Projector, Promise
+from subspace_bench.common import rng
+from subspace_bench.common.errors import UserError
+from subspace_bench.projectors import permutations, philox
+from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 from subspace_bench.projectors.hadamard import hadamard_
 
 STORED = 1 << 27  # rows up to which G and S are kept; beyond, a block's are made when it is used
@@ -44,7 +44,7 @@ class Fastfood(Projector):
 
     def _build(self, layers: list[int]) -> None:
         native, self._levels = self.native, _levels(self.dim)
-        self._key = streams.key(self.seed, "projector fastfood")
+        self._key = rng.key(self.seed, "projector fastfood")
         self._layers = layers
         self._starts = _starts(layers, 1 << self._levels)
         rows = (len(self._starts) - 1) << self._levels
@@ -53,7 +53,7 @@ class Fastfood(Projector):
             room = torch.empty(size if self._stored else 0, dtype=torch.float32, device="cpu")
             self.register_buffer(name, room, persistent=False)
         if self._stored:
-            from subspace_bench.kernels.fastfood import diagonals
+            from subspace_bench.kernels.cpu.fastfood import diagonals
 
             diagonals(self._key, self._starts, self._levels, self.g, self.s)
 
@@ -65,15 +65,17 @@ class Fastfood(Projector):
         working = 4 * 16 * min(dim, native // 16 + size)  # sums of the adjoint's parts
         if itemsize == 8:  # plain PyTorch: so many bytes for each number of some blocks
             working = (56 if stored else 104) * min(rows, max(_CHUNK, size)) + 8 * dim
-        return Footprint(held=4 * (rows + native) if stored else 0, working=working)
+        return Footprint(
+            resident_bytes=4 * (rows + native) if stored else 0, workspace_bytes=working
+        )
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "expected"
 
     def _project(self, omega: Tensor) -> Tensor:
         if self._vectors(omega):
-            from subspace_bench.kernels.fastfood import project
+            from subspace_bench.kernels.cpu.fastfood import project
 
             return project(omega, *self._blocks())
         theta = omega.new_empty(len(omega), self.native)
@@ -89,7 +91,7 @@ class Fastfood(Projector):
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         if self._vectors(theta):
-            from subspace_bench.kernels.fastfood import adjoint
+            from subspace_bench.kernels.cpu.fastfood import adjoint
 
             return adjoint(theta, self.dim, *self._blocks())
         omega = theta.new_zeros(len(theta), self.dim)
@@ -167,7 +169,7 @@ class FastfoodLayers(Fastfood):
         need = Fastfood.footprint(native, dim, itemsize)
         size = 1 << _levels(dim)
         rows = sum(-(-layer // size) * size for layer in layers or [native])
-        return Footprint(4 * (rows + native) if rows <= STORED else 0, need.working)
+        return Footprint(4 * (rows + native) if rows <= STORED else 0, need.workspace_bytes)
 
     def identity(self) -> dict[str, Any]:
         """With the sizes of the layers."""
@@ -177,22 +179,24 @@ class FastfoodLayers(Fastfood):
 def flip_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
     """B of each block times x (rows, blocks, n), in place."""
     if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
-        from subspace_bench.kernels import fastfood_triton
+        from subspace_bench.kernels.triton import fastfood
 
-        fastfood_triton.flip_(x, key, blocks.start)
+        fastfood.flip_(x, key, blocks.start)
         return x
-    return x.mul_(draws.signs(key, _numbers(blocks, x), 0, x.shape[-1]).to(x.dtype))
+    return x.mul_(permutations.signs(key, _numbers(blocks, x), 0, x.shape[-1]).to(x.dtype))
 
 
 def permute(x: Tensor, g: Tensor, key: tuple[int, int], blocks: range, scatter: bool) -> Tensor:
     """G Π x for each block of x (rows, blocks, n), or with `scatter` its adjoint Πᵀ G x."""
     if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
-        from subspace_bench.kernels import fastfood_triton
+        from subspace_bench.kernels.triton import fastfood
 
-        return fastfood_triton.permute(x, g, key, blocks.start, scatter)
+        return fastfood.permute(x, g, key, blocks.start, scatter)
     numbers, size = _numbers(blocks, x), x.shape[-1]
     index = torch.arange(size, device=x.device).expand(len(blocks), size)
-    places = draws.permuted(index, draws.rounds(key, numbers), size.bit_length() - 1).expand_as(x)
+    places = permutations.permuted(
+        index, permutations.rounds(key, numbers), size.bit_length() - 1
+    ).expand_as(x)
     if scatter:
         return torch.empty_like(x).scatter_(2, places, x * g)
     return x.gather(2, places).mul_(g)

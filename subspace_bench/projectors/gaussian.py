@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_bench.kernels._threads import one_thread
-from subspace_bench.projectors.base import Footprint, Promise
+from subspace_bench.common.rng import generator
+from subspace_bench.kernels.cpu.threads import one_thread
+from subspace_bench.projectors.base import ColumnNorms, Footprint
 from subspace_bench.projectors.dense import Dense, converting, empty_columns
-from subspace_bench.streams import generator
 
 STREAM = "projector gaussian"
 
@@ -42,7 +42,7 @@ class Gaussian(Dense):
         self.columns = normal_columns(native, dim, seed).mul_(native**-0.5)
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "expected"
 
 
@@ -66,7 +66,7 @@ class GaussianBf16(Dense):
         return Footprint(2 * native * dim, max(making, converting(native, dim, itemsize)))
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "expected"
 
 
@@ -89,5 +89,5 @@ class GaussianUnit(Dense):
         return Footprint(4 * native * dim, max(making, converting(native, dim, itemsize)))
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "unit"

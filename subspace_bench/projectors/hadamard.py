@@ -14,7 +14,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from subspace_bench.errors import UserError
+from subspace_bench.common.errors import UserError
 
 _SHARED = 1 << 19  # numbers: fewer are done before other threads wake
 _CHUNK = 1 << 9  # columns of a pass that one thread takes at a time
@@ -46,7 +46,7 @@ def hadamard_(x: Tensor) -> Tensor:
     if x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu" and size >= 256:
         _vectors_(x)
     elif x.dtype == torch.float32 and x.is_cuda and find_spec("triton"):
-        from subspace_bench.kernels.hadamard_triton import transform_
+        from subspace_bench.kernels.triton.hadamard import transform_
 
         transform_(x)
     else:
@@ -93,7 +93,7 @@ def _vectors_(x: Tensor) -> None:
 
 @cache
 def _kernels() -> tuple[Callable[..., None], Callable[..., None], int, Callable[..., None]]:
-    from subspace_bench.kernels import hadamard_simd as simd
-    from subspace_bench.kernels._threads import in_threads
+    from subspace_bench.kernels.cpu import hadamard_simd as simd
+    from subspace_bench.kernels.cpu.threads import in_threads
 
     return simd.rows(), simd.columns(), simd.RADIX, in_threads

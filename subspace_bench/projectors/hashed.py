@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from subspace_bench import streams
-from subspace_bench.projectors import draws
-from subspace_bench.projectors.base import Footprint, Projector, Promise
+from subspace_bench.common import rng
+from subspace_bench.projectors import permutations
+from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 
 _LEAST = 12  # log2 of the least block
 _PARTS = 16  # partial sums of an adjoint; fixed, so that results do not depend on the threads
@@ -34,13 +34,13 @@ class Hashed(Projector):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
-        self._key = streams.key(seed, "projector hashed")
+        self._key = rng.key(seed, "projector hashed")
         self._bits = _bits(self.dim)
         self._full = self.native >> self._bits  # blocks
         size = self.native - (self._full << self._bits)
-        keyed = draws.rounds(self._key, torch.tensor([self._full], device="cpu"))
+        keyed = permutations.rounds(self._key, torch.tensor([self._full], device="cpu"))
         places = torch.arange(size, device="cpu")[None]
-        found = draws.permuted_below(places, keyed, size)[0]
+        found = permutations.permuted_below(places, keyed, size)[0]
         self.register_buffer("rest", found.to(torch.int32), persistent=False)
 
     @classmethod
@@ -51,16 +51,16 @@ class Hashed(Projector):
         working = max(table, 4 * 8 * (native % size))
         if itemsize == 8:  # plain PyTorch: so many bytes for each row of some blocks
             working = 56 * min(native, max(_CHUNK, size)) + 8 * dim
-        return Footprint(held=4 * (native % size), working=working)
+        return Footprint(resident_bytes=4 * (native % size), workspace_bytes=working)
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "orthonormal"
 
     def _project(self, omega: Tensor) -> Tensor:
         omega = omega * self._scale(omega)
         if omega.device.type == "cpu" and omega.dtype == torch.float32:
-            from subspace_bench.kernels.hashed import project
+            from subspace_bench.kernels.cpu.hashed import project
 
             return project(omega, self.native, self._key, self._bits, self.rest)
         theta = omega.new_empty(len(omega), self.native)
@@ -70,7 +70,7 @@ class Hashed(Projector):
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         if theta.device.type == "cpu" and theta.dtype == torch.float32:
-            from subspace_bench.kernels.hashed import adjoint
+            from subspace_bench.kernels.cpu.hashed import adjoint
 
             omega = adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
         else:
@@ -92,15 +92,15 @@ class Hashed(Projector):
         index = torch.arange(size, device=like.device)
         for block in range(0, self._full, step):
             blocks = torch.arange(block, min(block + step, self._full), device=like.device)
-            keyed = draws.rounds(self._key, blocks)
-            places = draws.permuted(index.expand(len(blocks), size), keyed, self._bits)
+            keyed = permutations.rounds(self._key, blocks)
+            places = permutations.permuted(index.expand(len(blocks), size), keyed, self._bits)
             columns = (places + size * blocks[:, None]) % self.dim
-            signs = draws.signs(self._key, blocks, 0, size).to(like.dtype)
+            signs = permutations.signs(self._key, blocks, 0, size).to(like.dtype)
             yield block * size, int(blocks[-1] + 1) * size, columns.flatten(), signs.flatten()
         if len(self.rest):
             start = self._full * size
             number = torch.tensor([self._full], device=like.device)
-            signs = draws.signs(self._key, number, 0, len(self.rest))[0].to(like.dtype)
+            signs = permutations.signs(self._key, number, 0, len(self.rest))[0].to(like.dtype)
             yield start, self.native, (self.rest.long() + start) % self.dim, signs
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from subspace_bench.memory import fresh
-from subspace_bench.projectors.base import Footprint, Projector, Promise
-from subspace_bench.streams import generator
+from subspace_bench.common.large_pages import empty_in_large_pages
+from subspace_bench.common.rng import generator
+from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 
 
 class Kronecker(Projector):
@@ -47,21 +47,21 @@ class Kronecker(Projector):
         return Footprint(held, products + (2 * held if itemsize == 8 else 0))
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "expected"
 
     def _project(self, omega: Tensor) -> Tensor:
         a, b = self.a.to(omega.dtype), self.b.to(omega.dtype)
         d1, d2 = a.shape[1], b.shape[1]
         small = pad(omega, (0, d1 * d2 - self.dim)).view(-1, d1, d2)
-        large = fresh(omega, len(small), len(a), len(b))
+        large = empty_in_large_pages(omega, len(small), len(a), len(b))
         torch.matmul(a @ small, b.T, out=large)
         return large.flatten(1)[:, : self.native].contiguous()
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         a, b = self.a.to(theta.dtype), self.b.to(theta.dtype)
         n1, n2 = len(a), len(b)
-        large = fresh(theta, len(theta), n1 * n2)
+        large = empty_in_large_pages(theta, len(theta), n1 * n2)
         large[:, : self.native] = theta
         large[:, self.native :] = 0
         return (a.T @ (large.view(-1, n1, n2) @ b)).flatten(1)[:, : self.dim].contiguous()

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from subspace_bench.errors import UserError
-from subspace_bench.kernels._threads import in_threads, one_thread
-from subspace_bench.projectors.base import Footprint, Promise
+from subspace_bench.common.errors import UserError
+from subspace_bench.kernels.cpu.threads import in_threads, one_thread
+from subspace_bench.projectors.base import ColumnNorms, Footprint
 from subspace_bench.projectors.dense import Dense, converting
 from subspace_bench.projectors.gaussian import normal_columns
 
@@ -58,7 +58,7 @@ class Orthonormal(Dense):
         return Footprint(4 * native * dim, max(making, converting(native, dim, itemsize)))
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "orthonormal"
 
     def identity(self) -> dict[str, Any]:

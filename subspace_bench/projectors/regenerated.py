@@ -6,16 +6,17 @@ j give, so θ and ω are all the memory there is. Pω = Σ_j ω_j p_j; (Pᵀθ)_
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from subspace_bench import streams
-from subspace_bench.memory import fresh
+from subspace_bench.common import rng
+from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.projectors import philox
-from subspace_bench.projectors.base import Footprint, Projector, Promise
+from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 from subspace_bench.projectors.dense import Dense, empty_columns
 
 ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of what the counters' layout repeats after
@@ -39,16 +40,16 @@ class Regenerated(Projector):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
-        self.key = streams.key(seed, STREAM)
+        self.key = rng.key(seed, STREAM)
         self.scale = native**-0.5
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         rows, columns = min(ROWS, native + 511), min(COLUMNS, dim + 3)  # whole blocks are made
-        return Footprint(held=0, working=ENTRY * rows * columns + 80 * dim)
+        return Footprint(resident_bytes=0, workspace_bytes=ENTRY * rows * columns + 80 * dim)
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "expected"
 
     def stored(self) -> Dense:
@@ -58,7 +59,7 @@ class Regenerated(Projector):
     def _project(self, omega: Tensor) -> Tensor:
         omega = omega * self.scale
         if self._kernel(omega):
-            theta = fresh(omega, len(omega), self.native)
+            theta = empty_in_large_pages(omega, len(omega), self.native)
             self._module(omega).project(omega, theta, self.key, self.kind)
             return theta
         theta = omega.new_zeros(len(omega), self.native)
@@ -81,7 +82,7 @@ class Regenerated(Projector):
     def _tile(self, rows: slice, columns: slice, like: Tensor) -> Tensor:
         """√D·P of some rows and columns, transposed: (c, r), in the dtype of `like`."""
         if like.dtype == torch.float32 and like.device.type == "cpu":
-            from subspace_bench.kernels import regenerated
+            from subspace_bench.kernels.cpu import regenerated
 
             tile = like.new_empty(columns.stop - columns.start, rows.stop - rows.start)
             regenerated.fill(tile, self.key, self.kind, rows.start, columns.start)
@@ -96,12 +97,8 @@ class Regenerated(Projector):
 
     def _module(self, vectors: Tensor) -> Any:
         if vectors.is_cuda:
-            from subspace_bench.kernels import regenerated_triton
-
-            return regenerated_triton
-        from subspace_bench.kernels import regenerated
-
-        return regenerated
+            return import_module("subspace_bench.kernels.triton.regenerated")
+        return import_module("subspace_bench.kernels.cpu.regenerated")
 
     def entries(self, rows: slice, columns: slice, device: torch.device | str = "cpu") -> Tensor:
         """√D·P of rows and columns, transposed: (c, r) float32, in plain PyTorch.
@@ -126,7 +123,7 @@ class RegeneratedSigns(Regenerated):
     kind = 1
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "unit"
 
     def entries(self, rows: slice, columns: slice, device: torch.device | str = "cpu") -> Tensor:
@@ -157,7 +154,7 @@ class Stored(Dense):
         self.columns *= made.scale
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "expected"
 
 

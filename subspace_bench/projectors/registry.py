@@ -17,10 +17,10 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from subspace_bench.errors import UserError
-from subspace_bench.machine import available_memory
-from subspace_bench.projectors.base import HALF, Footprint, Projector, Promise, check_sizes
-from subspace_bench.terminal import size
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.formatting import format_bytes
+from subspace_bench.common.hardware import available_memory
+from subspace_bench.projectors.base import HALF, ColumnNorms, Footprint, Projector, check_sizes
 
 GROUP = "subspace_bench.projectors"
 OURS = {
@@ -96,18 +96,18 @@ def footprint(
         given = {"layers": layers} if "layers" in kind.accepts else {}
         found = kind.footprint(native, dim, 4 if half else dtype.itemsize, **given)
         copies = 4 * (native + dim) if half else 0
-        return Footprint(int(found.held), int(found.working) + copies)
+        return Footprint(int(found.resident_bytes), int(found.workspace_bytes) + copies)
 
 
-def promise(name: str, native: int, dim: int) -> Promise:
+def column_norms(name: str, native: int, dim: int) -> ColumnNorms:
     """What the columns of the projector called `name` are.
 
     Raises:
         UserError: as `footprint`.
     """
     with _blamed(name, f"does not say what it is at {native:,} × {dim:,}"):
-        found = load(name).promises(native, dim)
-        if found not in get_args(Promise):
+        found = load(name).column_norms(native, dim)
+        if found not in get_args(ColumnNorms):
             raise ValueError(f"it promises {found!r}")
         return found
 
@@ -154,11 +154,11 @@ def make(
     kind = load(name)
     native, dim, seed = check_sizes(native, dim, seed)
     needed, free = footprint(name, native, dim, layers=layers), available_memory()
-    if needed.held + needed.working > free:
+    if needed.resident_bytes + needed.workspace_bytes > free:
         raise UserError(
             f"projector {name!r} of {native:,} × {dim:,} needs "
-            f"{size(needed.held + needed.working)} of memory and {size(free)} are free: choose a "
-            "smaller d, or a projector that stores less"
+            f"{format_bytes(needed.resident_bytes + needed.workspace_bytes)} of memory and "
+            f"{format_bytes(free)} are free: choose a smaller d, or a projector that stores less"
         )
     given: dict[str, Tensor | list[int]] = {}
     if first is not None:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_bench.projectors.base import Footprint, Projector, Promise
+from subspace_bench.common.rng import generator
+from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 from subspace_bench.projectors.dense import column_blocks, converting
-from subspace_bench.streams import generator
 
 _DRAWN = 1 << 20  # entries that one stream gives, about
 _ROWS = 12  # log2 of the rows of a block: 16 KB of θ
@@ -59,10 +59,10 @@ class Sparse(Projector):
         making = 4 * entries + 48 * drawn
         # In plain PyTorch rows and columns of all entries are in int64.
         applying = 8 * _PARTS * dim if itemsize == 4 else 32 * entries + 32 * dim
-        return Footprint(int(8 * blocks + 4 * entries), working=int(max(making, applying)))
+        return Footprint(int(8 * blocks + 4 * entries), workspace_bytes=int(max(making, applying)))
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "expected"
 
     def _project(self, omega: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class Sparse(Projector):
         # What an entry stands for, by its lower bits: ω_c at 2c and −ω_c at 2c + 1.
         table = torch.stack([omega * scale, omega * -scale], dim=2).flatten(1)
         if omega.device.type == "cpu" and omega.dtype == torch.float32:
-            from subspace_bench.kernels.sparse import gather
+            from subspace_bench.kernels.cpu.sparse import gather
 
             return gather(table, self.starts, self.entries, self._low, self._rows, self.native)
         theta = omega.new_zeros(len(omega), self.native)
@@ -79,7 +79,7 @@ class Sparse(Projector):
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         if theta.device.type == "cpu" and theta.dtype == torch.float32:
-            from subspace_bench.kernels.sparse import scatter
+            from subspace_bench.kernels.cpu.sparse import scatter
 
             size = 2 * self.dim
             table = scatter(theta, self.starts, self.entries, self._low, self._rows, size, _PARTS)
@@ -141,16 +141,16 @@ class SparseSigns(Projector):
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         # One column is drawn, or θ is padded; in plain PyTorch columns are unpacked in int64.
         working = 2 * converting(native, dim, itemsize) if itemsize == 8 else 5 * native
-        return Footprint(held=4 * dim * -(-native // 16), working=working)
+        return Footprint(resident_bytes=4 * dim * -(-native // 16), workspace_bytes=working)
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "expected"
 
     def _project(self, omega: Tensor) -> Tensor:
         omega = omega * math.sqrt(3 / self.native)
         if omega.device.type == "cpu" and omega.dtype == torch.float32:
-            from subspace_bench.kernels.sparse import ternary_project
+            from subspace_bench.kernels.cpu.sparse import ternary_project
 
             return ternary_project(self.words, omega, self.native)
         theta = omega.new_zeros(len(omega), self.native)
@@ -160,7 +160,7 @@ class SparseSigns(Projector):
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         if theta.device.type == "cpu" and theta.dtype == torch.float32:
-            from subspace_bench.kernels.sparse import ternary_adjoint
+            from subspace_bench.kernels.cpu.sparse import ternary_adjoint
 
             omega = ternary_adjoint(self.words, theta)
         else:

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from subspace_bench import streams
-from subspace_bench.memory import fresh
-from subspace_bench.projectors import draws
-from subspace_bench.projectors.base import Footprint, Projector, Promise
+from subspace_bench.common import rng
+from subspace_bench.common.large_pages import empty_in_large_pages
+from subspace_bench.projectors import permutations
+from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 from subspace_bench.projectors.hadamard import hadamard_
 
 _CHUNK = 1 << 22  # numbers that plain PyTorch makes signs for at a time, a multiple of 128
@@ -36,7 +36,7 @@ class SRHT(Projector):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
-        self._key = streams.key(seed, "projector srht")
+        self._key = rng.key(seed, "projector srht")
         self._size = 1 << (self.native.bit_length() - 1)  # m
         found = distinct(self._key, self.native, self.dim).to(_integers(self.native))
         self.register_buffer("positions", found, persistent=False)
@@ -48,14 +48,14 @@ class SRHT(Projector):
         if itemsize == 8:  # plain PyTorch: so many bytes for each sign of a chunk
             size = 1 << (native.bit_length() - 1)
             working += 26 * size if size <= _CHUNK else max(42 * _CHUNK, 4 * size)
-        return Footprint(held=_integers(native).itemsize * dim, working=working)
+        return Footprint(resident_bytes=_integers(native).itemsize * dim, workspace_bytes=working)
 
     @classmethod
-    def promises(cls, native: int, dim: int) -> Promise:
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "orthonormal"
 
     def _project(self, omega: Tensor) -> Tensor:
-        theta = fresh(omega, len(omega), self.native, zero=True)
+        theta = empty_in_large_pages(omega, len(omega), self.native, zero=True)
         theta[:, self.positions.long()] = omega
         if self._size < self.native:
             self._transform(theta, last=True)
@@ -65,7 +65,7 @@ class SRHT(Projector):
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        rows = fresh(theta, *theta.shape).copy_(theta)
+        rows = empty_in_large_pages(theta, *theta.shape).copy_(theta)
         self._fold(rows, back=True)
         self._transform(rows)
         if self._size < self.native:
@@ -86,7 +86,7 @@ class SRHT(Projector):
         """D₂, and the scale of H_last."""
         scale, rows = self._size**-0.5, rows[:, self.native - self._size :]
         if _vectors(rows):
-            from subspace_bench.kernels.srht import flip_
+            from subspace_bench.kernels.cpu.srht import flip_
 
             for row in rows:
                 flip_(row, self._key, _MIDDLE, scale)
@@ -98,7 +98,7 @@ class SRHT(Projector):
         """D₁ X C, or its adjoint C X D₁: C scales the first m coordinates by 1/√m for H_first."""
         scale, size = self._size**-0.5, self._size
         if _vectors(rows):
-            from subspace_bench.kernels.srht import fold_
+            from subspace_bench.kernels.cpu.srht import fold_
 
             for row in rows:
                 fold_(row, size, self._key, scale, back)
@@ -120,13 +120,13 @@ class SRHT(Projector):
 
     def _signs(self, block: int, start: int, stop: int, like: Tensor) -> Tensor:
         number = torch.tensor([block], device=like.device)
-        return draws.signs(self._key, number, start, stop)[0].to(like.dtype)
+        return permutations.signs(self._key, number, start, stop)[0].to(like.dtype)
 
 
 def distinct(key: tuple[int, int], native: int, dim: int) -> Tensor:
     """`dim` distinct numbers below `native`, int64: the first of a permutation of all of them."""
-    keyed = draws.rounds(key, torch.zeros(1, dtype=torch.int64, device="cpu"))
-    return draws.permuted_below(torch.arange(dim, device="cpu")[None], keyed, native)[0]
+    keyed = permutations.rounds(key, torch.zeros(1, dtype=torch.int64, device="cpu"))
+    return permutations.permuted_below(torch.arange(dim, device="cpu")[None], keyed, native)[0]
 
 
 def _integers(native: int) -> torch.dtype:

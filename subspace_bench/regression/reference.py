@@ -15,9 +15,9 @@ from typing import Any
 
 import tomli_w
 
-from subspace_bench.errors import UserError
-from subspace_bench.runs import digest, write_atomically
-from subspace_bench.statistics import Sample
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.files import digest, write_atomically
+from subspace_bench.reporting.statistics import Sample
 
 SCHEMA = 1
 FEWEST = 10  # numbers in a reference: with fewer, the test finds too little

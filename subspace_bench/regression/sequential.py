@@ -23,8 +23,8 @@ import numpy as np
 from scipy import optimize, stats
 
 WITHIN, MOVED, IN_DOUBT = "within", "moved", "in doubt"
-LOOKS = (2, 4, 8, 16)  # new numbers at each look
-CLEAR = (0.9, 0.5, 0.3)  # p values above which a look, but the last, ends the test
+STAGES = (2, 4, 8, 16)  # new numbers at each look
+FUTILITY_P = (0.9, 0.5, 0.3)  # p values above which a look, but the last, ends the test
 BOUNDARY_DRAWS, POWER_DRAWS = 400_000, 20_000
 
 
@@ -56,61 +56,61 @@ class Design:
             and new numbers alike.
         family: how many quantities share alpha (Bonferroni, which needs no independence).
         reference: n₀, numbers in the reference.
-        looks: new numbers at each look, growing.
-        clear: p values above which the looks before the last end the test.
+        stages: new numbers at each look, growing.
+        futility_p: p values above which the looks before the last end the test.
     """
 
     alpha: float = 0.01
     family: int = 1
     reference: int = 40
-    looks: tuple[int, ...] = LOOKS
-    clear: tuple[float, ...] = CLEAR
+    stages: tuple[int, ...] = STAGES
+    futility_p: tuple[float, ...] = FUTILITY_P
 
     @property
-    def boundary(self) -> float:
+    def critical_p(self) -> float:
         """p*: a look whose p value is at most this says "moved"."""
-        return _boundary(self.alpha / self.family, self.reference, self.looks)
+        return _critical_p(self.alpha / self.family, self.reference, self.stages)
 
     def judge(self, reference: Sequence[float], new: Sequence[float]) -> Decision:
         """What the new numbers say so far.
 
         Raises:
-            ValueError: where `new` has another length than one of `looks`.
+            ValueError: where `new` has another length than one of `stages`.
         """
-        at = self.looks.index(len(new))
+        at = self.stages.index(len(new))
         difference = math.fsum(new) / len(new) - math.fsum(reference) / len(reference)
         p = p_value(reference, new)
         up = bool(smaller(reference, new).mean() > len(reference) / 2)
-        if p <= self.boundary:
+        if p <= self.critical_p:
             return Decision(MOVED, difference, p, up)
-        if at + 1 == len(self.looks) or p > self.clear[at]:
+        if at + 1 == len(self.stages) or p > self.futility_p[at]:
             return Decision(WITHIN, difference, p, up)
-        return Decision(IN_DOUBT, difference, p, up, self.looks[at + 1])
+        return Decision(IN_DOUBT, difference, p, up, self.stages[at + 1])
 
     def power(self, shift: float) -> float:
         """Probability of "moved" where normal numbers have moved by `shift` estimated sd's.
 
         The sd is the reference's own, as a user sees it: that it is an estimate counts.
         """
-        return float(self.moved(_shifted(shift, self.reference, self.looks[-1])).mean())
+        return float(self.moved(_shifted(shift, self.reference, self.stages[-1])).mean())
 
     def moved(self, pairs: np.ndarray) -> np.ndarray:
         """What `judge` ends in, look after look, for many tests at once: (draws,) of "moved".
 
         Arguments:
             pairs: (draws, n) of pairs whose reference number is the smaller one, ties half, after
-                each of the n = `looks[-1]` new numbers.
+                each of the n = `stages[-1]` new numbers.
         """
         found, open_ = np.zeros(len(pairs), bool), np.ones(len(pairs), bool)
-        for n, clear in zip(self.looks, (*self.clear, 0.0), strict=True):
+        for n, clear in zip(self.stages, (*self.futility_p, 0.0), strict=True):
             p = _p_of(pairs[:, n - 1], self.reference, n)
-            found |= open_ & (p <= self.boundary)
+            found |= open_ & (p <= self.critical_p)
             open_ &= ~found & (p <= clear)
         return found
 
-    def smallest(self, power: float = 0.95) -> float:
+    def minimum_detectable_effect(self, power: float = 0.95) -> float:
         """The shift, in estimated standard deviations, that is found with this probability."""
-        return _smallest(self, power)
+        return _minimum_detectable_effect(self, power)
 
 
 def p_value(reference: Sequence[float], new: Sequence[float]) -> float:
@@ -145,7 +145,7 @@ def p_values(reference: int, new: int) -> np.ndarray:
 
 
 @functools.cache
-def _boundary(alpha: float, reference: int, looks: tuple[int, ...]) -> float:
+def _critical_p(alpha: float, reference: int, looks: tuple[int, ...]) -> float:
     """The largest p* at which the looks together have a false-alarm rate of at most alpha.
 
     The ranks of new numbers in a reference from the same distribution, whatever it is, follow
@@ -181,5 +181,5 @@ def _shifted(shift: float, reference: int, new: int) -> np.ndarray:
 
 
 @functools.cache
-def _smallest(design: Design, power: float) -> float:
+def _minimum_detectable_effect(design: Design, power: float) -> float:
     return float(optimize.brentq(lambda s: design.power(s) - power, 0.0, 50.0, xtol=1e-3))

@@ -13,13 +13,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from subspace_bench import provenance
-from subspace_bench.data import Dataset
-from subspace_bench.engines import Message, carry_out
-from subspace_bench.experiments import trainings
-from subspace_bench.regression.checking import Measured, Task
+from subspace_bench.common.files import digest
+from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.records import provenance
+from subspace_bench.records.config import NUMERICS, RunConfig
+from subspace_bench.records.store import Store
+from subspace_bench.regression.check import Measured, Task
 from subspace_bench.regression.reference import Reference
-from subspace_bench.runs import NUMERICS, Run, Store, digest
+from subspace_bench.training import presets
+from subspace_bench.training.executor import Event, run_all
 
 STEPS = 300
 DIM = 1_000
@@ -27,35 +29,36 @@ UNKNOWN = "unknown"  # the revision of a package outside git
 Measure = Callable[[Sequence[Task]], Measured]
 
 
-def runs(dataset: str = "mnist") -> dict[str, Run]:
+def runs(dataset: str = "mnist") -> dict[str, RunConfig]:
     """The reference runs by name, with seed 0.
 
     Their rates are those, of a few tried, whose accuracies spread least over seeds, for a small
     spread is what lets a small shift be seen.
     """
     subspaces = {
-        f"conv, d = {DIM:,}, {name}": trainings.recipe(name, DIM, 0.4)
+        f"conv, d = {DIM:,}, {name}": presets.recipe(name, DIM, 0.4)
         for name in ("orthonormal", "fastfood", "hashed")
     }
     direct = {
-        "conv": trainings.direct("conv-plain", 1e-2),
-        "MNIST-lite CNN": trainings.direct("cnn-10754", 2e-2),
-        "FC": trainings.direct("fc", 5e-3),
+        "conv": presets.direct("conv-plain", 1e-2),
+        "MNIST-lite CNN": presets.direct("cnn-10754", 2e-2),
+        "FC": presets.direct("fc", 5e-3),
     }
     return {
         name: shortened(replace(run, dataset=dataset)) for name, run in (direct | subspaces).items()
     }
 
 
-def shortened(run: Run) -> Run:
+def shortened(run: RunConfig) -> RunConfig:
     """STEPS updates, scored at the end."""
     protocol = replace(run.protocol, steps=STEPS, score_first=STEPS, score_every=STEPS)
     return replace(run, protocol=protocol)
 
 
-def identity(run: Run, dataset: Dataset) -> dict[str, Any]:
+def identity(run: RunConfig, dataset: Dataset) -> dict[str, Any]:
     """What must not differ between a reference and a check."""
     protocol = {**asdict(run), "seed": 0, "dataset": "", "numerics": 0}
+    del protocol["draws"]  # not there when the reference was made
     return {"data": dataset.digest, "numerics": NUMERICS, "run": digest(protocol)}
 
 
@@ -71,7 +74,7 @@ def measurer(
     dataset: str,
     root: Path | None,
     jobs: int,
-    tell: Callable[[Message], None],
+    tell: Callable[[Event], None],
     folder: Path | None = None,
 ) -> Measure:
     """Trains tasks, `jobs` at a time.
@@ -86,7 +89,7 @@ def measurer(
         wanted = {task: replace(named[task[0]], seed=task[1]) for task in tasks}
         with tempfile.TemporaryDirectory() as temporary:
             store = Store(folder or Path(temporary))
-            failures = carry_out(
+            failures = run_all(
                 [run for run in wanted.values() if store.get(run) is None], store, root, jobs, tell
             )
             reasons = {message.run: message.reason for message in failures}
@@ -95,7 +98,7 @@ def measurer(
     return measure
 
 
-def number(run: Run, store: Store, reasons: Mapping[Run, str]) -> float | str:
+def number(run: RunConfig, store: Store, reasons: Mapping[RunConfig, str]) -> float | str:
     """A run's accuracy in %, or why there is none."""
     record = store.get(run)
     if record is None:
@@ -105,9 +108,9 @@ def number(run: Run, store: Store, reasons: Mapping[Run, str]) -> float | str:
     return float(record.result["accuracy_end"])
 
 
-def losses(run: Run, dataset: Dataset) -> str:
+def losses(run: RunConfig, dataset: Dataset) -> str:
     """The float32 loss of every step of a run, in hexadecimal."""
-    from subspace_bench.train import loss_curve
+    from subspace_bench.training.loop import loss_curve
 
     return b"".join(struct.pack("<f", loss) for loss in loss_curve(run, dataset)).hex()
 
@@ -120,6 +123,6 @@ def first_difference(ours: str, theirs: str) -> int | None:
     return None
 
 
-def same_machine(reference: Reference) -> bool:
+def same_hardware(reference: Reference) -> bool:
     """Whether bits are to be expected: the same class of machine, and the same versions."""
-    return provenance.same_machine(reference.origin)
+    return provenance.same_hardware(reference.origin)

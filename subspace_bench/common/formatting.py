@@ -1,0 +1,52 @@
+"""How durations, bytes and tables read in a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WIDTH = 140  # columns, where the output goes to a file
+
+
+def make_console() -> Console:
+    """Where commands print; text is shown as it is, without markup."""
+    width = None if sys.stdout.isatty() else WIDTH
+    return Console(markup=False, highlight=False, soft_wrap=True, width=width)
+
+
+def format_duration(seconds: float) -> str:
+    """ "40 s", "12 min", "3 h 05 min"."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def format_bytes(count: float) -> str:
+    """Bytes in the unit that fits: "12 kB", "340 MB", "2.1 GB"; "0" for none."""
+    if not count:
+        return "0"
+    if count < 1e6:
+        return f"{max(1, round(count / 1e3))} kB"
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
+def format_significant(value: float) -> str:
+    """Three significant digits, none of them an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def print_table(screen: Console, title: str, frame: pd.DataFrame) -> None:
+    """Prints a table of strings."""
+    table = Table(title=title, title_justify="left")
+    for name in frame.columns:
+        table.add_column(str(name))
+    for row in frame.itertuples(index=False):
+        table.add_row(*(str(value) for value in row))
+    screen.print(table)

@@ -1,0 +1,42 @@
+"""How figures look, and how they are written: the same figure gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from subspace_bench.common.files import write_atomically
+
+mpl.use("Agg")
+
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "subspace-bench",  # fixed identifiers
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+FORMATS: dict[str, dict[str, None]] = {"svg": {"Date": None}, "png": {"Software": None}}
+
+
+def write_figure(name: str, draw: Callable[[], Figure], out: Path) -> list[Path]:
+    """Draws a figure and writes `figures/<name>.svg` and `.png`; returns the paths."""
+    written = []
+    with mpl.rc_context(STYLE):
+        figure = draw()
+        for kind, metadata in FORMATS.items():
+            file = io.BytesIO()
+            figure.savefig(file, format=kind, dpi=150, metadata=metadata)
+            written.append(out / "figures" / f"{name}.{kind}")
+            write_atomically(written[-1], file.getvalue())
+        plt.close(figure)
+    return written

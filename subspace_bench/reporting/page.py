@@ -1,0 +1,53 @@
+"""A page of results: what it says in one line, its tables, figures and numbers, and its template.
+
+A study makes pages; `render` writes them. The text of the page called `name` stands in
+`templates/<name>.md.j2`, so code holds no paragraphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure of a page.
+
+    Attributes:
+        draw: returns the matplotlib figure; called when the page is written.
+        caption: one line, shown under the figure and read out by screen readers.
+    """
+
+    draw: Callable[[], Figure]
+    caption: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, ready to be rendered.
+
+    Attributes:
+        name: stem of its files, `results/<name>.md` and `.csv`, and of its template.
+        title: its heading.
+        summary: what it found, in one line with numbers; also shown in the index of all pages.
+        tables: name → frame of strings. The first is also what the terminal shows.
+        data: the numbers behind the tables, written as csv; None where there is no csv.
+        values: what else the template refers to: numbers and short phrases, no sentences.
+        figures: stem of the figure's files → figure.
+        command: the shell command that writes this page again.
+    """
+
+    name: str
+    title: str
+    summary: str
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    data: pd.DataFrame | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, PageFigure] = field(default_factory=dict)
+    command: str = ""

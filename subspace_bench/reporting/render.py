@@ -1,0 +1,71 @@
+"""Pages → markdown, csv and figures. The same page gives the same bytes.
+
+A template extends `layout.md.j2` and fills its block `body`. It sees `page`, every entry of
+`page.values` by name, `tables.<name>` and `figures.<name>` as markdown.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from subspace_bench.common.files import write_atomically
+from subspace_bench.reporting.figures import write_figure
+from subspace_bench.reporting.page import Page
+
+
+def write_page(page: Page, out: Path, figures: bool = True) -> list[Path]:
+    """Writes `<name>.md`, `<name>.csv` and `figures/*.svg` and `.png` into `out`.
+
+    Arguments:
+        figures: whether figures are drawn; without, those already there stay.
+
+    Returns:
+        The paths written, the markdown first.
+
+    Raises:
+        Unwritable: (a UserError) where `out` cannot be written.
+    """
+    written = [out / f"{page.name}.md"]
+    write_atomically(written[0], markdown(page))
+    if page.data is not None:
+        written.append(out / f"{page.name}.csv")
+        write_atomically(written[1], page.data.to_csv(index=False, lineterminator="\n"))
+    for name, figure in page.figures.items() if figures else ():
+        written += write_figure(name, figure.draw, out)
+    return written
+
+
+def markdown(page: Page) -> str:
+    """The page as markdown, ending in one newline."""
+    tables = {name: markdown_table(frame) for name, frame in page.tables.items()}
+    figures = {
+        name: f"![{figure.caption}](figures/{name}.svg)\n\n*{figure.caption}*"
+        for name, figure in page.figures.items()
+    }
+    template = _environment().get_template(f"{page.name}.md.j2")
+    context = {**page.values, "page": page, "tables": tables, "figures": figures}
+    return template.render(context).strip() + "\n"
+
+
+def markdown_table(frame: pd.DataFrame) -> str:
+    """A GitHub markdown table of a frame of strings; `|` in cells is escaped."""
+    text = frame.map(lambda cell: cell.replace("|", r"\|") if isinstance(cell, str) else cell)
+    return text.to_markdown(index=False, disable_numparse=True)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "templates"),
+        undefined=jinja2.StrictUndefined,  # a name that a page forgot is an error, not a blank
+        autoescape=False,  # markdown, not HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    return environment

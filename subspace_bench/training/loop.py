@@ -1,0 +1,197 @@
+"""One run → one record: sample, forward, backward, project, step, evaluate.
+
+θ = θ₀ + Pω. The gradient at θ is g, at ω it is Pᵀg; the optimizer moves ω (or θ, for a baseline).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from subspace_bench import models
+from subspace_bench.common.rng import generator, seed_torch
+from subspace_bench.datasets.batches import Batches, kept, scaled
+from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.models.initialization import initialise, sigmas
+from subspace_bench.records import provenance
+from subspace_bench.records.config import RunConfig
+from subspace_bench.records.store import Record
+from subspace_bench.subspace import FlatParameters, fingerprint
+from subspace_bench.training import author
+from subspace_bench.training.checkpoint import Checkpoint, TrainingState
+from subspace_bench.training.optimizers import Optimizer, make_optimizer
+
+EVALUATION_CHUNK = 500  # images: their activations stay in cache
+CHECKPOINT_SECONDS = 60.0
+TELL_SECONDS = 5.0
+FINGERPRINT_STEP = 200  # where a short retraining can be held against the record
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; its checkpoint is kept."""
+
+
+@dataclass
+class Progress:
+    """What a run tells while it trains: at every score, and between them without an accuracy."""
+
+    run: RunConfig
+    updates: int
+    accuracy: float | None
+    seconds: float
+
+
+def train(
+    run: RunConfig,
+    dataset: Dataset,
+    checkpoint: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Record:
+    """Trains one run and returns its record.
+
+    Arguments:
+        checkpoint: a file from which an interrupted run goes on, and to which this one writes at
+            least every two minutes; None keeps none.
+        on_progress: called after every score, and every few seconds between.
+        should_stop: asked at every step; when it says yes, the checkpoint is written.
+
+    Raises:
+        Interrupted: after `should_stop` said yes.
+        UserError: for an unknown model or projector, or a dimension that the model has not.
+    """
+    began = time.monotonic()
+    provenance.revision()  # of the code that trains, not of a commit made meanwhile
+    torch.set_num_threads(run.threads)
+    if run.device == "cuda":
+        deterministic_cuda()
+    net = prepare(run)
+    optimizer = make_optimizer(run, net)
+    batches = Batches(run, dataset)
+    images, labels = scored_images(run, dataset)
+    test = images.to(run.device), labels.to(run.device)
+    set_up = time.monotonic() - began
+
+    saved = Checkpoint(checkpoint, run)
+    state = saved.load(optimizer, net.module) or TrainingState()
+    began = written = told = time.monotonic() - state.seconds
+    while state.updates < run.protocol.steps:
+        x, y = batches(state.updates)
+        seed_torch(run.seed, "dropout", state.updates)
+        loss = step(net, optimizer, x, y)
+        state.updates += 1
+
+        now = time.monotonic()
+        if state.updates == FINGERPRINT_STEP:
+            state.extra["sha256_at_200"] = fingerprint(optimizer.trained)
+        if run.protocol.scored(state.updates) or state.updates == run.protocol.steps:
+            value = loss.item()
+            if not math.isfinite(value):
+                state.extra["diverged"] = state.updates
+                break
+            accuracy = evaluate(net.module, *test, run.protocol.scale)
+            state.curve.append([state.updates, accuracy, value])
+            on_progress(Progress(run, state.updates, accuracy, now - began))
+            told = now
+        elif now - told > TELL_SECONDS:
+            on_progress(Progress(run, state.updates, None, now - began))
+            told = now
+        state.seconds = time.monotonic() - began
+        if should_stop():
+            saved.write(state, optimizer, net.module)
+            raise Interrupted
+        if now - written > CHECKPOINT_SECONDS:
+            saved.write(state, optimizer, net.module)
+            written = now
+    facts = provenance.collect(run, dataset, set_up, state.seconds)
+    return Record(run, result(run, net, optimizer, state), facts)
+
+
+def loss_curve(run: RunConfig, dataset: Dataset) -> list[float]:
+    """The loss of every step of a run, before its update; nothing is scored or kept."""
+    torch.set_num_threads(run.threads)
+    net = prepare(run)
+    optimizer = make_optimizer(run, net)
+    batches = Batches(run, dataset)
+    losses = []
+    for update in range(run.protocol.steps):
+        x, y = batches(update)
+        seed_torch(run.seed, "dropout", update)
+        losses.append(step(net, optimizer, x, y).item())
+    return losses
+
+
+def scored_images(run: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """Images and labels that the run is scored on: the test set, or training images held out."""
+    if run.protocol.score_on == "test":
+        return dataset.test_images, dataset.test_labels
+    rest = slice(kept(run.protocol, len(dataset.train_labels)).stop, None)
+    return dataset.train_images[rest], dataset.train_labels[rest]
+
+
+def deterministic_cuda() -> None:
+    """The same bits from run to run on one GPU, as far as PyTorch has deterministic kernels."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def prepare(run: RunConfig) -> FlatParameters:
+    """The run's model at θ_init, on its device, as one vector."""
+    module = models.build(run.model)
+    if run.draws == "author":
+        theta = author.theta_init(run.model, sigmas(run.init)).float()
+        nn.utils.vector_to_parameters(theta, module.parameters())
+    else:
+        initialise(module, run.init, generator(run.seed, "init"))
+    return FlatParameters(module.to(run.device, getattr(torch, run.dtype)))
+
+
+def step(net: FlatParameters, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
+    """One update on a batch; returns its mean cross-entropy before the update."""
+    net.module.train()
+    net.gradient.zero_()
+    loss = F.cross_entropy(net.module(x), y)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach()
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, images: Tensor, labels: Tensor, scale: str) -> float:
+    """Accuracy in % over all images (N, 28, 28) uint8, dropout off."""
+    module.eval()
+    dtype = next(module.parameters()).dtype
+    correct = 0
+    chunks = torch.split(images, EVALUATION_CHUNK), torch.split(labels, EVALUATION_CHUNK)
+    for x, y in zip(*chunks, strict=True):
+        correct += int((module(scaled(x, scale, dtype)).argmax(1) == y).sum())
+    return round(100 * correct / len(labels), 4)
+
+
+def result(
+    run: RunConfig, net: FlatParameters, optimizer: Optimizer, state: TrainingState
+) -> dict[str, Any]:
+    """The part of the record that is the same, bit for bit, for the same run."""
+    native = net.theta.numel()
+    scores = {int(updates): accuracy for updates, accuracy, _ in state.curve if updates}
+    return {
+        "accuracy": scores.get(run.protocol.last_score),
+        "accuracy_end": scores.get(run.protocol.steps),
+        "native_dimension": native,
+        "free_parameters": native if run.dim is None else run.dim,
+        "sha256": fingerprint(optimizer.trained),
+        **state.extra,
+        "curve": state.curve,
+    }

@@ -1,0 +1,262 @@
+"""What moves ω, or θ itself: torch's optimizers, and Adam fused with the projection.
+
+In a subspace ω follows Pᵀg and θ = θ₀ + Pω; a baseline's θ follows g.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from subspace_bench import models, projectors
+from subspace_bench.kernels.cpu import projected_adam
+from subspace_bench.models.initialization import sigmas
+from subspace_bench.projectors import Dense, Projector
+from subspace_bench.records.config import RunConfig, TrainingConfig
+from subspace_bench.subspace import FlatParameters
+from subspace_bench.training import author
+
+
+class Optimizer(ABC):
+    """Reads the gradient in `net.gradient`, moves what is trained, and leaves θ in `net.theta`."""
+
+    trained: Tensor  # ω (d,), or θ (D,) of a baseline
+
+    @abstractmethod
+    def step(self) -> None:
+        """One update."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from `state_dict`, θ included."""
+
+
+def make_optimizer(run: RunConfig, net: FlatParameters) -> Optimizer:
+    """The optimizer of a run, its projector included.
+
+    Raises:
+        UserError: for an unknown projector or a dimension outside 1 … D.
+    """
+    if run.dim is None or run.projector is None:
+        return FullSpaceOptimizer(run.protocol, net)
+    projector, origin, omega = subspace_of(run, net)
+    rows = None
+    if run.scaling == "fan-in":
+        rows = (origin.numel() / run.dim) ** 0.5 / models.fan_in(net.module).sqrt().to(origin)
+    adam = run.protocol.optimizer == "adam" and not run.protocol.weight_decay
+    stored = isinstance(projector, Dense) and projector.columns.dtype == torch.float32
+    if stored and adam and (run.device, run.dtype) == ("cpu", "float32"):
+        assert isinstance(projector, Dense)
+        if rows is not None:
+            projector.columns.mul_(rows)
+        return FusedSubspaceAdam(run.protocol, net, projector, origin, omega)
+    return SubspaceOptimizer(run.protocol, net, projector, origin, omega, rows)
+
+
+def subspace_of(run: RunConfig, net: FlatParameters) -> tuple[Projector, Tensor, Tensor]:
+    """(P, θ₀, ω₀) of a run: both ways to start leave θ₀ + Pω₀ = θ_init.
+
+    Origin "zero" is the post's: P's first column lies along θ_init, so ω₀ = (θ_init[0]/P[0,0], 0,
+    …, 0). Origin "init" is Li et al.'s: θ₀ = θ_init and ω₀ = 0.
+    """
+    assert run.dim is not None
+    assert run.projector is not None
+    theta = net.theta
+    through_zero = run.origin == "zero"
+    if run.draws == "author":
+        projector: Projector = author.projector(run.model, run.dim, sigmas(run.init))
+    else:
+        projector = projectors.make(
+            run.projector,
+            theta.numel(),
+            run.dim,
+            run.seed,
+            first=theta.cpu().float() if through_zero else None,
+            layers=[p.numel() for p in net.parameters],
+        )
+    projector = projector.to(theta.device)
+    omega = theta.new_zeros(run.dim)
+    if not through_zero:
+        return projector, theta.clone(), omega
+    # Where |θ_init[0]| is largest the quotient loses least; the post takes row 0.
+    row = int(theta.abs().argmax())
+    unit = theta.new_zeros(run.dim)
+    unit[0] = 1
+    omega[0] = theta[row] / projector(unit)[row]
+    return projector, torch.zeros_like(theta), omega
+
+
+def torch_optimizer(protocol: TrainingConfig, groups: Any) -> torch.optim.Optimizer:
+    """torch's Adam or SGD as the protocol says."""
+    if protocol.optimizer == "adam":
+        return torch.optim.Adam(
+            groups,
+            protocol.lr,
+            betas=protocol.betas,
+            eps=protocol.eps,
+            weight_decay=protocol.weight_decay,
+        )
+    return torch.optim.SGD(
+        groups,
+        protocol.lr,
+        momentum=protocol.momentum,
+        nesterov=protocol.nesterov,
+        weight_decay=protocol.weight_decay,
+    )
+
+
+def schedule(protocol: TrainingConfig, updates: int) -> float:
+    """The factor on the learning rate after so many updates."""
+    if protocol.schedule == "inv":  # Caffe's
+        return float((1 + protocol.gamma * updates) ** -protocol.power)
+    if protocol.schedule == "one-cycle":  # Smith and Topin 2017
+        rise = protocol.steps / 4
+        now = updates + 0.5
+        if now < rise:
+            return now / rise
+        return 0.5 + 0.5 * math.cos(math.pi * (now - rise) / (protocol.steps - rise))
+    return 1.0
+
+
+class FullSpaceOptimizer(Optimizer):
+    """Trains θ itself."""
+
+    def __init__(self, protocol: TrainingConfig, net: FlatParameters) -> None:
+        self.protocol, self.net = protocol, net
+        self.trained = net.theta
+        if protocol.bias_lr == 1.0:  # one vector: elementwise the same, with less overhead
+            whole = torch.nn.Parameter(net.theta, requires_grad=False)
+            whole.grad = net.gradient
+            groups: list[dict[str, Any]] = [{"params": [whole], "factor": 1.0}]
+        else:
+            weights = [p for p in net.parameters if p.ndim > 1]
+            biases = [p for p in net.parameters if p.ndim == 1]
+            groups = [
+                {"params": weights, "factor": 1.0},
+                {"params": biases, "factor": protocol.bias_lr},
+            ]
+        self.optimizer = torch_optimizer(protocol, groups)
+        self.updates = 0
+
+    def step(self) -> None:
+        for group in self.optimizer.param_groups:
+            rate = self.protocol.lr * schedule(self.protocol, self.updates)
+            group["lr"] = rate * group["factor"]
+        self.optimizer.step()
+        self.updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        inner = self.optimizer.state_dict()
+        return {"theta": self.net.theta, "updates": self.updates, "optimizer": inner}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.net.theta.copy_(state["theta"])
+        self.updates = state["updates"]
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+class SubspaceOptimizer(Optimizer):
+    """Trains ω with torch's optimizer: Pᵀg, update, θ₀ + Pω. Any projector, device and dtype.
+
+    `rows` (D,), where given, are factors of P's rows.
+    """
+
+    def __init__(
+        self,
+        protocol: TrainingConfig,
+        net: FlatParameters,
+        projector: Projector,
+        origin: Tensor,
+        omega: Tensor,
+        rows: Tensor | None = None,
+    ) -> None:
+        self.protocol, self.net, self.projector, self.origin = protocol, net, projector, origin
+        self.rows = rows
+        self.trained = torch.nn.Parameter(omega)
+        self.optimizer = torch_optimizer(protocol, [self.trained])
+        self.updates = 0
+
+    @torch.no_grad()
+    def step(self) -> None:
+        rate = self.protocol.lr * schedule(self.protocol, self.updates)
+        self.optimizer.param_groups[0]["lr"] = rate
+        gradient = self.net.gradient
+        if self.rows is not None:
+            gradient = gradient * self.rows
+        self.trained.grad = self.projector.transpose(gradient)
+        self.optimizer.step()
+        moved = self.projector(self.trained)
+        if self.rows is not None:
+            moved.mul_(self.rows)
+        torch.add(self.origin, moved, out=self.net.theta)
+        self.updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        inner = self.optimizer.state_dict()
+        return {
+            "omega": self.trained.detach(),
+            "updates": self.updates,
+            "optimizer": inner,
+            "theta": self.net.theta,
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.trained.copy_(state["omega"])
+        self.net.theta.copy_(state["theta"])
+        self.updates = state["updates"]
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+class FusedSubspaceAdam(Optimizer):
+    """Trains ω with Adam, reading a dense P once a step (see `kernels.projected_adam`)."""
+
+    def __init__(
+        self,
+        protocol: TrainingConfig,
+        net: FlatParameters,
+        projector: Dense,
+        origin: Tensor,
+        omega: Tensor,
+    ) -> None:
+        self.protocol, self.net, self.projector, self.origin = protocol, net, projector, origin
+        self.trained = omega
+        self.m, self.v = torch.zeros_like(omega), torch.zeros_like(omega)
+        self.updates = 0
+
+    def step(self) -> None:
+        self.updates += 1
+        beta1, beta2 = self.protocol.betas
+        projected_adam.step(
+            self.projector.columns,
+            self.net.gradient,
+            self.trained,
+            self.m,
+            self.v,
+            self.origin,
+            self.net.theta,
+            lr=self.protocol.lr * schedule(self.protocol, self.updates - 1),
+            beta1=beta1,
+            beta2=beta2,
+            eps=self.protocol.eps,
+            t=self.updates,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        moved = {"omega": self.trained, "m": self.m, "v": self.v, "theta": self.net.theta}
+        return {**moved, "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.trained.copy_(state["omega"])
+        self.m.copy_(state["m"])
+        self.v.copy_(state["v"])
+        self.net.theta.copy_(state["theta"])
+        self.updates = state["updates"]

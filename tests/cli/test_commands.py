@@ -1,0 +1,301 @@
+"""The command line as a reader drives it, in processes of its own; all output goes to tmp_path."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from subspace_bench import cli, models, projectors
+from subspace_bench.datasets import mnist
+from subspace_bench.datasets.mnist import VARIABLE
+from subspace_bench.experiments import STUDIES
+from subspace_bench.records.store import Store
+from subspace_bench.training.loop import train
+
+COMMANDS = ("reproduce", "train", "report", "list", "data")
+TINY = ("train", "--model", "mlp-16", "--dataset", "mnist-5k", "--device", "cpu")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "subspace_bench", *arguments]
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture
+def call(capsys):
+    """The command line within this process, which has torch already: (exit code, out, err)."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.main(list(arguments))
+        out, err = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, out, err
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_answers_without_torch(name: str) -> None:
+    """Every --help comes in under a second on a quiet machine; what would make it slow is torch."""
+    code = (
+        "import sys, subspace_bench.cli as cli\n"
+        f"try: cli.main(['{name}', '--help'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'scipy', 'matplotlib', 'numba'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: subspace-bench" in done.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout.startswith("subspace-bench 0.")
+
+
+BAD = {
+    "table": ("reproduce nosuch", "unknown table 'nosuch'"),
+    "table to report": ("report nosuch", "unknown table 'nosuch'"),
+    "profile": ("reproduce --profile slow", "unknown profile 'slow'"),
+    "device": ("reproduce --device tpu", "unknown device 'tpu'"),
+    "seeds": ("reproduce --seeds -1", "--seeds is -1"),
+    "seeds no number": ("reproduce --seeds many", "--seeds"),
+    "jobs": ("reproduce --jobs 0", "--jobs is 0"),
+    "command": ("nosuch", "nosuch"),
+    "option": ("train --bogus 3", "--bogus"),
+    "model": ("train --model nope", "unknown model 'nope'"),
+    "projector": ("train --dim 3 --projector nope", "unknown projector 'nope'"),
+    "d too small": ("train --dim 0", "from 1 to 21840"),
+    "d too large": ("train --dim 21841", "from 1 to 21840"),
+    "seed": ("train --seed -1", "--seed is -1"),
+    "steps": ("train --steps 0", "--steps is 0"),
+    "rate": ("train --lr nan", "--lr is nan"),
+    "endless rate": ("train --lr inf", "--lr is inf"),
+    "no rate": ("train --lr 0", "--lr is 0"),
+    "init that is zero": ("train --dim 3 --init zeros", "take another --init"),
+    "memory": ("train --model tutorial-9 --dim 3274634", "take a smaller --dim"),
+    "init": ("train --init nope", "--init nope"),
+    "origin": ("train --dim 3 --origin zero --projector gaussian", "--origin init"),
+    "batch": ("train --dataset mnist-5k --batch 5000", "4,000 images"),
+    "dataset": ("train --dataset nope --steps 1", "unknown dataset 'nope'"),
+    "data": ("train --steps 1 --data {tmp}", "has no train-images-idx3-ubyte"),
+    "dataset to fetch": ("data --dataset nope", "unknown dataset 'nope'"),
+    "out is a file": ("reproduce --out {tmp}/file", "cannot write"),
+    "out to report is a file": ("report --out {tmp}/file/below", "cannot write"),
+    "out that no one can make": ("train --steps 1 --out /proc/nosuch", "cannot write"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(name: str, call, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    arguments, said = BAD[name]
+    words = arguments.format(tmp=tmp_path).split()
+    needs_place = words[0] in ("reproduce", "train", "report") and "--out" not in words
+    code, _, err = call(*words, *(["--out", str(tmp_path / "out")] if needs_place else []))
+    assert code == 2
+    assert said in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("arguments", ["reproduce nosuch", "train --bogus 3", "train --dim 0"])
+def test_a_process_of_its_own_shows_no_traceback_either(arguments: str, tmp_path: Path) -> None:
+    done = run(*arguments.split(), "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_an_absent_cuda_device_is_said(call, tmp_path: Path) -> None:
+    code, _, err = call("reproduce", "--device", "cuda", "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "--device cpu" in err
+
+
+def test_train_shows_the_curve_and_keeps_a_record(call, tmp_path: Path) -> None:
+    options = (*TINY, "--dim", "10", "--steps", "3", "--out", str(tmp_path))
+    code, out, _ = call(*options)
+    assert code == 0
+    assert "update       1" in out
+    assert "10 of 12,730 parameters free" in out
+    store = Store(tmp_path / "runs")
+    [record] = store.records()
+    assert record.run.dim == 10
+    assert record.run.protocol.batch == 256
+    assert (record.run.projector, record.run.origin) == ("orthonormal", "zero")
+    assert str(store.path(record.run)) in out
+    assert "has its record" in call(*options)[1]
+    assert "update       1" in call(*options, "--force")[1]
+
+    path = store.path(record.run)
+    path.write_text(path.read_text().replace('"accuracy_end": ', '"accuracy_end": 9'))
+    code, _, err = call(*options)
+    assert code == 2
+    assert str(path) in err
+    assert err.count("\n") == 1
+    assert path.exists()
+
+
+def test_a_corrupt_data_file_is_named(call, tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in mnist.FILES:
+        (raw / name).write_bytes(b"not MNIST")
+    for words in ("data", f"train --steps 1 --out {tmp_path / 'out'}"):
+        code, _, err = call(*words.split(), "--data", str(tmp_path))
+        assert code == 2
+        assert str(raw) in err
+        assert err.count("\n") == 1
+
+
+def test_a_file_that_was_deleted_is_fetched_into_the_named_folder(
+    call, tmp_path: Path, monkeypatch
+) -> None:
+    asked: list[tuple[str, Path]] = []
+    monkeypatch.setattr(mnist, "fetch", lambda name, root: asked.append((name, root)))
+    monkeypatch.setattr(mnist, "load", lambda name, root: mnist.embedded())
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in mnist.FILES[1:]:
+        (raw / name).write_bytes(b"")
+    assert call("data", "--data", str(tmp_path))[0] == 0
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert call("data")[0] == 0
+    assert asked == [("mnist", tmp_path)] * 2
+    (raw / mnist.FILES[0]).write_bytes(b"")
+    assert call("data")[0] == 0
+    assert len(asked) == 2
+
+
+def test_plan_says_what_is_to_come_and_makes_nothing(call, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    code, said, _ = call("reproduce", "subspace", "--plan", "--out", str(out), "--device", "cpu")
+    assert code == 0
+    assert "would be downloaded" in said
+    assert "conv d=10,000 seed 0" in said
+    assert "4 to train: about" in said
+    assert not out.exists()
+    assert not (tmp_path / "cache" / "subspace-bench").exists()
+
+
+def test_list_names_everything(call, tmp_path: Path) -> None:
+    code, out, _ = call("list", "--out", str(tmp_path))
+    assert code == 0
+    for name in (*STUDIES, *models.MODELS, *projectors.names(), "reference", "yours"):
+        assert name in out
+
+
+def test_report_writes_pages_without_data(call, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(VARIABLE, "/nosuch")
+    code, out, _ = call("report", "mnist-lite", "--out", str(tmp_path))
+    assert code == 0
+    for name in ("mnist-lite.md", "mnist-lite.csv", "README.md"):
+        assert str(tmp_path / name) in out
+        assert (tmp_path / name).exists()
+
+
+def test_a_table_is_reproduced_from_nothing_to_its_page(tmp_path: Path) -> None:
+    """The real thing, quick: four nets in worker processes, on MNIST where it is at hand."""
+    asked = ("reproduce", "mnist-lite", "--profile", "quick", "--device", "cpu")
+    done = run(*asked, "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("4 to train: about") < done.stdout.index("cnn-10754 d=D seed 0: ")
+    records = list(Store(tmp_path / "runs").records())
+    assert sorted(r.run.model for r in records) == ["cnn-10754", "cnn-3369", "mlp-16", "mlp-32"]
+    assert all(r.result["accuracy"] > 80 for r in records)
+    assert all(r.result["native_dimension"] > 3_000 for r in records)
+    page = (tmp_path / "mnist-lite.md").read_text()
+    assert "this machine" in page
+    assert "**Quick run.**" in page
+    assert page.count("(n = 1)") >= 4
+    again = run(*asked, "--out", str(tmp_path))
+    assert "nothing to train" in again.stdout
+    assert (tmp_path / "mnist-lite.md").read_text() == page
+    assert (tmp_path / "README.md").exists()
+
+
+def test_data_says_where_and_whether_it_verifies(call) -> None:
+    code, out, _ = call("data", "--dataset", "mnist-5k")
+    assert code == 0
+    assert "as shipped" in out
+    assert "4,000 images to train on, 1,000 to test" in out
+
+
+def start_until_scored(arguments: tuple[str, ...], update: int) -> subprocess.Popen[str]:
+    """A training process of its own group that has shown its score after `update` updates."""
+    process = subprocess.Popen(
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # Tests that run in the background of a shell inherit that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("update") and int(line.split()[1].replace(",", "")) >= update:
+            return process
+    raise AssertionError(process.communicate())
+
+
+def test_interrupted_before_it_trains_it_says_so(call, tmp_path: Path, capsys, monkeypatch) -> None:
+    def pressed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr("subspace_bench.cli.train_flow.mnist.load", pressed)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "another.checkpoint").write_bytes(b"")
+    code, _, said = call(*TINY, "--steps", "1", "--out", str(tmp_path))
+    assert code == 130
+    assert said.strip().startswith("interrupted. To start again: ")
+
+
+def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(
+    tmp_path: Path, digits: mnist.Dataset
+) -> None:
+    arguments = (*TINY, "--dim", "20", "--steps", "2000", "--out", str(tmp_path))
+    process = start_until_scored(arguments, 101)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to every process
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    [checkpoint] = (tmp_path / "runs").glob("*.checkpoint")
+    assert f"its checkpoint is kept: {checkpoint}" in said
+    assert f"To go on: subspace-bench {' '.join(arguments)}" in said
+
+    process = start_until_scored(arguments, 301)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    time.sleep(0.2)
+    assert not list((tmp_path / "runs").glob("*.json"))
+    assert checkpoint.exists()
+
+    done = run(*arguments)
+    assert done.returncode == 0
+    assert "update       1 " not in done.stdout
+    [record] = Store(tmp_path / "runs").records()
+    assert record.result == train(record.run, digits).result
+    assert [p.suffix for p in (tmp_path / "runs").iterdir()] == [".json"]

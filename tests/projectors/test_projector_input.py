@@ -1,0 +1,97 @@
+"""What projectors refuse, and how they say so; and what they take as it is: none, any integer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from subspace_bench.common.errors import UserError
+from subspace_bench.projectors import make, names
+from subspace_bench.projectors.base import DTYPES
+
+NAMES = names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vectors_that_do_not_fit_are_refused(name) -> None:
+    projector = make(name, 40, 6, seed=0)
+    with pytest.raises(UserError, match="its last dimension must be 6"):
+        projector(torch.ones(7))
+    with pytest.raises(UserError, match="its last dimension must be 40"):
+        projector.transpose(torch.ones(6))
+    for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e5m2):
+        with pytest.raises(UserError, match="floating dtype of float64, float32"):
+            projector(torch.zeros(6).to(dtype))
+        with pytest.raises(UserError, match="floating"):
+            projector.transpose(torch.zeros(40).to(dtype))
+    with pytest.raises(UserError, match="NaN"):
+        projector(torch.tensor([0, 1, 2, 3, float("nan"), 5]))
+    elsewhere = torch.ones(6, device="meta")
+    if list(projector.buffers()):
+        with pytest.raises(UserError, match="ω is on meta and the projector on cpu"):
+            projector(elsewhere)
+        with pytest.raises(UserError, match="θ is on meta and the projector on cpu"):
+            projector.transpose(torch.ones(40, device="meta"))
+    else:  # what keeps nothing works on any device
+        assert projector(elsewhere).is_meta
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_vectors_give_none(name, dtype) -> None:
+    projector = make(name, 40, 6, seed=0)
+    omega = torch.ones(2, 0, 6, dtype=dtype, requires_grad=True)
+    theta = projector(omega)
+    assert theta.shape == (2, 0, 40)
+    assert projector.transpose(theta).shape == (2, 0, 6)
+    theta.sum().backward()
+    assert omega.grad.shape == omega.shape
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", NAMES)
+def test_cuda_refuses_nan_too(name) -> None:
+    projector = make(name, 40, 6, seed=0).cuda()
+    with pytest.raises(UserError, match="NaN"):
+        projector(torch.full((6,), torch.nan, device="cuda"))
+
+
+@pytest.mark.parametrize(
+    "native, dim", [(10, 0), (10, -1), (10, 11), (0, 0), (10, 2.0), (10, True)]
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_impossible_dimensions_are_refused(name, native, dim) -> None:
+    with pytest.raises(UserError):
+        make(name, native, dim, seed=0)
+
+
+@pytest.mark.parametrize("native, dim, seed, named", [
+    (10.0, 2, 0, "native dimension D"), ("10", 2, 0, "native dimension D"), (10, 2.5, 0, "the dim"),
+    (10, None, 0, "the dimension d"), (10, 2, 1.0, "the seed"), (10, 2, -1, "the seed"),
+    (-3, 2, 0, "native dimension D"), (10, 11, 0, "from 1 to 10 dimensions"),
+])  # fmt: skip
+def test_what_is_wrong_is_named(native, dim, seed, named) -> None:
+    with pytest.raises(UserError, match=named):
+        make("gaussian", native, dim, seed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whole_numbers_of_any_kind_are_sizes(name) -> None:
+    for kind in (np.int64, np.uint8, torch.tensor):
+        made = make(name, kind(40), kind(6), kind(3))
+        every = torch.eye(6, dtype=torch.float64)
+        assert torch.equal(made(every), make(name, 40, 6, 3)(every))
+        assert type(made.native) is type(made.dim) is type(made.seed) is int
+
+
+def test_what_no_memory_holds_is_refused_before_it_is_made() -> None:
+    with pytest.raises(UserError, match=r"needs .* of memory and .* are free"):
+        make("gaussian", 10**9, 10**6, seed=0)
+
+
+def test_unknown_names_and_idle_first_columns_are_refused() -> None:
+    with pytest.raises(UserError, match="choose one of gaussian"):
+        make("gausian", 10, 2, seed=0)
+    with pytest.raises(UserError, match="no first column"):
+        make("gaussian", 10, 2, seed=0, first=torch.ones(10))

@@ -1,0 +1,194 @@
+"""Entries that are made at each use: the same whatever the way and the tiling, and distributed as
+they should be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import triton_programs
+from scipy import stats
+
+from subspace_bench.common import rng
+from subspace_bench.kernels.cpu import philox_simd
+from subspace_bench.projectors import make, philox, regenerated
+
+NAMES = ("regenerated", "regenerated-signs")
+# Sides of blocks (64, 512 rows), tiles (8,192 × 32), groups (64, 4 columns) and spans (1,024).
+SIZES = [(1, 1), (63, 2), (65, 64), (511, 4), (513, 67), (1500, 1027), (8191, 33), (16_500, 5)]
+
+
+def ulps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How many float32 lie between two."""
+    ordered = [np.where(i < 0, -(i & 0x7FFFFFFF), i) for i in (a.view(np.int32), b.view(np.int32))]
+    return np.abs(ordered[0].astype(np.int64) - ordered[1])
+
+
+def reference(words: torch.Tensor) -> torch.Tensor:
+    """Normals of (blocks, 4, 16) words, as kernels lay them out."""
+    a, b, c, d = words.unbind(1)
+    return torch.stack([*philox.normal_pair(a, b), *philox.normal_pair(c, d)], 1).flatten()
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 1000, 1 << 20])
+def test_vectors_of_words_and_normals_are_those_of_the_reference(size) -> None:
+    key, first, c1, c2 = rng.key(7, "any"), 48, 123_456_789, 5
+    blocks = torch.arange(first // 16, first // 16 + -(-size // 64))
+    counters = 16 * blocks[:, None] + torch.arange(16)
+    words = torch.stack(philox.words(key, counters, torch.tensor(c1), torch.tensor(c2)), 1)
+    made, numbers = np.empty(size, np.uint32), np.empty(size, np.float32)
+    philox_simd.words_into(made, philox_simd.round_keys(key), first, c1, c2)
+    assert np.array_equal(made, words.flatten().numpy()[:size])
+    philox_simd.normals_into(numbers, philox_simd.round_keys(key), first, c1, c2)
+    assert ulps(numbers, reference(words).numpy()[:size]).max() <= 2
+
+
+def test_normals_of_the_ends_of_words_are_those_of_the_reference() -> None:
+    """Where polynomials change pieces, rounding carries, and radius or angle is least or most."""
+    powers = 2 ** torch.arange(33)
+    near = torch.cat(
+        [powers + k for k in (-2, -1, 0, 1, 2)] + [powers * 2 // 3 + k for k in (0, 1)]
+    )
+    arcs = torch.arange(4)[:, None] * 2**30 + torch.tensor([0, 1, 2**29 - 1, 2**29, 2**29 + 1])
+    turned = torch.cat([arcs.flatten(), arcs.flatten() + 2**30 - 1, near])
+    ends = torch.cat([near, turned]).remainder(2**32).unique()
+    a, b = (w.flatten() for w in torch.meshgrid(ends, ends, indexing="ij"))
+    a, b = (torch.nn.functional.pad(w, (0, -len(w) % 16)) for w in (a, b))
+    exact = torch.cat([z.view(-1, 16) for z in philox.normal_pair(a, b)], 1).flatten().numpy()
+    made = np.empty(2 * len(a), np.float32)
+    philox_simd.pairs_into(made, a.numpy().astype(np.uint32), b.numpy().astype(np.uint32))
+    assert np.isfinite(exact).all()
+    assert ulps(made, exact).max() <= 2
+
+
+@pytest.mark.parametrize("native, dim", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_its_stored_twin_whatever_the_way(name, native, dim) -> None:
+    projector = make(name, native, dim, seed=1)
+    twin = projector.stored()
+    entries = twin.columns[: min(dim, 70)]
+    close = {"rtol": 2 * 2.0**-23, "atol": 0}  # 2 ulp of the larger numbers of a binade
+    unit = torch.eye(dim)[: len(entries)]
+    torch.testing.assert_close(projector(unit), entries, **close)  # by tiles
+    for j in {0, len(unit) // 2, len(unit) - 1}:
+        torch.testing.assert_close(projector(unit[j]), entries[j], **close)  # in registers
+    torch.testing.assert_close(projector(unit.double()), entries.double(), **close)
+    for count in (1, 2, 3, 4, 5, 7):
+        omega = torch.randn(count, dim, generator=torch.Generator().manual_seed(count))
+        theta = torch.randn(count, native, generator=torch.Generator().manual_seed(count))
+        exact, back = twin(omega.double()), twin.transpose(theta.double())
+        for made, right in ((projector(omega), exact), (projector.transpose(theta), back)):
+            torch.testing.assert_close(
+                made.double(), right, rtol=0, atol=2e-6 * right.abs().max().item() + 1e-7
+            )
+
+
+@pytest.mark.parametrize("native, dim", [(513, 67), (1500, 1027)])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_vector_has_the_same_bits_alone_in_a_batch_and_on_any_threads(name, native, dim) -> None:
+    projector = make(name, native, dim, seed=1)
+    for act, size in ((projector.forward, dim), (projector.transpose, native)):
+        batch = torch.randn(4, size, generator=torch.Generator().manual_seed(0))
+        together = act(batch)
+        torch.set_num_threads(3)
+        assert torch.equal(act(batch), together)
+        torch.set_num_threads(1)
+        for row, result in zip(batch, together, strict=True):
+            assert torch.equal(act(row), result)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_entries_are_a_function_of_seed_row_and_column(name) -> None:
+    """As the docstrings say, with NumPy's own integers, one by one; D and d change nothing."""
+    large, small = make(name, 9000, 70, seed=2), make(name, 1100, 9, seed=2)
+    z = large.entries(slice(0, 9000), slice(0, 70))
+    assert torch.equal(z[:9, :1100], small.entries(slice(0, 1100), slice(0, 9)))
+    assert torch.equal(z[32:, 8192:], large.entries(slice(8192, 9000), slice(32, 70)))
+    key = rng.key(2, regenerated.STREAM)
+    for i, j in ((0, 0), (777, 3), (8999, 69), (8200, 42)):
+        if name == "regenerated":
+            c = torch.tensor([16 * (i // 64) + i % 16]), torch.tensor([j])
+            w = philox.words(key, *c)
+            numbers = [*philox.normal_pair(*w[:2]), *philox.normal_pair(*w[2:])]
+            assert z[j, i] == numbers[i // 16 % 4]
+        else:
+            c = [torch.tensor([n]) for n in (16 * (i // 512) + i % 16, j // 4, 1)]
+            word = philox.words(key, *c)[j % 4].item()
+            assert z[j, i] == (-1 if word >> (31 - i // 16 % 32) & 1 else 1)
+
+
+def test_normals_are_distributed_as_they_should_be() -> None:
+    z = make("regenerated", 4096, 250, seed=3).entries(slice(0, 4096), slice(0, 250))
+    flat = z.flatten().double().numpy()
+    assert stats.kstest(flat, "norm").pvalue > 1e-3
+    n = len(flat) ** 0.5
+    for power, moment in ((1, 0), (2, 1), (3, 0), (4, 3), (6, 15)):
+        powers = flat**power
+        assert abs(powers.mean() - moment) < 4 * powers.std() / n
+    assert all(stats.kstest(column.numpy(), "norm").pvalue > 1e-5 for column in z[:50])
+    assert all(stats.kstest(row.numpy(), "norm").pvalue > 1e-5 for row in z.T[:128])
+
+
+def test_signs_are_balanced() -> None:
+    z = make("regenerated-signs", 4096, 256, seed=3).entries(slice(0, 4096), slice(0, 256))
+    assert set(z.unique().tolist()) == {-1, 1}
+    assert abs(z.mean()) < 4 / z.numel() ** 0.5
+    for sums, count in ((z.sum(0), 256), (z.sum(1), 4096)):
+        assert stats.kstest((sums / count**0.5).numpy(), "norm").statistic < 0.09
+        assert sums.abs().max() < 5 * count**0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neighbours_and_seeds_are_uncorrelated(name) -> None:
+    a, b = (
+        make(name, 4096, 256, s).entries(slice(0, 4096), slice(0, 256)).double() for s in (3, 4)
+    )
+    bound = 4.5 / (a.numel() * 0.8) ** 0.5
+    assert abs((a * b).mean()) < bound
+    for apart in (1, 2, 3, 4, 8, 16, 32, 48, 64, 128, 512, 1024):  # lanes, words and blocks
+        assert abs((a[:, apart:] * a[:, :-apart]).mean()) < bound * 1.2
+        if apart < 100:
+            assert abs((a[apart:] * a[:-apart]).mean()) < bound * 1.2
+    gram = a @ a.T / 4096 - torch.diag((a * a).mean(1))
+    assert gram.abs().max() < 6 / 4096**0.5
+
+
+INTERPRETED = """
+import torch
+from subspace_bench.kernels.triton.regenerated import adjoint, project
+from subspace_bench.projectors import make
+for name in ("regenerated", "regenerated-signs"):
+    for native, dim, count in ((1, 1, 1), (300, 7, 3), (150, 130, 1), (130, 2, 9)):
+        native *= 8 if "signs" in name else 1
+        projector = make(name, native, dim, seed=3)
+        p, key, kind = projector.stored().columns * native**0.5, projector.key, projector.kind
+        omega, theta = torch.randn(count, dim), torch.randn(count, native)
+        if dim < 10:
+            omega[0] = torch.eye(dim)[dim // 2]
+        made, back = torch.full_like(theta, torch.nan), torch.full_like(omega, torch.nan)
+        project(omega, made, key, kind)
+        adjoint(theta, back, key, kind)
+        torch.testing.assert_close(made, omega @ p, rtol=1e-5, atol=5e-5)
+        torch.testing.assert_close(back, theta @ p.T, rtol=1e-5, atol=2e-4)
+        if dim < 10:
+            torch.testing.assert_close(made[0], p[dim // 2], rtol=4 * 2.0**-23, atol=0)
+"""
+
+COMPILED = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from subspace_bench.kernels.triton.regenerated import COUNTERS, _forward, _transpose
+numbers = {**dict.fromkeys(("size", "dim", "count", "span"), "i32"), "seed": "i64"}
+for kernel, source in ((_forward, "omega"), (_transpose, "theta")):
+    for kind in (0, 1):
+        values = {"KIND": kind, "N": 2, "C": COUNTERS}
+        kinds = {source: "*fp32", "sums": "*fp32", **numbers, **dict.fromkeys(values, "constexpr")}
+        ast = ASTSource(fn=kernel, signature=kinds, constexprs=values)
+        assert triton.compile(ast, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
+"""
+
+
+@pytest.mark.parametrize("program, interpret", [(INTERPRETED, "1"), (COMPILED, "0")])
+def test_the_triton_kernel_has_the_same_map_and_compiles(program, interpret, tmp_path) -> None:
+    triton_programs.run(program, interpret, tmp_path)

@@ -1,0 +1,108 @@
+"""The committed records are what this code computes: their first 200 steps are trained again.
+
+On the class of machine that wrote a record, or `tests/data/trajectories.json`, bit for bit; on
+every machine along the way that is kept there, to the rounding that training amplifies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from trajectories import AT, FILE, SAMPLE, STEPS, differences, follow
+
+from subspace_bench.datasets.mnist import Dataset, Unavailable, load
+from subspace_bench.records import provenance
+from subspace_bench.records.config import NUMERICS, TrainingConfig
+from subspace_bench.records.store import Record, Store
+from subspace_bench.training import presets
+from subspace_bench.training.cost import training_of
+
+STORE = Store(Path(__file__).parents[2] / "results" / "records")
+KEPT = json.loads(FILE.read_text())
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    try:
+        return load("mnist")
+    except Unavailable as failure:
+        pytest.skip(f"needs MNIST: {failure}")
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    return list(STORE.records())
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_retraining_the_first_steps_gives_the_record(name: str, digits) -> None:
+    """Seed 0, on any machine."""
+    record = STORE.get(SAMPLE[name])
+    assert record is not None, "seed 0 of every training in the sample is committed"
+    kept = KEPT["trainings"][name]
+    again, rows = follow(record.run.with_steps(STEPS), digits)
+    assert [row[0] for row in rows] == list(AT)
+    assert differences(rows, kept["rows"]) == []
+    compare_scores(again, record)
+    for facts, bits in ((record.provenance, record.result), (KEPT["machine"], kept)):
+        if provenance.same_hardware(facts):
+            assert again.result["sha256_at_200"] == bits["sha256_at_200"]
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_records_of_this_class_of_machine_come_back_bit_for_bit(name: str, digits, records) -> None:
+    """Another seed, of any length: a training begins as a longer one does."""
+    of_this_kind = [r for r in records if training_of(r.run) == training_of(SAMPLE[name])]
+    here = [r for r in of_this_kind if r.run.seed and provenance.same_hardware(r.provenance)]
+    if not here:
+        pytest.skip("no further record of this training was written on this class of machine")
+    again, _ = follow(here[0].run.with_steps(STEPS), digits)
+    assert again.result["sha256_at_200"] == here[0].result["sha256_at_200"]
+
+
+def compare_scores(again: Record, record: Record) -> None:
+    """Those that both have: after update 1 and 101, where the protocol takes them."""
+    scored = {row[0]: row for row in record.result["curve"]}
+    for updates, accuracy, loss in again.result["curve"]:
+        if updates in scored:
+            assert loss == pytest.approx(scored[updates][2], rel=0.02)
+            assert accuracy == pytest.approx(scored[updates][1], abs=1.0)
+
+
+MUTATIONS: dict[str, Callable[[TrainingConfig], TrainingConfig]] = {
+    "half the rate": lambda p: replace(p, lr=p.lr / 2),
+    "twice the rate": lambda p: replace(p, lr=p.lr * 2),
+    "other moments": lambda p: replace(p, betas=(0.5, 0.5), momentum=p.momentum and 0.6),
+    "smaller batches": lambda p: replace(p, batch=32),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+@pytest.mark.parametrize("name", ["conv, d = 300", "tutorial 2"])
+def test_the_check_sees_another_training(name: str, mutation: str, digits) -> None:
+    """Within 20 updates, on any machine: the mutations that the records' scores did not see."""
+    run = SAMPLE[name]
+    other = replace(run, protocol=MUTATIONS[mutation](run.protocol))
+    _, rows = follow(other.with_steps(20), digits)
+    assert differences(rows, KEPT["trainings"][name]["rows"])
+
+
+def test_nothing_compared_is_an_error() -> None:
+    rows = [[1, 0.5, 2.3], [10, 0.6, 2.2]]
+    kept = [[*row, 0.01] for row in rows]
+    assert differences(rows, kept) == []
+    for ours, theirs in (([], kept), (rows, []), (rows[1:], kept)):
+        with pytest.raises(ValueError, match=r"compared|shorter"):
+            differences(ours, theirs)
+    assert differences([[1, float("nan"), 2.3]], kept)
+
+
+def test_records_are_current_and_enough_to_say_something(records) -> None:
+    assert {r.run.numerics for r in records} == {NUMERICS}
+    assert {r.run.dataset for r in records} == {"mnist"}
+    for run in (presets.post("conv", None, 10), presets.lite("mlp-16")):
+        assert sum(replace(r.run, seed=0) == run for r in records) >= 8

@@ -1,0 +1,102 @@
+"""What runs are expected to take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from subspace_bench import models
+from subspace_bench.common.formatting import format_bytes, format_duration
+from subspace_bench.common.hardware import available_memory
+from subspace_bench.records.config import RunConfig, TrainingConfig
+from subspace_bench.records.store import Record
+from subspace_bench.training.cost import (
+    PARENT_MEMORY,
+    START,
+    Cost,
+    estimate,
+    estimator,
+    jobs_that_fit,
+    memory_together,
+    wall_seconds,
+    work,
+)
+
+RUN = RunConfig("conv", "he", TrainingConfig(steps=2_000, batch=256, lr=3e-3))
+WIDE = replace(RUN, dim=10_000, projector="orthonormal", origin="zero")
+FACTS = {"seconds_set_up": 5.0, "seconds_training": 100.0, "peak_memory_mb": 900}
+
+
+def test_work_is_counted_from_the_net() -> None:
+    first, second = 10 * 25 * 24**2, 20 * 10 * 25 * 8**2
+    assert work("conv") == (first + second, 320 * 50 + 50 * 10, 21_840)
+    assert work("fc") == (0, 784 * 200 + 200 * 200 + 200 * 10, 199_210)
+    for name in models.MODELS:
+        conv, dense, native = work(name)
+        assert conv + dense > native / 2
+
+
+def test_more_of_anything_costs_more() -> None:
+    base = estimate(RUN)
+    assert estimate(RUN.with_steps(20_000)).training > 8 * base.training
+    assert estimate(WIDE).training > 2 * base.training
+    assert estimate(WIDE).set_up > 10
+    assert 1.7e9 < estimate(WIDE).memory < 2.5e9
+    assert estimate(RUN.with_steps(20_000)).disk > base.disk > 0
+
+
+def test_a_projector_that_stores_nothing_takes_nothing() -> None:
+    wide = replace(WIDE, model="tutorial-9", dim=10_000, origin="init")
+    assert estimate(replace(wide, projector="gaussian")).memory > 1e11
+    assert estimate(replace(wide, projector="fastfood")).memory < 3e9
+
+
+def test_entries_that_are_made_again_take_time() -> None:
+    small = replace(WIDE, dim=1_000, origin="init")
+    signs, normal = (
+        estimate(replace(small, projector=name)).training
+        for name in ("regenerated-signs", "regenerated")
+    )
+    assert estimate(replace(small, projector="hashed")).training < signs < normal
+
+
+def test_a_record_of_another_seed_and_length_is_scaled() -> None:
+    expected = estimator([Record(RUN, {}, FACTS)])
+    other = expected(replace(RUN, seed=3).with_steps(1_000))
+    assert (other.set_up, other.training, other.memory) == (5.0, 50.0, 900e6)
+    assert expected(WIDE) == estimate(WIDE)
+    assert expected(replace(RUN, device="cuda")) == estimate(replace(RUN, device="cuda"))
+
+
+def test_wall_time_is_that_of_the_busiest_worker() -> None:
+    costs = [Cost(0, seconds, 0, 0) for seconds in (1, 2, 3, 10)]
+    assert wall_seconds(costs, 1) == START + 16
+    assert wall_seconds(costs, 2) == START + 12
+    assert wall_seconds(costs, 8) == START + 10
+
+
+def test_jobs_are_as_many_as_memory_holds() -> None:
+    costs = [Cost(0, 1, memory, 0) for memory in (1e9, 3e9, 2e9)]
+    assert memory_together(costs, 2) == PARENT_MEMORY + 5e9
+    assert jobs_that_fit(costs, 3, PARENT_MEMORY + 7e9) == 3
+    assert jobs_that_fit(costs, 3, PARENT_MEMORY + 5.5e9) == 2
+    assert jobs_that_fit(costs, 3, 1e9) == 1
+    assert available_memory() > 1e8
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (99, "99 s"), (120, "2 min"), (5_990, "1 h 40 min"), (36_300, "10 h 05 min")],
+)
+def test_durations_read_well(seconds: float, shown: str) -> None:
+    assert format_duration(seconds) == shown
+
+
+def test_sizes_read_well() -> None:
+    assert [format_bytes(n) for n in (3, 12_300, 3.4e8, 2.14e9)] == [
+        "1 kB",
+        "12 kB",
+        "340 MB",
+        "2.1 GB",
+    ]
