@@ -23,7 +23,7 @@ from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Store
 
 if TYPE_CHECKING:
-    from subspace_bench.datasets.mnist import Dataset
+    from subspace_bench.datasets.dataset import Dataset
 
 LONGEST_STEP = 15.0  # seconds, the scoring of a large net included
 CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
@@ -200,9 +200,9 @@ def carry_out_one(
 @functools.cache
 def load(name: str, root: Path | None) -> Dataset:
     """The dataset, read once a worker."""
-    from subspace_bench.datasets import mnist
+    from subspace_bench.datasets import loading
 
-    return mnist.load(name, root)
+    return loading.load(name, root)
 
 
 def describe(failure: Exception) -> str:
