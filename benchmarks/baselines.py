@@ -1,8 +1,7 @@
-"""The two usual ways to train a net in a subspace, which the package's own step is held against.
+"""Three implementations of one training step, θ = θ₀ + Pω (or θ itself for a baseline run).
 
 Each function takes a run and its data and returns `step()`, which makes one update and returns the
-loss. All start from the same θ_init, P and ω_init, so all train the same thing: θ = θ₀ + Pω, or θ
-itself where the run has no dimension.
+loss. All start from the same θ₀, P and ω₀.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from subspace_bench.training.optimizers import make_optimizer, subspace_of
 Step = Callable[[], Tensor]
 
 
-def posts_way(run: RunConfig, dataset: Dataset) -> Step:
-    """A DataLoader shuffled anew for every batch, θ cut into parameters, autograd through Pω."""
+def post_step(run: RunConfig, dataset: Dataset) -> Step:
+    """The post's way: a newly shuffled DataLoader a batch, θ split up, autograd through Pω."""
     pixels = dataset.train_images.float().div(255).unsqueeze(1)
     mnist = TensorDataset(pixels, dataset.train_labels)
     net = torch_layers(run.model)
@@ -57,8 +56,8 @@ def posts_way(run: RunConfig, dataset: Dataset) -> Step:
     return step
 
 
-def resident_eager(run: RunConfig, dataset: Dataset) -> Step:
-    """Data in memory, one flat θ that torch's layers view, P read in two passes, torch's Adam."""
+def eager_step(run: RunConfig, dataset: Dataset) -> Step:
+    """Data in memory, one flat θ viewed by torch's layers, two passes over P, torch's Adam."""
     net = FlatParameters(torch_layers(run.model))
     P, origin, omega = start(run)
     net.theta.copy_(omega if P is None else origin + P @ omega)
@@ -84,7 +83,7 @@ def resident_eager(run: RunConfig, dataset: Dataset) -> Step:
     return step
 
 
-def fast(run: RunConfig, dataset: Dataset) -> Step:
+def fast_step(run: RunConfig, dataset: Dataset) -> Step:
     """The package's own step."""
     net = prepare(run)
     optimizer = make_optimizer(run, net)
@@ -100,15 +99,15 @@ def fast(run: RunConfig, dataset: Dataset) -> Step:
     return step
 
 
-WAYS: dict[str, Callable[[RunConfig, Dataset], Step]] = {
-    "post's way": posts_way,
-    "resident eager": resident_eager,
-    "fast": fast,
+METHODS: dict[str, Callable[[RunConfig, Dataset], Step]] = {
+    "post's way": post_step,
+    "resident eager": eager_step,
+    "fast": fast_step,
 }
 
 
 def start(run: RunConfig) -> tuple[Tensor | None, Tensor, Tensor]:
-    """(P as (D, d), θ₀, ω₀) as the package makes them; (None, θ_init, θ_init) of a baseline."""
+    """(P as (D, d), θ₀, ω₀) as the package makes them; (None, θ_init, θ_init) for a baseline."""
     net = prepare(run)
     if run.dim is None:
         return None, net.theta, net.theta.clone()
@@ -117,7 +116,7 @@ def start(run: RunConfig) -> tuple[Tensor | None, Tensor, Tensor]:
 
 
 def torch_layers(model: str) -> nn.Module:
-    """The model in torch's own layers, parameters in the same order."""
+    """The model in torch's own layers, with parameters in the same order."""
     net = models.build(model).train()
     for name, part in list(net.named_children()):
         if isinstance(part, ConvPoolRelu):

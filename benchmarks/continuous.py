@@ -1,9 +1,9 @@
-"""Does `asv continuous` see a slowdown, and is it silent without one? Writes results/asv.md.
+"""Does `asv continuous` detect a slowdown, and stay silent without one? Writes results/asv.md.
 
-    python -m benchmarks.continuous [--times 10] [--factor 1.3]
+    python -m benchmarks.continuous [--times 10] [--factor 1.3] [--rebuild]
 
-In a clone of HEAD under .asv/ two commits are made on top of it: an empty one, and one that does
-everything twice in three benchmarks. asv holds each against HEAD, so many times.
+In a clone of HEAD under .asv/, two child commits are made: one that changes nothing, and one in
+which three benchmarks do their work twice. asv compares each with HEAD, `--times` times.
 """
 
 from __future__ import annotations
@@ -16,40 +16,43 @@ from pathlib import Path
 
 import pandas as pd
 
-from subspace_bench.common.files import write_atomically
-from subspace_bench.experiments.legacy_render import table
+from benchmarks import measurements
+from benchmarks.measurements import Measurements
 from subspace_bench.records import provenance
+from subspace_bench.reporting.page import Page
+from subspace_bench.reporting.render import write_page
 from subspace_bench.reporting.statistics import binomial
 
 HERE = Path(__file__).parent.parent
-CLONE = HERE / ".asv" / "continuous"  # its environment stays for the next time
-TWICE = {
+CLONE = HERE / ".asv" / "continuous"  # asv's environment in it is reused
+DOUBLED = {  # file → what is appended to it, so that the work is done twice
     "subspace_bench/projectors/base.py": """
-_once = Projector.forward, Projector.transpose
+_original = Projector.forward, Projector.transpose
 
 
 def _forward(self, omega):
-    _once[0](self, omega)
-    return _once[0](self, omega)
+    _original[0](self, omega)
+    return _original[0](self, omega)
 
 
 def _transpose(self, theta):
-    _once[1](self, theta)
-    return _once[1](self, theta)
+    _original[1](self, theta)
+    return _original[1](self, theta)
 
 
 Projector.forward, Projector.transpose = _forward, _transpose
 """,
     "subspace_bench/training/loop.py": """
-_once = step
+_original = step
 
 
 def step(*arguments):
-    _once(*arguments)
-    return _once(*arguments)
+    _original(*arguments)
+    return _original(*arguments)
 """,
 }
-BENCHMARKS = {  # what asv calls it → a pattern that chooses it alone
+UNCHANGED, SLOWER = "unchanged", "twice the work"
+BENCHMARKS = {  # asv's name → the pattern that selects it alone
     "projectors.Projectors.time_forward('gaussian', '21840x1000')":
         r"time_forward\('gaussian', '21840x1000'\)",
     "projectors.Projectors.time_transpose('fastfood', '21840x1000')":
@@ -60,13 +63,13 @@ BENCHMARKS = {  # what asv calls it → a pattern that chooses it alone
 
 
 def git(*arguments: str, where: Path = CLONE) -> str:
-    """What a git command prints."""
-    found = subprocess.run(["git", *arguments], cwd=where, check=True, capture_output=True)
-    return found.stdout.decode().strip()
+    """The output of a git command."""
+    result = subprocess.run(["git", *arguments], cwd=where, check=True, capture_output=True)
+    return result.stdout.decode().strip()
 
 
-def commits() -> dict[str, str]:
-    """What is tried → its commit, a child of HEAD each."""
+def make_commits() -> dict[str, str]:
+    """Makes the two child commits of HEAD in the clone; returns name → hash."""
     head = git("rev-parse", "HEAD", where=HERE)
     if not (CLONE / ".git").exists():
         shutil.rmtree(CLONE, ignore_errors=True)
@@ -74,71 +77,89 @@ def commits() -> dict[str, str]:
     git("fetch", "--quiet", "origin", head)
     git("config", "user.name", "benchmark")
     git("config", "user.email", "benchmark@localhost")
-    found = {}
-    for name in ("unchanged", "twice the work"):
+    commits = {}
+    for name in (UNCHANGED, SLOWER):
         git("checkout", "--quiet", "--force", "--detach", head)
-        for path, more in TWICE.items() if name != "unchanged" else ():
+        for path, code in DOUBLED.items() if name == SLOWER else ():
             with (CLONE / path).open("a", encoding="utf-8") as file:
-                file.write(more)
+                file.write(code)
         git("commit", "--quiet", "--all", "--allow-empty", "--message", name)
-        found[name] = git("rev-parse", "HEAD")
-        git("branch", "--force", name.replace(" ", "-"))  # keeps it reachable
+        commits[name] = git("rev-parse", "HEAD")
+        git("branch", "--force", name.replace(" ", "-"))  # keeps the commit reachable
     git("checkout", "--quiet", "--force", "--detach", head)
     git("branch", "--force", "main", head)
-    return found
+    return commits
 
 
-def slower(commit: str, factor: float) -> set[str]:
+def called_slower(commit: str, factor: float) -> set[str]:
     """The benchmarks that `asv continuous` calls slower at a commit than at its parent.
 
     Raises:
-        RuntimeError: where it timed nothing, which it would pass over in silence.
+        RuntimeError: asv timed nothing, which it does not report as an error itself.
     """
     command = [sys.executable, "-m", "asv", "continuous", "--interleave-rounds", "--factor",
                str(factor), "--cpu-affinity", "0", "--no-only-changed"]  # fmt: skip
     command += [part for pattern in BENCHMARKS.values() for part in ("--bench", pattern)]
-    shutil.rmtree(CLONE / ".asv" / "results", ignore_errors=True)  # each time is a new one
-    done = subprocess.run(
+    shutil.rmtree(CLONE / ".asv" / "results", ignore_errors=True)  # else old results are reused
+    result = subprocess.run(
         [*command, f"{commit}~1", commit], cwd=CLONE, capture_output=True, text=True
     )
-    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
-    told = {name: [row for row in rows if name in row] for name in BENCHMARKS}
-    if not all(told.values()):
-        raise RuntimeError(f"asv timed nothing:\n{done.stdout}{done.stderr}")
-    return {name for name, found in told.items() if any(row.startswith("| +") for row in found)}
+    lines = [line for line in result.stdout.splitlines() if line.startswith("|")]
+    rows = {name: [line for line in lines if name in line] for name in BENCHMARKS}
+    if not all(rows.values()):
+        raise RuntimeError(f"asv timed nothing:\n{result.stdout}{result.stderr}")
+    return {name for name, found in rows.items() if any(row.startswith("| +") for row in found)}
+
+
+def measure(times: int, factor: float, out: Path) -> None:
+    """Counts how often each benchmark is called slower, and saves the counts."""
+    counts = {(name, commit): 0 for name in BENCHMARKS for commit in (SLOWER, UNCHANGED)}
+    commits = make_commits()
+    machine = [sys.executable, "-m", "asv", "machine", "--yes"]
+    subprocess.run(machine, cwd=CLONE, check=True, capture_output=True)
+    for i in range(times):
+        for commit, revision in commits.items():
+            names = called_slower(revision, factor)
+            print(f"{i + 1}: {commit}: {len(names)} of {len(BENCHMARKS)} slower", flush=True)
+            for name in names:
+                counts[name, commit] += 1
+    rows = [(name, commit, count, times) for (name, commit), count in counts.items()]
+    frame = pd.DataFrame(rows, columns=["benchmark", "commit", "called slower", "times"])
+    measurements.save("asv", out, frame, {"cpu": provenance.machine()["cpu"], "factor": factor})
+
+
+def page(found: Measurements) -> Page:
+    """results/asv.md."""
+    counts = found.numbers
+    rates = [binomial(*pair) for pair in zip(counts["called slower"], counts["times"], strict=True)]
+    table = pd.DataFrame(
+        {
+            "benchmark": [f"`{name}`" for name in counts["benchmark"]],
+            "commit": counts["commit"],
+            "called slower": [str(rate) for rate in rates],
+        }
+    )
+    total = counts.groupby("commit")[["called slower", "times"]].sum()
+    summary = (
+        f"asv flagged {total['called slower'][SLOWER]} of {total['times'][SLOWER]} twofold "
+        f"slowdowns and {total['called slower'][UNCHANGED]} of {total['times'][UNCHANGED]} "
+        "unchanged benchmarks."
+    )
+    title, command = "Does asv detect a slowdown?", "python -m benchmarks.continuous --rebuild"
+    values = {"facts": found.facts}
+    return Page("asv", title, summary, {"counts": table}, found.text, values, command=command)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--factor", type=float, default=1.3)
-    chosen = parser.parse_args()
-    counts = {(what, name): 0 for name in BENCHMARKS for what in ("twice the work", "unchanged")}
-    made = commits()
-    machine = [sys.executable, "-m", "asv", "machine", "--yes"]
-    subprocess.run(machine, cwd=CLONE, check=True, capture_output=True)
-    for i in range(chosen.times):
-        for what, commit in made.items():
-            seen = slower(commit, chosen.factor)
-            print(f"{i + 1}: {what}: slower {len(seen)} of {len(BENCHMARKS)}", flush=True)
-            for name in seen:
-                counts[what, name] += 1
-    rows = [
-        {"benchmark": f"`{name}`", "commit": what,
-         "called slower": str(binomial(count, chosen.times))}
-        for (what, name), count in counts.items()
-    ]  # fmt: skip
-    here = provenance.machine()
-    parts = [
-        "# Does asv see a slowdown?",
-        f"`asv continuous --interleave-rounds --factor {chosen.factor:g}`, {chosen.times} times "
-        "each, held HEAD against a commit that does the work of three benchmarks twice, and "
-        f"against one that changes nothing. {here['cpu']}, the benchmarks on one core and one "
-        "thread. With 95% intervals.",
-        table(pd.DataFrame(rows)),
-        "Measure again: `python -m benchmarks.continuous`.",
-    ]
-    write_atomically(HERE / "results" / "asv.md", "\n\n".join(parts) + "\n")
+    parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    if not options.rebuild:
+        measure(options.times, options.factor, options.out)
+    print(*write_page(page(measurements.load("asv", options.out)), options.out), sep="\n")
 
 
 if __name__ == "__main__":

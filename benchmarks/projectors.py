@@ -1,8 +1,8 @@
-"""asv: what every projector costs, in the small cells of `subspace-bench compare`, and the error
-of short trainings.
+"""asv: the cost of every projector at the small sizes of `subspace-bench compare`, and the error of
+short trainings.
 
-Lower is better everywhere: accuracy is tracked as an error rate. Parameters are fixed names, so
-that results of different machines and commits stand on one plot.
+Lower is better everywhere: accuracy is tracked as an error rate. Parameter names are fixed, so that
+results of different machines and commits can be plotted together.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ CASES = {(case.projector, f"{case.native}x{case.dim}"): case for case in small()
 
 
 @functools.cache
-def made(name: str, size: str) -> tuple[Projector, Tensor, Tensor]:
-    """A case's projector, used once, which compiles; ω and θ. asv does `setup` before every call
-    that it times: what is made anew there would be timed cold.
+def compiled(name: str, size: str) -> tuple[Projector, Tensor, Tensor]:
+    """A case's projector, used once so that its kernels are compiled; ω and θ.
+
+    Cached, as asv calls `setup` before every timed call, and a new projector would be timed cold.
     """
     case = CASES[name, size]
     omega, theta = vectors(case)
@@ -36,10 +37,10 @@ def made(name: str, size: str) -> tuple[Projector, Tensor, Tensor]:
 
 
 class Projectors:
-    """Set-up, forward, transpose, memory; on one thread.
+    """Set-up, forward, transpose and memory, on one thread.
 
-    `track_peakmem` is of the products alone: asv's own `peakmem_` is of the whole process, of which
-    PyTorch takes hundreds of megabytes and a projector one.
+    `track_peakmem` measures the products alone: asv's own `peakmem_` covers the whole process, in
+    which PyTorch takes hundreds of megabytes and a projector one.
     """
 
     params = tuple(list(dict.fromkeys(names)) for names in zip(*CASES, strict=True))
@@ -51,8 +52,8 @@ class Projectors:
         torch.set_num_threads(1)
         self.case = CASES[name, size]
         try:
-            self.projector, self.omega, self.theta = made(name, size)
-        except UserError as failure:  # another package's that is broken is skipped
+            self.projector, self.omega, self.theta = compiled(name, size)
+        except UserError as failure:  # a broken plug-in is skipped
             raise NotImplementedError(str(failure)) from failure
 
     def time_setup(self, name: str, size: str) -> None:
@@ -70,17 +71,16 @@ class Projectors:
     def track_bytes(self, name: str, size: str) -> int:
         return self.projector.nbytes
 
-    # Of so short calls one is no sample, and ten samples are few.
+    # Calls are too short to time singly, and asv's default of ten samples is too few.
     time_forward.number = time_transpose.number = 10  # type: ignore[attr-defined]
     time_forward.repeat = time_transpose.repeat = (5, 20, 2.0)  # type: ignore[attr-defined]
     track_peakmem.unit = track_bytes.unit = "bytes"  # type: ignore[attr-defined]
 
 
 class Errors:
-    """Test error in % of the runs that `subspace-bench check` judges: seed 0, exact on a machine.
+    """Test error in % of the runs of `subspace-bench check`, seed 0; deterministic on one machine.
 
-    The same trainings, so that error stands beside speed: `check` says whether a change of these
-    numbers is more than another seed would make.
+    Whether a change is more than chance is for `check` to decide.
     """
 
     params = (list(suite.runs()),)

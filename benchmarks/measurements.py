@@ -1,0 +1,54 @@
+"""What a benchmark script measured: numbers in `<name>.csv`, single facts in `<name>.json`.
+
+The page is made from these two files alone, so that it can be rebuilt without measuring.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """The numbers behind a page.
+
+    Attributes:
+        text: the csv as strings, so that it is written back byte for byte.
+        numbers: the same with numeric columns.
+        facts: machine, versions, options, single numbers.
+    """
+
+    text: pd.DataFrame
+    numbers: pd.DataFrame
+    facts: dict[str, Any]
+
+
+def save(name: str, out: Path, rows: pd.DataFrame, facts: dict[str, Any]) -> None:
+    """Writes `<name>.csv` and `<name>.json` into `out`."""
+    write_atomically(out / f"{name}.csv", rows.to_csv(index=False, lineterminator="\n"))
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(out / f"{name}.json", text)
+
+
+def load(name: str, out: Path) -> Measurements:
+    """Reads them again.
+
+    Raises:
+        UserError: nothing has been measured into `out` yet.
+    """
+    csv, facts = out / f"{name}.csv", out / f"{name}.json"
+    if not (csv.is_file() and facts.is_file()):
+        raise UserError(f"{out} lacks {csv.name} or {facts.name}: measure first, without --rebuild")
+    return Measurements(
+        text=pd.read_csv(csv, dtype=str, keep_default_na=False),
+        numbers=pd.read_csv(csv),
+        facts=json.loads(facts.read_text(encoding="utf-8")),
+    )

@@ -1,0 +1,77 @@
+"""The benchmark scripts' pages are rebuilt from their csv and json; their timing helpers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import continuous, measurements, peer_differences, peers, speed
+from benchmarks.peer_timings import hadamard_transforms, ours
+from subspace_bench.common.errors import UserError
+from subspace_bench.reporting.render import markdown, write_page
+
+RESULTS = Path(__file__).parents[2] / "results"
+PAGES = {"speed": speed.page, "peers": peers.page, "asv": continuous.page}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_committed_pages_rebuild_byte_for_byte(name: str, tmp_path: Path) -> None:
+    for ending in ("csv", "json"):
+        shutil.copy(RESULTS / f"{name}.{ending}", tmp_path)
+    written = write_page(PAGES[name](measurements.load(name, tmp_path)), tmp_path)
+    assert {path.name for path in written} == {f"{name}.md", f"{name}.csv"}
+    for path in written:
+        assert path.read_bytes() == (RESULTS / path.name).read_bytes()
+
+
+def test_a_page_needs_measurements(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="speed"):
+        measurements.load("speed", tmp_path)
+
+
+def test_the_page_of_peers_renders_without_any_installed(monkeypatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(peer_differences.importlib, "import_module", missing)
+        differences = peer_differences.measure_differences()
+    assert set(differences.values()) == {peer_differences.MISSING}
+    found = measurements.load("peers", RESULTS)
+    assert set(differences) == set(found.facts["differences"])
+    found.facts["differences"] = differences
+    assert peer_differences.MISSING in markdown(peers.page(found))
+
+
+def test_peers_are_compared_in_their_own_type() -> None:
+    rows = measurements.load("peers", RESULTS).numbers
+    ratios = peers.peer_ratios(rows)
+    row = rows.loc[ratios.index].query("implementation.str.startswith('pyfwht, float64 (')").iloc[0]
+    same = rows[(rows["task"] == row["task"]) & (rows["size"] == row["size"])]
+    wide = same[(same["threads"] == row["threads"]) & (same["implementation"] == "ours, float64")]
+    assert ratios[row.name] == pytest.approx(row["ms"] / wide["ms"].item())
+
+
+def test_calls_take_turns() -> None:
+    order: list[str] = []
+    calls = {name: lambda name=name: order.append(name) for name in "ab"}
+    times = speed.time_in_turns(calls, rounds=2, steps=1)
+    assert order[6:] == ["a", "b", "b", "a"]  # after three calls of each
+    assert all(values.shape == (2,) for values in times.values())
+
+
+def test_ratios_are_taken_within_rounds() -> None:
+    times = {"theirs": np.array([2.0, 30.0, 4.0]), "ours": np.array([1.0, 10.0, 4.0])}
+    row = speed.summarize({"d": 3}, times, "ours")
+    assert (row["ours ms"], row["theirs ms"], row["theirs / ours"]) == (4, 4, 2)
+    assert (row["theirs ratio q25"], row["theirs ratio q75"]) == (1.5, 2.5)
+
+
+def test_our_implementations_pass_their_check() -> None:
+    ours("fastfood", 300, 20).check()
+    transforms = dict(hadamard_transforms(64))
+    for name in ("ours", "ours, float64", "our plain PyTorch, float64", "scipy.linalg.hadamard"):
+        transforms[name]().check()
