@@ -1,8 +1,7 @@
-"""`nox -s reproduce`, `tests`, `check`, `lint`, `bench`, `gpu`; arguments after `--` pass on.
+"""`nox -s reproduce`, `tests`, `check`, `lint`, `bench`, `gpu`; arguments after `--` are passed on.
 
-All sessions share one environment, `.nox/env` (or `env` under `--envdir`): with torch it takes
-about 6 GB. It is installed from constraints.txt once, and again only when that or pyproject.toml
-changes.
+All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB. It
+is installed from constraints.txt, and again only when that file or pyproject.toml changes.
 """
 
 from __future__ import annotations
@@ -18,29 +17,29 @@ import nox
 
 HERE = Path(__file__).parent
 EXTRAS = "test,lint,bench"
-GPU_MINUTES = 19  # that tests and cells may take; the page and its pictures have the twentieth
+GPU_MINUTES = 19  # for tests and measurements; writing the page takes the twentieth
 nox.options.sessions = ["tests", "lint"]
 
 
 def environment(session: nox.Session) -> str:
-    """The Python of the shared environment, installed where it is not yet as it should be."""
+    """The Python of the shared environment, which is installed or updated if necessary."""
     home = session.cache_dir.parent.resolve() / "env"
     python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     pins, project = HERE / "constraints.txt", HERE / "pyproject.toml"
     content = pins.read_bytes() + project.read_bytes() + str(HERE).encode()
-    wanted, stamp = hashlib.sha256(content).hexdigest(), home / "installed"
+    key, stamp = hashlib.sha256(content).hexdigest(), home / "installed"
     if not python.exists():
         session.run(sys.executable, "-m", "virtualenv", "--quiet", str(home))
-    if not stamp.exists() or stamp.read_text() != wanted:
+    if not stamp.exists() or stamp.read_text() != key:
         install = ["install", "--constraint", str(pins), "--editable", f"{HERE}[{EXTRAS}]"]
         session.run(str(python), "-m", "pip", *install)
-        stamp.write_text(wanted)
+        stamp.write_text(key)
     return str(python)
 
 
 @nox.session(venv_backend="none", default=False)
 def reproduce(session: nox.Session) -> None:
-    """Train what the tables need, and write them to results/."""
+    """Train what the pages need, and write them to results/."""
     session.run(
         environment(session),
         *("-m", "subspace_bench", "reproduce", *session.posargs),
@@ -50,13 +49,15 @@ def reproduce(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the test suite on all cores."""
-    session.run(environment(session), "-m", "pytest", "-n", "auto", *session.posargs)
+    """Run the test suite on all cores; `-- -m "not slow"` runs its fast part."""
+    # A worker that is done takes tests from the others: files differ much in their seconds.
+    workers = ("-n", "auto", "--dist", "worksteal")
+    session.run(environment(session), "-m", "pytest", *workers, *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def check(session: nox.Session) -> None:
-    """Has accuracy moved? Train short runs again, against results/regression.toml."""
+    """Has accuracy changed? Train short runs and compare them with results/regression.toml."""
     session.run(environment(session), "-m", "subspace_bench", "check", *session.posargs)
 
 
@@ -73,33 +74,33 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def bench(session: nox.Session) -> None:
-    """Time projectors and a training step with asv; make sure that something was timed."""
+    """Time projectors and a training step with asv; fails if nothing was timed."""
     python = environment(session)
     head = ["git", "rev-parse", "HEAD"]
     commit = subprocess.run(head, cwd=HERE, capture_output=True, text=True, check=True)
-    known = ("-E", "existing", "--set-commit-hash", commit.stdout.strip())
+    target = ("-E", "existing", "--set-commit-hash", commit.stdout.strip())
     session.run(python, "-m", "asv", "machine", "--yes")
-    began = time.time()
-    # 240 processes that import torch anew take 15 minutes, forked ones 4; no thread runs before.
+    start = time.time()
+    # 240 processes that each import torch take 15 minutes, forked ones 4.
     fork = ("--launch-method", "forkserver") if sys.platform == "linux" else ()
-    session.run(python, "-m", "asv", "run", *known, *fork, *session.posargs)
-    if not timed(commit.stdout.strip(), began):
+    session.run(python, "-m", "asv", "run", *target, *fork, *session.posargs)
+    if not count_results(commit.stdout.strip(), start):
         session.error("asv stored no result: see its output above, or add --show-stderr")
 
 
 @nox.session(venv_backend="none", default=False)
 def gpu(session: nox.Session) -> None:
-    """CUDA tests, then the page of projectors on CUDA, in 20 minutes; again, and it goes on."""
+    """Run CUDA tests, then `compare` on CUDA, within 20 minutes; run it again to resume."""
     python = environment(session)
-    began = time.monotonic()
+    start = time.monotonic()
     session.run(python, "-m", "pytest", "-m", "cuda")
-    left = GPU_MINUTES - (time.monotonic() - began) / 60
+    left = GPU_MINUTES - (time.monotonic() - start) / 60
     compare = ("compare", "--device", "cuda", "--minutes", f"{max(left, 0):.1f}")
     session.run(python, "-m", "subspace_bench", *compare, *session.posargs)
 
 
-def timed(commit: str, since: float) -> int:
-    """How many numbers of this commit are in the files that asv has written since then."""
+def count_results(commit: str, since: float) -> int:
+    """How many numbers asv has stored for a commit since a time (seconds since the epoch)."""
     count = 0
     for path in (HERE / ".asv" / "results").glob(f"*/{commit[:8]}*.json"):
         if path.stat().st_mtime < since:
