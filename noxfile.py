@@ -1,7 +1,7 @@
 """`nox -s reproduce`, `tests`, `check`, `lint`, `bench`, `gpu`; arguments after `--` are passed on.
 
-All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB. It
-is installed from constraints.txt, and again only when that file or pyproject.toml changes.
+All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB.
+It is installed from constraints.txt, and again only when that or pyproject.toml changes.
 """
 
 from __future__ import annotations
