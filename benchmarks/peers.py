@@ -28,7 +28,7 @@ from benchmarks import measurements
 from benchmarks.measurements import Measurements
 from benchmarks.peer_differences import measure_differences
 from benchmarks.peer_timings import INTRINSIC, ONE, PACTL, comparisons
-from benchmarks.speed import time_in_turns
+from benchmarks.speed import run_in_turns
 from subspace_bench import projectors
 from subspace_bench.common.formatting import format_significant
 from subspace_bench.records import provenance
@@ -64,7 +64,7 @@ def measure_timings(threads: int, rounds: int) -> tuple[list[dict[str, Any]], li
                 left_out.append(f"{name} ({failure})")
             except Exception as failure:
                 left_out.append(f"{name}, {task} {size}: {type(failure).__name__}: {failure}")
-        times = time_in_turns(calls, rounds, calls_per_round(calls["ours"]))
+        times = run_in_turns(calls, rounds, calls_per_round(calls["ours"]))
         for name, values in times.items():
             labels = {"task": task, "size": size, "threads": threads, "implementation": name}
             ratios = values / times["ours"]

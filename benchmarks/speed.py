@@ -42,7 +42,7 @@ POST, FAST = "post's way", "fast"
 Times = dict[str, np.ndarray]  # method → milliseconds a step, one number a round
 
 
-def time_in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, steps: int) -> Times:
+def run_in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, steps: int) -> Times:
     """Milliseconds a call of each, in rounds of `steps` calls; the order rotates."""
     times = {name: np.zeros(rounds) for name in calls}
     for call in calls.values():  # compiles, and fills caches
@@ -79,7 +79,7 @@ def step_rows(threads: Sequence[int], dataset: Dataset, rounds: int) -> list[dic
         calls = {name: make(run, dataset) for name, make in METHODS.items()}
         for n in threads:
             torch.set_num_threads(n)
-            times = time_in_turns(calls, rounds, 5 if dim == 10_000 else 10)
+            times = run_in_turns(calls, rounds, 5 if dim == 10_000 else 10)
             rows.append(summarize({"d": dim or "D", "threads": n}, times, FAST))
             print(rows[-1], flush=True)
     return rows
@@ -96,7 +96,7 @@ def projection_rows(threads: Sequence[int], rounds: int) -> list[dict[str, Any]]
         }
         for n in threads:
             torch.set_num_threads(n)
-            times = time_in_turns(calls, rounds, 10)
+            times = run_in_turns(calls, rounds, 10)
             row = summarize({"d": dim, "threads": n}, times, "one pass")
             row["one pass GB/s"] = round(4e-6 * NATIVE * dim / row["one pass ms"], 2)
             rows.append(row)
@@ -129,7 +129,7 @@ def profile_rows(threads: int, dataset: Dataset, steps: int) -> list[dict[str, A
     rows = []
     for (model, dim), runs in runs_by_net.items():
         calls = {name: METHODS[name](runs[0], dataset) for name in (POST, FAST)}
-        times = time_in_turns(calls, steps // 10, 10)
+        times = run_in_turns(calls, steps // 10, 10)
         row: dict[str, Any] = {"net": model, "d": dim or "D", "runs": len(runs)}
         row["updates"] = sum(run.protocol.steps for run in runs)
         scores = sum(run.protocol.steps // run.protocol.score_every + 1 for run in runs)

@@ -58,7 +58,7 @@ def test_peers_are_compared_in_their_own_type() -> None:
 def test_calls_take_turns() -> None:
     order: list[str] = []
     calls = {name: lambda name=name: order.append(name) for name in "ab"}
-    times = speed.time_in_turns(calls, rounds=2, steps=1)
+    times = speed.run_in_turns(calls, rounds=2, steps=1)
     assert order[6:] == ["a", "b", "b", "a"]  # after three calls of each
     assert all(values.shape == (2,) for values in times.values())
 
@@ -75,3 +75,10 @@ def test_our_implementations_pass_their_check() -> None:
     transforms = dict(hadamard_transforms(64))
     for name in ("ours", "ours, float64", "our plain PyTorch, float64", "scipy.linalg.hadamard"):
         transforms[name]().check()
+
+
+def test_asv_takes_no_helper_for_a_benchmark() -> None:
+    """asv times every function whose name starts with `time_`, also in the scripts."""
+    discovery = pytest.importorskip("asv_runner.discovery")
+    found = discovery.disc_benchmarks(str(RESULTS.parent / "benchmarks"))
+    assert {benchmark.name.split(".")[0] for benchmark in found} == {"projectors", "training"}
