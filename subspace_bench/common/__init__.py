@@ -1,0 +1,3 @@
+"""What every room needs and that knows nothing of them: errors, random streams, hardware, files,
+formatting, checks of input.
+"""
