@@ -288,10 +288,10 @@ def table_names(given: list[str] | None, profile: str) -> list[str]:
     return [name for name in STUDIES if not given or name in given]
 
 
-def said(failures: list[Event], labels: Mapping[RunConfig, str]) -> int:
+def said(failures: list[Event[RunConfig]], labels: Mapping[RunConfig, str]) -> int:
     """The exit code, and a line for each run that failed."""
     for failure in failures:
-        print(f"failed: {labels[failure.run]}: {failure.reason}", file=sys.stderr)
+        print(f"failed: {labels[failure.case]}: {failure.reason}", file=sys.stderr)
     return FAILED_RUNS if failures else 0
 
 

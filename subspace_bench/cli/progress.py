@@ -59,12 +59,12 @@ class Display:
         if self.bars is not None:
             self.bars.stop()
 
-    def tell(self, message: Event) -> None:
+    def tell(self, message: Event[RunConfig]) -> None:
         """Shows one message of a worker."""
-        run = message.run
-        if message.kind == "progress" and message.updates:
-            steps = run.protocol.steps
-            self.left[run] = message.seconds * (steps - message.updates) / message.updates
+        run = message.case
+        if message.kind == "progress":
+            steps, progress = run.protocol.steps, message.value
+            self.left[run] = progress.seconds * (steps - progress.updates) / progress.updates
         elif message.kind in ("done", "failed"):
             self.open.discard(run)
         if self.bars is None:
@@ -72,9 +72,9 @@ class Display:
         else:
             self.draw(self.bars, message)
 
-    def say(self, message: Event) -> None:
+    def say(self, message: Event[RunConfig]) -> None:
         """A plain line where a run starts or ends, and now and then between."""
-        run, now, label = message.run, self.now(), self.labels[message.run]
+        run, now, label = message.case, self.now(), self.labels[message.case]
         if message.kind == "started":
             about = format_duration(self.costs[run].seconds)
             self.screen.print(f"{label}: starts, {run.protocol.steps:,} updates, about {about}")
@@ -82,19 +82,19 @@ class Display:
         elif message.kind == "progress":
             if now - self.spoke.setdefault(run, now) >= EVERY:
                 self.spoke[run] = now
-                done = f"update {message.updates:,} of {run.protocol.steps:,}"
+                done = f"update {message.value.updates:,} of {run.protocol.steps:,}"
                 self.screen.print(f"{label}: {done}, {self.note(message)}")
         else:
             self.screen.print(ending(message, label, self.rest()))
 
-    def draw(self, shown: Progress, message: Event) -> None:
+    def draw(self, shown: Progress, message: Event[RunConfig]) -> None:
         """Moves the run's bar; an ended run leaves a line."""
-        run, steps = message.run, message.run.protocol.steps
+        run, steps = message.case, message.case.protocol.steps
         if run not in self.tasks:
             self.tasks[run] = shown.add_task(self.labels[run], total=steps, note="setting up")
         if message.kind == "progress":
             note = self.note(message)
-            shown.update(self.tasks[run], completed=message.updates, note=note)
+            shown.update(self.tasks[run], completed=message.value.updates, note=note)
         elif message.kind != "started":
             shown.remove_task(self.tasks.pop(run))
             shown.console.print(ending(message, self.labels[run]))
@@ -102,10 +102,11 @@ class Display:
         left = f"about {format_duration(self.rest())} left" if self.open else ""
         shown.update(self.whole, completed=ended, note=left)
 
-    def note(self, message: Event) -> str:
+    def note(self, message: Event[RunConfig]) -> str:
         """Accuracy now and time left of one run."""
-        scored = "" if message.accuracy is None else f"{message.accuracy:.2f}%, "
-        return f"{scored}{format_duration(self.left[message.run])} left"
+        accuracy = message.value.accuracy
+        scored = "" if accuracy is None else f"{accuracy:.2f}%, "
+        return f"{scored}{format_duration(self.left[message.case])} left"
 
     def rest(self) -> float:
         """Seconds until all runs have ended."""
@@ -150,11 +151,10 @@ def bars(screen: Console) -> Progress:
     return Progress(*columns, console=screen)
 
 
-def ending(message: Event, label: str, rest: float = 0.0) -> str:
+def ending(message: Event[RunConfig], label: str, rest: float = 0.0) -> str:
     """The line that a run leaves."""
-    if message.kind == "stopped":
-        return f"{label}: stopped, its checkpoint is kept"
     if message.kind == "failed":
         return f"{label}: failed: {message.reason}"
-    scored = "diverged" if message.accuracy is None else f"{message.accuracy:.2f}%"
+    accuracy = message.value.result["accuracy"]
+    scored = "diverged" if accuracy is None else f"{accuracy:.2f}%"
     return f"{label}: {scored}" + (f"; about {format_duration(rest)} left" if rest else "")

@@ -29,7 +29,8 @@ from subspace_bench.training.cost import (
     memory_together,
     wall_seconds,
 )
-from subspace_bench.training.executor import Event, run_all
+from subspace_bench.training.executor import Event
+from subspace_bench.training.runner import train_all
 
 MEMORY_SHARE = 0.9  # of what is available
 
@@ -160,13 +161,13 @@ class Pages:
     def evidence(self) -> Evidence:
         return Evidence(self.work.plan, committed_store(), self.own)
 
-    def tell(self, message: Event) -> None:
+    def tell(self, message: Event[RunConfig]) -> None:
         """Hears that a run has its record."""
         if message.kind != "done":
             return
         for name, runs in self.missing.items():
-            if message.run in runs:
-                runs.discard(message.run)
+            if message.case in runs:
+                runs.discard(message.case)
                 if runs:
                     render.write_page(name, self.evidence(), self.out, figures=False)
                 else:
@@ -194,23 +195,23 @@ class Pages:
 
 def train_and_show(
     work: Work, own: Store, root: Path | None, out: Path, jobs: int, screen: Console
-) -> list[Event]:
+) -> list[Event[RunConfig]]:
     """Trains what waits, writes the pages, and returns the failures."""
     if work.again:
         for run in work.waiting:
             own.discard(run)
     pages = Pages(work, own, out, screen)
-    failures: list[Event] = []
+    failures: list[Event[RunConfig]] = []
     if work.waiting:
         costs = {run: work.costs[run] for run in work.waiting}
         with Display(screen, costs, work.labels, jobs) as display:
 
-            def tell(message: Event) -> None:
+            def tell(message: Event[RunConfig]) -> None:
                 display.tell(message)
                 pages.tell(message)
 
             try:
-                failures = run_all(work.waiting, own, root, jobs, tell)
+                failures = train_all(work.waiting, own, root, jobs, tell)
             except KeyboardInterrupt:
                 pages.finish()
                 raise

@@ -19,7 +19,8 @@ from subspace_bench.records.config import NUMERICS, RunConfig
 from subspace_bench.records.store import Record, Store
 from subspace_bench.training import presets
 from subspace_bench.training.cost import estimate, memory_together
-from subspace_bench.training.executor import Event, run_all
+from subspace_bench.training.executor import Event
+from subspace_bench.training.runner import train_all
 
 
 def post_like(
@@ -53,7 +54,7 @@ def post_like(
 
 def train_one(
     run: RunConfig, own: Store, root: Path | None, screen: Console, again: bool
-) -> list[Event]:
+) -> list[Event[RunConfig]]:
     """Trains a run that has no record, shows its curve, and returns the failure, if any."""
     record = None if again else own.get(run)
     if record is not None:
@@ -73,15 +74,16 @@ def train_one(
     if again:
         own.discard(run)
 
-    def tell(message: Event) -> None:
-        if message.kind == "progress" and message.accuracy is not None:
-            left = message.seconds * (run.protocol.steps / message.updates - 1)
+    def tell(message: Event[RunConfig]) -> None:
+        if message.kind == "progress" and message.value.accuracy is not None:
+            progress = message.value
+            left = progress.seconds * (run.protocol.steps / progress.updates - 1)
             screen.print(
-                f"update {message.updates:>7,}  {message.accuracy:6.2f}%  "
+                f"update {progress.updates:>7,}  {progress.accuracy:6.2f}%  "
                 f"{format_duration(left)} left"
             )
 
-    failures = run_all([run], own, root, 1, tell)
+    failures = train_all([run], own, root, 1, tell)
     record = own.get(run)
     if record is not None:
         screen.print(f"{describe(record)}\n{own.path(run)}")

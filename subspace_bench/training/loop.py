@@ -42,9 +42,8 @@ class Interrupted(Exception):
 
 @dataclass
 class Progress:
-    """What a run tells while it trains: at every score, and between them without an accuracy."""
+    """How far a training has come: told at every score, and in between without an accuracy."""
 
-    run: RunConfig
     updates: int
     accuracy: float | None
     seconds: float
@@ -100,10 +99,10 @@ def train(
                 break
             accuracy = evaluate(net.module, *test, run.protocol.scale)
             state.curve.append([state.updates, accuracy, value])
-            on_progress(Progress(run, state.updates, accuracy, now - began))
+            on_progress(Progress(state.updates, accuracy, now - began))
             told = now
         elif now - told > TELL_SECONDS:
-            on_progress(Progress(run, state.updates, None, now - began))
+            on_progress(Progress(state.updates, None, now - began))
             told = now
         state.seconds = time.monotonic() - began
         if should_stop():

@@ -10,16 +10,17 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from subspace_bench import cli
+from subspace_bench import UserError, cli
 from subspace_bench.cli import reproduce_flow
 from subspace_bench.cli.progress import Display, labels
 from subspace_bench.cli.reproduce_flow import gather, summary
 from subspace_bench.datasets import mnist
 from subspace_bench.experiments import STUDIES, Evidence, Page, Plan, Study
 from subspace_bench.records.config import RunConfig, TrainingConfig
-from subspace_bench.records.store import Store
+from subspace_bench.records.store import Record, Store
 from subspace_bench.training.cost import Cost
 from subspace_bench.training.executor import Event
+from subspace_bench.training.loop import Progress
 
 RUN = RunConfig("mlp-16", "default", TrainingConfig(steps=4, batch=64, lr=3e-3, score_every=2))
 
@@ -85,7 +86,7 @@ def test_it_trains_what_is_missing_and_writes_the_tables(tiny, tmp_path: Path, c
 
 
 def test_each_page_is_made_once(tiny, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("subspace_bench.cli.reproduce_flow.carry_out", lambda *_: [])
+    monkeypatch.setattr("subspace_bench.cli.reproduce_flow.train_all", lambda *_: [])
     PAGES.clear()
     assert call("--out", str(tmp_path)) == 0
     assert sorted(PAGES) == ["one", "two"]
@@ -105,7 +106,7 @@ def test_tables_that_train_nothing_say_which_profile_does(tmp_path: Path) -> Non
 def test_a_page_that_is_withheld_is_said_to_be_and_stays(
     tiny, tmp_path: Path, capsys, monkeypatch
 ) -> None:
-    monkeypatch.setattr("subspace_bench.cli.reproduce_flow.carry_out", lambda *_: [])
+    monkeypatch.setattr("subspace_bench.cli.reproduce_flow.train_all", lambda *_: [])
     STUDIES["one"] = replace(STUDIES["one"], withheld=lambda evidence: "not from these")
     (tmp_path / "one.md").write_text("as it was\n")
     assert call("one", "--out", str(tmp_path)) == 0
@@ -131,7 +132,7 @@ def test_force_interrupted_goes_on_with_what_is_left(
     before = {r.run: r.result for r in own.records()}
     checkpoint = own.checkpoint(next(iter(before)))
     checkpoint.write_bytes(b"of an earlier training")
-    real = reproduce_flow.run_all
+    real = reproduce_flow.train_all
 
     def pressed(runs, *rest):
         assert not checkpoint.exists()
@@ -141,7 +142,7 @@ def test_force_interrupted_goes_on_with_what_is_left(
 
     asked = ["--out", str(tmp_path), "--jobs", "1", "--force"]
     monkeypatch.setattr("sys.argv", ["subspace-bench", "reproduce", *asked])
-    monkeypatch.setattr(reproduce_flow, "carry_out", pressed)
+    monkeypatch.setattr(reproduce_flow, "train_all", pressed)
     capsys.readouterr()
     assert call(*asked) == 130
     said = capsys.readouterr().err.strip()
@@ -150,7 +151,7 @@ def test_force_interrupted_goes_on_with_what_is_left(
     assert go_on == asked[:-1]
     [kept] = own.folder.glob("*.json")
     first = kept.stat().st_mtime_ns
-    monkeypatch.setattr(reproduce_flow, "carry_out", real)
+    monkeypatch.setattr(reproduce_flow, "train_all", real)
     assert call(*go_on) == 0
     assert "1 of 3 runs have their record, 2 to train" in capsys.readouterr().out
     assert kept.stat().st_mtime_ns == first
@@ -206,7 +207,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("subspace_bench.cli.reproduce_flow.carry_out", pressed)
+    monkeypatch.setattr("subspace_bench.cli.reproduce_flow.train_all", pressed)
     monkeypatch.setattr("sys.argv", ["subspace-bench", "reproduce", "one"])
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "of-another-run.checkpoint").write_bytes(b"")
@@ -226,8 +227,8 @@ def test_without_a_terminal_a_run_speaks_every_quarter_minute(capsys) -> None:
     with Display(Console(width=100), costs, labels(costs), 1, lambda: next(clock)) as display:
         display.tell(Event("started", RUN))
         for i in range(7):
-            display.tell(Event("progress", RUN, updates=1, accuracy=12.5, seconds=float(i)))
-        display.tell(Event("done", RUN, 4, 50.0))
+            display.tell(Event("progress", RUN, Progress(1, 12.5, float(i))))
+        display.tell(Event("done", RUN, Record(RUN, {"accuracy": 50.0}, {})))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[0] == "mlp-16 d=D seed 0: starts, 4 updates, about 8 s"
@@ -239,10 +240,10 @@ def test_on_a_terminal_there_is_a_bar_a_run() -> None:
     screen = Console(force_terminal=True, width=100, record=True)
     with Display(screen, {RUN: Cost(0, 8, 1e6, 1e3)}, labels([RUN]), 1) as display:
         display.tell(Event("started", RUN))
-        display.tell(Event("progress", RUN, updates=2, accuracy=12.5, seconds=1.0))
+        display.tell(Event("progress", RUN, Progress(2, 12.5, 1.0)))
         assert display.bars is not None
         assert [task.description for task in display.bars.tasks] == ["all runs", RUN.label]
-        display.tell(Event("failed", RUN, reason="no reason"))
+        display.tell(Event("failed", RUN, UserError("no reason")))
     assert "mlp-16 d=D seed 0: failed: no reason" in screen.export_text()
 
 
