@@ -41,6 +41,7 @@ class Page:
         values: what else the template refers to: numbers and short phrases, no sentences.
         figures: stem of the figure's files → figure.
         command: the shell command that writes this page again.
+        template: stem of the template, where several pages share one; by default the name.
     """
 
     name: str
@@ -51,3 +52,4 @@ class Page:
     values: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, PageFigure] = field(default_factory=dict)
     command: str = ""
+    template: str = ""

@@ -46,7 +46,7 @@ def markdown(page: Page) -> str:
         name: f"![{figure.caption}](figures/{name}.svg)\n\n*{figure.caption}*"
         for name, figure in page.figures.items()
     }
-    template = _environment().get_template(f"{page.name}.md.j2")
+    template = _environment().get_template(f"{page.template or page.name}.md.j2")
     context = {**page.values, "page": page, "tables": tables, "figures": figures}
     return template.render(context).strip() + "\n"
 
