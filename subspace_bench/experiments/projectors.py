@@ -59,12 +59,13 @@ def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) 
     """
     every = Measurements.of(frame)
     measured = every.successful()
-    found = recommendation.recommend(measured, samples)
+    accuracy = recommendation.AccuracyComparison.of(samples)
+    found = recommendation.recommend(measured, accuracy)
     device, facts = str(frame.device.iloc[0]), frame.iloc[0]
     sections = {f"native_{native}": native for native, _ in every.sizes}
     tables = {
-        "recommendation": recommendation.recommendation_table(found, samples),
-        "accuracy": recommendation.accuracy_table(samples),
+        "recommendation": recommendation.recommendation_table(found, accuracy),
+        "accuracy": recommendation.accuracy_table(accuracy),
         "times": compare_at_sizes(every, lambda row: format_significant(row["ms"])),
         "memory": compare_at_sizes(every, lambda row: format_bytes(row["peak_bytes"])),
         "machine": machine_table(frame, missing),
@@ -218,13 +219,13 @@ def figures(name: str, measured: Measurements) -> dict[str, PageFigure]:
     return {
         f"{name}-time": PageFigure(
             lambda: plot_over_native(frame, dims, frame.ms, "forward + transpose, ms"),
-            "Time of forward and transpose over D, one panel a d",
+            "Time of forward plus transpose against D, one panel per d",
         ),
         f"{name}-memory": PageFigure(
             lambda: plot_over_native(
                 frame, dims, frame.peak_bytes.clip(lower=1000), "bytes (1 kB or less: 1 kB)"
             ),
-            "Memory of P and its workspace over D, one panel a d",
+            "Memory of P and its workspace against D, one panel per d",
         ),
     }
 

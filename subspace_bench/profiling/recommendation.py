@@ -24,6 +24,57 @@ Accuracies = Mapping[tuple[str, int], Sample]  # (projector, d) → accuracies o
 
 
 @dataclass(frozen=True)
+class AccuracyComparison:
+    """Accuracies of projectors at each d, against the best.
+
+    Attributes:
+        samples: d → projector → accuracies, for those that were run; d in order.
+        below_best: projector → the d at which its mean is shown to be below that of the best.
+    """
+
+    samples: dict[int, dict[str, Sample]]
+    below_best: dict[str, list[int]]
+
+    @classmethod
+    def of(cls, accuracies: Accuracies) -> AccuracyComparison:
+        """Compares all pairs at each d with Tukey's HSD, 95%."""
+        samples: dict[int, dict[str, Sample]] = {}
+        for (name, dim), sample in sorted(accuracies.items(), key=lambda item: item[0][1]):
+            if sample.n:
+                samples.setdefault(dim, {})[name] = sample
+        below: dict[str, list[int]] = {}
+        for dim, group in samples.items():
+            for higher, lower in tukey_hsd(group)[0]:
+                if higher == best_of(group):
+                    below.setdefault(lower, []).append(dim)
+        return cls(samples, below)
+
+    def points_from_best(self, name: str, dim: int) -> str:
+        """Points that a projector gains over the best (≤ 0) at a d of `samples`, 95% interval."""
+        group = self.samples[dim]
+        best = best_of(group)
+        if name not in group:
+            return "not measured"
+        if name == best:
+            return "best"
+        interval = difference(group[name], group[best])
+        half = f" ± {interval.half_width:.2f}" if interval else ""
+        return f"{group[name].mean - group[best].mean:+.2f}{half}"
+
+    def at_nearest(self, name: str, dim: int) -> str:
+        """`points_from_best` at the nearest d of `samples`, which it names; "" without one."""
+        if not self.samples:
+            return ""
+        nearest = min(self.samples, key=lambda known: abs(math.log(known / dim)))
+        return f"{self.points_from_best(name, nearest)} (d = {nearest:,})"
+
+
+def best_of(samples: Mapping[str, Sample]) -> str:
+    """The projector with the highest mean."""
+    return max(samples, key=lambda name: samples[name].mean)
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """The candidates at one (D, d), fastest first; none where every projector breaks the rule."""
 
@@ -36,95 +87,54 @@ class Recommendation:
         return str(self.candidates[0]["projector"]) if self.candidates else "none"
 
 
-def recommend(measurements: Measurements, accuracies: Accuracies) -> list[Recommendation]:
+def recommend(measured: Measurements, accuracy: AccuracyComparison) -> list[Recommendation]:
     """The recommendation at each measured (D, d), by the rule above.
 
     A projector without accuracies is a candidate: nothing is shown against it.
     """
-    excluded = inferior(accuracies)
-    return [
-        Recommendation(
-            *size,
-            [
-                row
-                for row in measurements.fastest_first(size)
-                if row["projector"] not in excluded
-                and row["nonzero_rows"] >= MOVED
-                and row["peak_bytes"] <= max(COPIES * row["theta_bytes"], SMALL)
-            ],
+
+    def is_candidate(row: Row) -> bool:
+        return (
+            row["projector"] not in accuracy.below_best
+            and row["nonzero_rows"] >= MOVED
+            and row["peak_bytes"] <= max(COPIES * row["theta_bytes"], SMALL)
         )
-        for size in measurements.sizes
+
+    return [
+        Recommendation(*size, [*filter(is_candidate, measured.fastest_first(size))])
+        for size in measured.sizes
     ]
 
 
-def inferior(accuracies: Accuracies) -> dict[str, list[int]]:
-    """Projector → the d at which its mean accuracy is shown to be below the best (Tukey's HSD)."""
-    found: dict[str, list[int]] = {}
-    for dim, samples in by_dim(accuracies).items():
-        best = best_of(samples)
-        for higher, lower in tukey_hsd(samples)[0]:
-            if higher == best:
-                found.setdefault(lower, []).append(dim)
-    return found
-
-
-def by_dim(accuracies: Accuracies) -> dict[int, dict[str, Sample]]:
-    """d → projector → accuracies, without those that were not run; d in order."""
-    groups: dict[int, dict[str, Sample]] = {}
-    for (name, dim), sample in sorted(accuracies.items(), key=lambda item: item[0][1]):
-        if sample.n:
-            groups.setdefault(dim, {})[name] = sample
-    return groups
-
-
-def best_of(samples: Mapping[str, Sample]) -> str:
-    return max(samples, key=lambda name: samples[name].mean)
-
-
-def points_from_best(samples: Mapping[str, Sample], name: str) -> str:
-    """Points of accuracy that a projector gains over the best (≤ 0), with the 95% interval."""
-    if name not in samples:
-        return "not measured"
-    best = best_of(samples)
-    if name == best:
-        return "best"
-    interval = difference(samples[name], samples[best])
-    half = f" ± {interval.half_width:.2f}" if interval else ""
-    return f"{samples[name].mean - samples[best].mean:+.2f}{half}"
-
-
-def recommendation_table(found: list[Recommendation], accuracies: Accuracies) -> pd.DataFrame:
+def recommendation_table(found: list[Recommendation], accuracy: AccuracyComparison) -> pd.DataFrame:
     """One line a (D, d): what to take, what it costs, what it loses, and the runner-up."""
-    groups = by_dim(accuracies)
-    lines = []
-    for each in found:
-        line = {"D": f"{each.native:,}", "d": f"{each.dim:,}", "take": each.projector}
-        costs = [
-            (f"{format_significant(r['ms'])} ms", format_bytes(r["peak_bytes"]), r["projector"])
-            for r in each.candidates[:2]
-        ]
-        costs += [("", "", "")] * (2 - len(costs))
-        (line["time"], line["memory"], _), second = costs
-        if groups:
-            dim = min(groups, key=lambda known: abs(math.log(known / each.dim)))
-            line["accuracy − best, points"] = (
-                f"{points_from_best(groups[dim], each.projector)} (d = {dim:,})"
-            )
-        line["runner-up"] = f"{second[2]}: {second[0]}, {second[1]}" if second[2] else ""
-        lines.append(line)
-    return pd.DataFrame(lines)
+
+    def show(name: str, row: Row) -> str:
+        return f"{name}{format_significant(row['ms'])} ms, {format_bytes(row['peak_bytes'])}"
+
+    return pd.DataFrame(
+        {
+            "D": f"{each.native:,}",
+            "d": f"{each.dim:,}",
+            "take": each.projector,
+            "it takes": "".join(show("", row) for row in each.candidates[:1]),
+            "accuracy − best, points": accuracy.at_nearest(each.projector, each.dim),
+            "runner-up": "".join(show(f"{r['projector']}: ", r) for r in each.candidates[1:2]),
+        }
+        for each in found
+    )
 
 
-def accuracy_table(accuracies: Accuracies) -> pd.DataFrame:
-    """One line a projector: points from the best at each d, and whether it is a candidate."""
-    groups, excluded = by_dim(accuracies), inferior(accuracies)
-    names = dict.fromkeys(name for name, _ in accuracies)
+def accuracy_table(accuracy: AccuracyComparison) -> pd.DataFrame:
+    """One line a projector: points from the best at each d, and where it is shown to be below."""
+    names = dict.fromkeys(name for group in accuracy.samples.values() for name in group)
     return pd.DataFrame(
         {
             "projector": name,
-            **{f"d = {dim:,}": points_from_best(group, name) for dim, group in groups.items()},
-            "below the best at": ", ".join(f"d = {dim:,}" for dim in excluded.get(name, [])),
+            **{f"d = {dim:,}": accuracy.points_from_best(name, dim) for dim in accuracy.samples},
+            "below the best at": ", ".join(
+                f"d = {dim:,}" for dim in accuracy.below_best.get(name, [])
+            ),
         }
         for name in names
-        if any(name in group for group in groups.values())
     )

@@ -22,6 +22,7 @@ from subspace_bench.records.table import KeyedTable
 
 KEY = ("projector", "native", "dim", "device", "dtype")
 MACHINE = ("cpu", "cpu_capability", "torch", "numba", "gpu", "threads")
+MEASURED = ("forward_ms", "transpose_ms", "resident_bytes", "peak_bytes")
 TEXT = ("projector", "device", "dtype", "status", "revision", *MACHINE[:-1])
 
 
@@ -99,8 +100,14 @@ def open_csv(path: Path) -> KeyedTable:
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """The rows of a timing csv as a frame; raises as `open_csv`."""
-    return pd.DataFrame(open_csv(path).sorted())
+    """The rows of a timing csv as a frame, NaN where a case was not measured.
+
+    Raises:
+        UserError: as `open_csv`.
+    """
+    frame = pd.DataFrame(open_csv(path).sorted())
+    absent = [name for name in MEASURED if name not in frame]  # if no case was measured at all
+    return frame.assign(**dict.fromkeys(absent, float("nan")))
 
 
 def short_revision() -> str:

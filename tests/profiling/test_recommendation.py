@@ -12,14 +12,14 @@ from subspace_bench import projectors
 from subspace_bench.profiling import recommendation
 from subspace_bench.profiling.lookup import Measurements, derive
 from subspace_bench.profiling.recommendation import (
+    AccuracyComparison,
     accuracy_table,
-    inferior,
-    points_from_best,
     recommend,
     recommendation_table,
 )
 from subspace_bench.reporting.statistics import Sample
 
+UNKNOWN = AccuracyComparison({}, {})
 GOOD, GOOD_TOO, BAD = Sample((98.0, 98.1, 98.2)), Sample((98.0, 98.1, 98.1)), Sample((90.0, 90.1))
 
 
@@ -70,12 +70,14 @@ def test_the_fastest_that_keeps_the_rule_wins() -> None:
         case("fastfood", *size, 0.1, dtype="float64"),  # another dtype
         case("orthonormal", *size, 0.1, status="failed: no"),
     )
-    accuracies = {("kronecker", 300): BAD, ("srht", 300): GOOD, ("hashed", 300): GOOD_TOO}
+    accuracies = AccuracyComparison.of(
+        {("kronecker", 300): BAD, ("srht", 300): GOOD, ("hashed", 300): GOOD_TOO}
+    )
     [found] = recommend(m, accuracies)
     assert [row["projector"] for row in found.candidates] == ["hashed", "srht"]
     table = recommendation_table([found], accuracies)
     assert table["take"].tolist() == ["hashed"]
-    assert table["time"].tolist() == ["4 ms"]
+    assert table["it takes"].tolist() == ["4 ms, 2 MB"]
     assert table["runner-up"].tolist() == ["srht: 5 ms, 116 MB"]
 
 
@@ -84,22 +86,22 @@ def test_little_memory_is_allowed_however_small_theta_is() -> None:
     limit = recommendation.SMALL
     m = measured(case("gaussian", *at, 1.0, peak_bytes=limit + 1),
                  case("orthonormal", *at, 2.0, peak_bytes=limit))  # fmt: skip
-    assert recommend(m, {})[0].projector == "orthonormal"
+    assert recommend(m, UNKNOWN)[0].projector == "orthonormal"
 
 
 def test_no_candidate_is_said() -> None:
     m = measured(case("gaussian", 10**7, 10, 3.0, peak_bytes=1e12))
-    found = recommend(m, {})
+    found = recommend(m, UNKNOWN)
     assert found[0].projector == "none"
-    assert recommendation_table(found, {})["take"].tolist() == ["none"]
+    assert recommendation_table(found, UNKNOWN)["take"].tolist() == ["none"]
 
 
-def test_inferior_is_what_differs_from_the_best() -> None:
-    accuracies = {
+def test_below_the_best_is_what_differs_from_it() -> None:
+    accuracies = AccuracyComparison.of({
         ("a", 300): GOOD, ("b", 300): BAD, ("c", 300): GOOD_TOO,
         ("a", 1000): GOOD, ("b", 1000): GOOD_TOO, ("d", 1000): Sample(()),
-    }  # fmt: skip
-    assert inferior(accuracies) == {"b": [300]}
+    })  # fmt: skip
+    assert accuracies.below_best == {"b": [300]}
     table = accuracy_table(accuracies).set_index("projector")
     assert list(table.index) == ["a", "b", "c"]
     assert table.loc["a"].tolist() == ["best", "best", ""]
@@ -107,18 +109,18 @@ def test_inferior_is_what_differs_from_the_best() -> None:
 
 
 def test_points_have_an_interval() -> None:
-    samples = {
-        "a": Sample((97.9, 98.0, 98.1)),
-        "b": Sample((90.0, 90.1, 90.2)),
-        "c": Sample((9.0,)),
-    }
+    accuracies = AccuracyComparison.of({
+        ("a", 300): Sample((97.9, 98.0, 98.1)), ("b", 300): Sample((90.0, 90.1, 90.2)),
+        ("c", 300): Sample((9.0,)), ("a", 3000): GOOD,
+    })  # fmt: skip
     # By hand: 2.776 (t, 4 degrees of freedom) · √(2/3) · 0.1.
-    assert points_from_best(samples, "b") == "-7.90 ± 0.23"
-    assert points_from_best(samples, "c") == "-89.00"
-    assert points_from_best(samples, "a") == "best"
+    assert accuracies.points_from_best("b", 300) == "-7.90 ± 0.23"
+    assert accuracies.points_from_best("c", 300) == "-89.00"
+    assert accuracies.at_nearest("a", 500) == "best (d = 300)"
+    assert accuracies.at_nearest("b", 2_000) == "not measured (d = 3,000)"
 
 
 def test_nothing_measured_recommends_nothing() -> None:
-    assert recommend(Measurements([]), {}) == []
-    assert recommendation_table([], {}).empty
-    assert accuracy_table({}).empty
+    assert recommend(Measurements([]), UNKNOWN) == []
+    assert recommendation_table([], UNKNOWN).empty
+    assert accuracy_table(UNKNOWN).empty
