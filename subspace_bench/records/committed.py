@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def committed_store() -> Store | None:
-    """The reference records, or None where this copy of the package has none."""
+    """The committed records, or None where this copy of the package has none."""
     for folder in (PACKAGE.parent / "results" / "records", PACKAGE / "packaged_records"):
         if folder.is_dir():
             return Store(folder)
