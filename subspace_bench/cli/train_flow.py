@@ -47,7 +47,8 @@ def post_like(
     run = RunConfig(model, scheme, protocol, **rest)
     if dim is None:
         return run
-    start = origin or ("zero" if projector == "orthonormal" else "init")
+    contains_init = "first" in projectors.load(projector).accepts
+    start = origin or ("zero" if contains_init else "init")
     return replace(run, dim=dim, projector=projector, origin=start)
 
 

@@ -15,7 +15,7 @@ from subspace_bench import projectors
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes, format_significant
 from subspace_bench.experiments.projector_accuracy import apart
-from subspace_bench.profiling.lookup import Measured, Row, Size, entries, touched
+from subspace_bench.profiling.lookup import Measured, Row, Size, entries
 from subspace_bench.reporting.statistics import difference
 
 RIVALS = ("fastfood", "srht")  # that mix as a Gaussian P does, and store next to nothing
@@ -173,7 +173,7 @@ def sparse(m: Measured) -> str | None:
         return None
     where, (thin, full) = found
     won = [at for at in m.sizes("sparse") if m.ranked(at)[0]["projector"] == "sparse"]
-    moved = sorted(100 * touched(*at) for at in won)
+    moved = sorted(100 * projectors.nonzero_rows("sparse", *at) for at in won)
     return (
         f"**`sparse`** at density 1/√D holds {format_bytes(thin['resident_bytes'])} where dense "
         f"holds {format_bytes(full['resident_bytes'])} {_at(where)}, and takes {_times(thin, full)}"

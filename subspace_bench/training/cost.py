@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from subspace_bench import models, projectors
 from subspace_bench.models import ConvPoolRelu
-from subspace_bench.projectors.orthonormal import BLOCK
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record
 
@@ -24,11 +23,8 @@ PER_UPDATE = 0.9e-3  # seconds: batch, dropout masks, autograd, Adam, whatever t
 CONV_RATE = 120e9  # operations a second, two a multiply-add, forward and backward of convolutions
 DENSE_RATE = 95e9  # of dense layers
 SCORE_RATE = 80e9  # of the forward passes that score
-READ_RATE = 8e9  # bytes of P a second
-MAKE_RATES = {"regenerated": 1.5e9, "regenerated-signs": 1.5e10}  # entries a second, at each use
-DRAW_RATE = 1.3e8  # Gaussian numbers a second
 START = 4.0  # seconds until a worker has imported torch and read the data
-QR_RATE, QR_RATE_64 = 1.3e11, 2.5e10  # operations a second of QR between and within blocks
+LAPACK_QR_RATE = 2.5e10  # operations a second, float64
 CUDA = 20  # how many times faster a GPU is taken to be, but for PER_UPDATE
 
 # Bytes.
@@ -97,17 +93,13 @@ def estimate(run: RunConfig) -> Cost:
     score = 2 * images * (conv + dense) / SCORE_RATE / faster
     set_up, projection = 0.3, projectors.Footprint(0)
     if run.dim is not None:
-        projection = projectors.footprint(run.projector or "", native, run.dim)
-        entries = projection.resident_bytes / 4
-        update += projection.resident_bytes / READ_RATE / faster
-        if run.projector in MAKE_RATES:
-            update += 2 * native * run.dim / MAKE_RATES[run.projector] / faster
-        set_up += entries / DRAW_RATE
-        if run.projector == "orthonormal":
-            block = min(run.dim, BLOCK)
-            set_up += entries * (2 * run.dim / QR_RATE + 3 * block / QR_RATE_64) / faster
-        if run.draws == "author":  # QR of all columns in float64: A, Q and what LAPACK works on
-            set_up += 4 * entries * run.dim / QR_RATE_64 / faster
+        name = run.projector or ""
+        projection = projectors.footprint(name, native, run.dim)
+        predicted = projectors.predicted_seconds(name, native, run.dim, faster)
+        set_up += predicted.set_up
+        update += predicted.update
+        if run.draws == "author":  # QR of all columns in float64: A, Q and LAPACK's workspace
+            set_up += 4 * native * run.dim**2 / LAPACK_QR_RATE / faster
             projection = replace(projection, workspace_bytes=4 * 8 * native * run.dim)
     return Cost(
         set_up=set_up,
