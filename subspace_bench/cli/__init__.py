@@ -223,12 +223,12 @@ def report(
     """Write tables and figures again from the records, without training."""
     validation.check_output_dir(out)
     names = table_names(tables, profile)
-    from subspace_bench.datasets.mnist import NAMES
+    from subspace_bench.datasets.catalog import require_dataset
     from subspace_bench.experiments import STUDIES, Evidence, Plan
     from subspace_bench.experiments.legacy_render import write_index, write_page
     from subspace_bench.records.committed import committed_store
 
-    validation.require_choice("dataset", [dataset], NAMES)
+    require_dataset(dataset)
     own = None if committed_only else Store(out / "runs")
     evidence = Evidence(Plan(profile, dataset=dataset), committed_store(), own)
     written = [path for name in names for path in write_page(name, evidence, out)]
@@ -259,16 +259,16 @@ def data(
     dataset: Annotated[str, typer.Option(help="mnist, mnist-5k or fashion-mnist.")] = "mnist",
 ) -> int:
     """Say where the data were found and whether they verify; fetch them where they are not."""
-    from subspace_bench.datasets import mnist as datasets
+    from subspace_bench.datasets import catalog, download, loading, locate
 
-    validation.require_choice("dataset", [dataset], datasets.NAMES)
-    variable = os.environ.get(datasets.VARIABLE)
+    catalog.require_dataset(dataset)
+    variable = os.environ.get(locate.VARIABLE)
     named = data or (Path(variable).expanduser() if variable else None)
-    fetchable = named is not None and dataset in datasets.FOLDERS
-    if named and fetchable and datasets.missing(datasets.raw_folder(dataset, named)):
-        datasets.fetch(dataset, named)
-    loaded = datasets.load(dataset, data)
-    print(f"{dataset}: {loaded.where}, {datasets.CHECKS[dataset]}")
+    downloadable = named is not None and dataset in catalog.FOLDERS
+    if named and downloadable and locate.missing_files(locate.raw_folder(dataset, named)):
+        download.download(dataset, named)
+    loaded = loading.load(dataset, data)
+    print(f"{dataset}: {loaded.where}, {catalog.VERIFICATION[dataset]}")
     print(f"{len(loaded.train_labels):,} images to train on, {len(loaded.test_labels):,} to test")
     print(f"SHA-256 of all: {loaded.digest}")
     return 0

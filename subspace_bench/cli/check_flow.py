@@ -14,7 +14,9 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest, write_atomically
 from subspace_bench.common.formatting import print_table
 from subspace_bench.common.validation import check_writable
-from subspace_bench.datasets.mnist import EMBEDDED, Dataset, load_or_embedded
+from subspace_bench.datasets.catalog import EMBEDDED
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.experiments.legacy_render import table
 from subspace_bench.records.config import RunConfig
 from subspace_bench.regression import FIRST_SEED, suite

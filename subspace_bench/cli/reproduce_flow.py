@@ -16,7 +16,7 @@ from rich.console import Console
 from subspace_bench.cli.progress import Display, labels
 from subspace_bench.common.formatting import format_bytes, format_duration, print_table
 from subspace_bench.common.hardware import available_memory, resident_memory
-from subspace_bench.datasets import mnist
+from subspace_bench.datasets import catalog, loading, locate
 from subspace_bench.experiments import STUDIES, Evidence, Plan
 from subspace_bench.experiments import legacy_render as render
 from subspace_bench.records.committed import committed_store
@@ -87,9 +87,9 @@ def gather(names: Sequence[str], plan: Plan, own: Store, again: bool = False) ->
 
 def dataset_of(plan: Plan, root: Path | None, screen: Console) -> Plan:
     """The plan on the data that can be had, which it says."""
-    dataset = mnist.load_or_embedded(plan.dataset, root)
+    dataset = loading.load_or_embedded(plan.dataset, root)
     if dataset.name == plan.dataset:
-        screen.print(f"Data: {dataset.name}, {dataset.where}, {mnist.CHECKS[dataset.name]}")
+        screen.print(f"Data: {dataset.name}, {dataset.where}, {catalog.VERIFICATION[dataset.name]}")
     else:
         screen.print(
             f"Data: {plan.dataset} could not be had; {dataset.name}, the 5,000 digits "
@@ -100,7 +100,7 @@ def dataset_of(plan: Plan, root: Path | None, screen: Console) -> Plan:
 
 def where_data_are(plan: Plan, root: Path | None) -> str:
     """For --plan, which neither downloads nor reads."""
-    found = mnist.locate(plan.dataset, root)
+    found = locate.locate(plan.dataset, root)
     if found is None:
         return f"Data: {plan.dataset} is not here yet and would be downloaded"
     return f"Data: {plan.dataset}, in {found}"

@@ -13,7 +13,7 @@ from rich.console import Console
 from subspace_bench import models, projectors
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes, format_duration
-from subspace_bench.datasets import mnist
+from subspace_bench.datasets import loading
 from subspace_bench.experiments import STUDIES
 from subspace_bench.records.config import NUMERICS, RunConfig
 from subspace_bench.records.store import Record, Store
@@ -60,7 +60,7 @@ def train_one(
     if record is not None:
         screen.print(f"{run.label} has its record: {describe(record)}\n{own.path(run)}")
         return []
-    dataset = mnist.load(run.dataset, root)
+    dataset = loading.load(run.dataset, root)
     if run.protocol.batch > len(dataset.train_labels):
         raise UserError(
             f"--batch is {run.protocol.batch}: "

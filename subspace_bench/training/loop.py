@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from subspace_bench import models
 from subspace_bench.common.rng import generator, seed_torch
-from subspace_bench.datasets.batches import Batches, kept, scaled
-from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.datasets.batches import Batches, scale_pixels, training_slice
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.models.initialization import initialise, sigmas
 from subspace_bench.records import provenance
 from subspace_bench.records.config import RunConfig
@@ -78,7 +78,7 @@ def train(
         make_cuda_deterministic()
     net = prepare(run)
     optimizer = make_optimizer(run, net)
-    batches = Batches(run, dataset)
+    batches = make_batches(run, dataset)
     images, labels = (part.to(run.device) for part in scored_images(run, dataset))
     set_up = time.monotonic() - began
 
@@ -122,7 +122,7 @@ def loss_curve(run: RunConfig, dataset: Dataset) -> list[float]:
     torch.set_num_threads(run.threads)
     net = prepare(run)
     optimizer = make_optimizer(run, net)
-    batches = Batches(run, dataset)
+    batches = make_batches(run, dataset)
     losses = []
     for update in range(run.protocol.steps):
         x, y = batches(update)
@@ -131,11 +131,17 @@ def loss_curve(run: RunConfig, dataset: Dataset) -> list[float]:
     return losses
 
 
+def make_batches(run: RunConfig, dataset: Dataset) -> Batches:
+    """The batches that a run trains on."""
+    p, dtype = run.protocol, getattr(torch, run.dtype)
+    return Batches(dataset, p.batch, run.seed, p.sampling, p.scale, p.train, run.device, dtype)
+
+
 def scored_images(run: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Images and labels that the run is scored on: the test set, or held-out training images."""
     if run.protocol.score_on == "test":
         return dataset.test_images, dataset.test_labels
-    rest = slice(kept(run.protocol, len(dataset.train_labels)).stop, None)
+    rest = slice(training_slice(run.protocol.train, len(dataset.train_labels)).stop, None)
     return dataset.train_images[rest], dataset.train_labels[rest]
 
 
@@ -177,7 +183,7 @@ def evaluate(module: nn.Module, images: Tensor, labels: Tensor, scale: str) -> f
     correct = 0
     chunks = torch.split(images, EVALUATION_CHUNK), torch.split(labels, EVALUATION_CHUNK)
     for x, y in zip(*chunks, strict=True):
-        correct += int((module(scaled(x, scale, dtype)).argmax(1) == y).sum())
+        correct += int((module(scale_pixels(x, scale, dtype)).argmax(1) == y).sum())
     return round(100 * correct / len(labels), 4)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from subspace_bench.records.config import RunConfig, TrainingConfig
 
-# Ours, not the post's: it learns from the first step, so it shows differences between projectors and
-# regressions after little training. θ = θ_init + Pω, P's rows scaled by fan-in, no dropout; `lr` is
-# the peak of the cycle.
+# Ours, not the post's: it learns from the first step, so a short training already shows differences
+# between projectors, and regressions. θ = θ_init + Pω, P's rows scaled by fan-in, no dropout; `lr`
+# is the peak of the cycle.
 RECIPE = TrainingConfig(
     steps=2_350,  # 10 epochs of 235 batches
     batch=256,

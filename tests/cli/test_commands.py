@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from subspace_bench import cli, models, projectors
-from subspace_bench.datasets import mnist
-from subspace_bench.datasets.mnist import VARIABLE
+from subspace_bench.datasets import catalog, download, loading
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.embedded import embedded_digits
+from subspace_bench.datasets.locate import VARIABLE
 from subspace_bench.experiments import STUDIES
 from subspace_bench.records.store import Store
 from subspace_bench.training.loop import train
@@ -157,7 +159,7 @@ def test_train_shows_the_curve_and_keeps_a_record(call, tmp_path: Path) -> None:
 def test_a_corrupt_data_file_is_named(call, tmp_path: Path) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in mnist.FILES:
+    for name in catalog.FILES:
         (raw / name).write_bytes(b"not MNIST")
     for words in ("data", f"train --steps 1 --out {tmp_path / 'out'}"):
         code, _, err = call(*words.split(), "--data", str(tmp_path))
@@ -170,17 +172,17 @@ def test_a_file_that_was_deleted_is_fetched_into_the_named_folder(
     call, tmp_path: Path, monkeypatch
 ) -> None:
     asked: list[tuple[str, Path]] = []
-    monkeypatch.setattr(mnist, "fetch", lambda name, root: asked.append((name, root)))
-    monkeypatch.setattr(mnist, "load", lambda name, root: mnist.embedded())
+    monkeypatch.setattr(download, "download", lambda name, root: asked.append((name, root)))
+    monkeypatch.setattr(loading, "load", lambda name, root: embedded_digits())
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in mnist.FILES[1:]:
+    for name in catalog.FILES[1:]:
         (raw / name).write_bytes(b"")
     assert call("data", "--data", str(tmp_path))[0] == 0
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert call("data")[0] == 0
     assert asked == [("mnist", tmp_path)] * 2
-    (raw / mnist.FILES[0]).write_bytes(b"")
+    (raw / catalog.FILES[0]).write_bytes(b"")
     assert call("data")[0] == 0
     assert len(asked) == 2
 
@@ -265,7 +267,7 @@ def test_interrupted_before_it_trains_it_says_so(call, tmp_path: Path, capsys, m
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(10)
 
-    monkeypatch.setattr("subspace_bench.cli.train_flow.mnist.load", pressed)
+    monkeypatch.setattr("subspace_bench.cli.train_flow.loading.load", pressed)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "another.checkpoint").write_bytes(b"")
     code, _, said = call(*TINY, "--steps", "1", "--out", str(tmp_path))
@@ -274,7 +276,7 @@ def test_interrupted_before_it_trains_it_says_so(call, tmp_path: Path, capsys, m
 
 
 def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(
-    tmp_path: Path, digits: mnist.Dataset
+    tmp_path: Path, digits: Dataset
 ) -> None:
     arguments = (*TINY, "--dim", "20", "--steps", "2000", "--out", str(tmp_path))
     process = start_until_scored(arguments, 101)

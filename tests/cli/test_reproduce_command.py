@@ -14,7 +14,8 @@ from subspace_bench import UserError, cli
 from subspace_bench.cli import reproduce_flow
 from subspace_bench.cli.progress import Display, labels
 from subspace_bench.cli.reproduce_flow import gather, summary
-from subspace_bench.datasets import mnist
+from subspace_bench.datasets import loading
+from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.experiments import STUDIES, Evidence, Page, Plan, Study
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record, Store
@@ -48,7 +49,7 @@ def tiny(monkeypatch):
     real = dict(STUDIES)  # put back whole: the index follows its order
     STUDIES.clear()
     STUDIES.update(one=table("one", RUN, shared), two=table("two", shared, longer))
-    monkeypatch.setattr(mnist, "load_or_embedded", lambda name, root: mnist.embedded())
+    monkeypatch.setattr(loading, "load_or_embedded", lambda name, root: embedded_digits())
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -166,7 +167,7 @@ def test_interrupted_before_anything_was_deleted_force_stays(
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mnist, "load_or_embedded", pressed)
+    monkeypatch.setattr(loading, "load_or_embedded", pressed)
     monkeypatch.setattr("sys.argv", ["subspace-bench", "reproduce", "one", "--force"])
     assert call("one", "--out", str(tmp_path), "--force") == 130
     said = capsys.readouterr().err.strip()

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from trajectories import AT, FILE, SAMPLE, STEPS, differences, follow
 
-from subspace_bench.datasets.mnist import Dataset, Unavailable, load
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.download import DatasetUnavailable
+from subspace_bench.datasets.loading import load
 from subspace_bench.records import provenance
 from subspace_bench.records.config import NUMERICS, TrainingConfig
 from subspace_bench.records.store import Record, Store
@@ -29,7 +31,7 @@ KEPT = json.loads(FILE.read_text())
 def digits() -> Dataset:
     try:
         return load("mnist")
-    except Unavailable as failure:
+    except DatasetUnavailable as failure:
         pytest.skip(f"needs MNIST: {failure}")
 
 
