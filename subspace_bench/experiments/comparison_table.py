@@ -151,10 +151,15 @@ class ComparisonTable:
             return "Quick run: compared at the same step, no verdicts"
         text = reproduction([c.verdict for c in self.comparisons])
         missed = [c for c in self.comparisons if c.verdict == DOES_NOT]
-        pairs = [f"{c.name} {c.ours.mean:.1f}% (published {c.printed})" for c in missed]
         if all(c.verdict == REPRODUCES for c in self.comparisons):
-            pairs = [f"{c.ours.mean:.1f}% (published {c.printed})" for c in self.comparisons]
-        text += f": {', '.join(pairs)}" if pairs else ""
+            ours = ", ".join(f"{c.ours.mean:.1f}" for c in self.comparisons)
+            text += f": {ours}% (published {', '.join(c.printed for c in self.comparisons)})"
+        elif missed:
+            text += ": " + ", ".join(
+                f"{c.name} has {c.ours.mean:.2f}% (published {c.printed})" for c in missed
+            )
+        for c in self.extra:
+            text += f"; {c.name}, not in the post: {c.verdict or TOO_FEW}"
         local = [c.local_verdict for c in self.comparisons]
         return f"{text}; local: {reproduction(local)}" if any(local) else text
 

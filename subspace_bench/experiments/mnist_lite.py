@@ -12,7 +12,7 @@ from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import Published
 from subspace_bench.training import presets
 
-TITLE = "MNIST-lite: small nets trained directly, 10 epochs"
+TITLE = "MNIST-lite: small nets without a subspace, 10 epochs"
 
 
 def content() -> dict[str, Any]:
@@ -35,7 +35,7 @@ def page(evidence: Evidence) -> Page:
         }
         value = None if evidence.quick else Published(row["accuracy"], content()["unit"], draws())
         printed = "—" if evidence.quick else f"{row['accuracy']:.1f}"
-        table.add(row["structure"], labels, presets.lite(row["model"]), value, printed)
+        table.add(f"{row['free']:,} parameters", labels, presets.lite(row["model"]), value, printed)
     length = evidence.protocol(presets.lite(content()["rows"][0]["model"]))
     return make_page(
         STUDY,

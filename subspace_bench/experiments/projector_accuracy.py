@@ -23,7 +23,7 @@ from subspace_bench.reporting.page import Page, PageFigure
 from subspace_bench.reporting.statistics import Sample, tukey_hsd
 from subspace_bench.training import presets
 
-TITLE = "Accuracy per projector: the post's conv net, one recipe, 10 epochs"
+TITLE = "Accuracy per projector: the conv net, one recipe, 10 epochs"
 DIMS = (300, 1_000, 3_000)
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8)
 COLUMNS = ("d", "projector", "peak rate", "ours", "local")
@@ -131,15 +131,20 @@ def differences(samples: Mapping[tuple[str, int], Sample]) -> pd.DataFrame:
     """For each d, the pairs of projectors that Tukey's HSD tells apart, all pairs together."""
     rows = []
     for dim in DIMS:
-        at_dim = {name: sample for (name, d), sample in samples.items() if d == dim and sample.n}
-        pairs, least = tukey_hsd(at_dim)
+        trained = at(samples, dim)
+        pairs, least = tukey_hsd(trained)
         each = {low: [high for high, other in pairs if other == low] for _, low in pairs}
         text = "; ".join(
-            f"`{low}` below {all_others(high, len(at_dim))}" for low, high in each.items()
+            f"`{low}` below {all_others(high, len(trained))}" for low, high in each.items()
         )
         rows.append({"d": f"{dim:,}", "significant differences": text or "none",
                      "least significant difference, points": f"{least:.2g}"})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def at(samples: Mapping[tuple[str, int], Sample], dim: int) -> dict[str, Sample]:
+    """The samples of one d that are not empty, by projector."""
+    return {name: sample for (name, d), sample in samples.items() if d == dim and sample.n}
 
 
 def all_others(names: Sequence[str], count: int) -> str:
@@ -148,14 +153,15 @@ def all_others(names: Sequence[str], count: int) -> str:
 
 
 def summary(samples: Mapping[tuple[str, int], Sample]) -> str:
-    """The range of accuracies at each d."""
-    trained = {cell: sample.mean for cell, sample in samples.items() if sample.n}
+    """The range of accuracies at each d, and which projectors are significantly worse."""
+    trained = {name for (name, _), sample in samples.items() if sample.n}
     parts = []
     for dim in DIMS:
-        means = [mean for (_, d), mean in trained.items() if d == dim]
-        if means:
+        if means := [sample.mean for sample in at(samples, dim).values()]:
             parts.append(f"{min(means):.1f} to {max(means):.1f}% at d = {dim:,}")
-    return f"{len({name for name, _ in trained})} projectors: " + (", ".join(parts) or "not run")
+    text = f"{len(trained)} projectors: " + (", ".join(parts) or "not run")
+    worse = dict.fromkeys(low for dim in DIMS for _, low in tukey_hsd(at(samples, dim))[0])
+    return text + (f"; significantly below another: {', '.join(worse)}" if worse else "")
 
 
 def by_projector(accuracies: Mapping[tuple[str, int], Sample]) -> Figure:

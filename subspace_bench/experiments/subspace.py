@@ -56,7 +56,7 @@ def page(evidence: Evidence) -> Page:
         if evidence.quick:  # the ten-epoch figures show the same training from its start
             curve = ultra_small.published_curve("conv", dim)
             value, printed = read_off(curve, evidence.scored_at(run), ultra_small.precision())
-        name = f"d = {row['free']:,}"
+        name = f"d = {dim:,}" if dim else "D"
         table.add(name, {"free parameters": row["free"]}, run, value, printed)
     values = {
         "length": evidence.protocol(presets.post("conv", None, EPOCHS)),

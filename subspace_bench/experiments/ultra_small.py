@@ -21,7 +21,7 @@ from subspace_bench.reporting.statistics import Published
 from subspace_bench.training import presets
 
 EPOCHS = 10
-TITLE = "Ultra-small subspaces: d = 3 … 1,000 and D, 10 epochs"
+TITLE = "Ultra-small subspaces: d = 3 to 1,000, 10 epochs"
 WIDER = "normal:0.01"  # twice the published initial scale
 PROTOCOLS = (("conv", None), ("fc", None), ("conv", WIDER))
 DIMS: tuple[int | None, ...] = (*presets.SMALL, None)
@@ -77,9 +77,9 @@ def page(evidence: Evidence) -> Page:
                 value, printed = read_off(curve, evidence.scored_at(run), precision())
             sigma, size = run.init.removeprefix("normal:"), dim or presets.native(model)
             labels = {"net": model, "σ of θ_init": sigma.replace(",", ", "), "d": size}
-            name = f"{model} d = {size:,}"
+            name = f"{model} at d = {dim:,}" if dim else f"{model} at D"
             table.add(name, labels, run, value, printed, judged=init is None)
-    tables = {"accuracies": table.frame()}
+    tables, values = {"accuracies": table.frame()}, table.values()
     figures = {
         "ultra-small": PageFigure(
             lambda: draw(evidence, None),
@@ -93,15 +93,17 @@ def page(evidence: Evidence) -> Page:
             "The conv net with initial σ = 0.01 instead of 0.005, and the same points of the post",
         )
         if evidence.comparable:
-            tables["init_scale"] = init_scale.table(curves_to_fit(), evidence, precision())
-    length = evidence.protocol(presets.post("conv", None, EPOCHS))
+            fits = init_scale.table(curves_to_fit(), evidence, precision())
+            tables["init_scale"] = fits
+            values["closer"] = list(fits[fits["closer"] == "yes"]["d"])
+    values["length"] = evidence.protocol(presets.post("conv", None, EPOCHS))
     return make_page(
         STUDY,
         evidence,
         table.summary(),
         tables=tables,
         data=table.data(),
-        values={**table.values(), "length": length},
+        values=values,
         figures=figures,
     )
 
