@@ -225,18 +225,19 @@ def report(
     names = table_names(tables, profile)
     from subspace_bench.datasets.catalog import require_dataset
     from subspace_bench.experiments import STUDIES, Evidence, Plan
-    from subspace_bench.experiments.legacy_render import write_index, write_page
     from subspace_bench.records.committed import committed_store
+    from subspace_bench.reporting.index import write_index
+    from subspace_bench.reporting.render import write_page
 
     require_dataset(dataset)
     own = None if committed_only else Store(out / "runs")
     evidence = Evidence(Plan(profile, dataset=dataset), committed_store(), own)
-    written = [path for name in names for path in write_page(name, evidence, out)]
-    for path in [*written, write_index(out)]:
-        print(path)
     for name in names:
         if reason := STUDIES[name].withheld(evidence):
             print(f"{name}: {reason}")
+        else:
+            print(*write_page(STUDIES[name].page(evidence), out), sep="\n")
+    print(write_index(out, STUDIES))
     return 0
 
 

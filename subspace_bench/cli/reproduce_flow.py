@@ -18,10 +18,11 @@ from subspace_bench.common.formatting import format_bytes, format_duration, prin
 from subspace_bench.common.hardware import available_memory, resident_memory
 from subspace_bench.datasets import catalog, loading, locate
 from subspace_bench.experiments import STUDIES, Evidence, Plan
-from subspace_bench.experiments import legacy_render as render
 from subspace_bench.records.committed import committed_store
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Store
+from subspace_bench.reporting.index import write_index
+from subspace_bench.reporting.render import write_page
 from subspace_bench.training.cost import (
     Cost,
     estimator,
@@ -75,7 +76,7 @@ def gather(names: Sequence[str], plan: Plan, own: Store, again: bool = False) ->
     reference = committed_store()
     # This machine's own figures say more than those of the machine that made the reference.
     cost_of = estimator([*kept, *(reference.records() if reference else ())])
-    work = Work(plan, {name: STUDIES[name].runs(plan) for name in names}, again=again)
+    work = Work(plan, {name: STUDIES[name].cases(plan) for name in names}, again=again)
     for run in (run for runs in work.tables.values() for run in runs):
         if run not in work.costs:
             work.costs[run] = cost_of(run)
@@ -168,18 +169,19 @@ class Pages:
         for name, runs in self.missing.items():
             if message.case in runs:
                 runs.discard(message.case)
-                if runs:
-                    render.write_page(name, self.evidence(), self.out, figures=False)
-                else:
-                    self.write(name, self.evidence())
+                evidence = self.evidence()
+                if runs and not STUDIES[name].withheld(evidence):
+                    write_page(STUDIES[name].page(evidence), self.out, figures=False)
+                elif not runs:
+                    self.write(name, evidence)
 
     def write(self, name: str, evidence: Evidence) -> None:
         if reason := STUDIES[name].withheld(evidence):
             self.screen.print(f"{name}: {reason}")
             return
-        content = render.page(name, evidence)
-        render.write(name, content, evidence, self.out)
-        print_table(self.screen, content.title, content.frame)
+        page = STUDIES[name].page(evidence)
+        write_page(page, self.out)
+        print_table(self.screen, page.title, next(iter(page.tables.values())))
         self.screen.print(f"{self.out / name}.md")
 
     def finish(self) -> None:
@@ -189,7 +191,7 @@ class Pages:
         for name, runs in self.work.tables.items():
             if self.missing[name] or not waiting.intersection(runs):
                 self.write(name, evidence)
-        index = render.write_index(self.out)
+        index = write_index(self.out, STUDIES)
         self.screen.print(f"All tables: {index}")
 
 
