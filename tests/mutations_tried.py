@@ -20,7 +20,9 @@ from typing import Any
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
-from subspace_bench.datasets import mnist
+from subspace_bench.datasets import loading
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.records.config import RunConfig
 from subspace_bench.regression import suite
 from subspace_bench.regression.validation.mutations import MUTATIONS, Mutation
@@ -30,8 +32,8 @@ from subspace_bench.training.runner import load_dataset
 TRAIN, TEST, STEPS = 331, 300, 12  # ten batches and a partial one an epoch
 
 
-def small() -> mnist.Dataset:
-    digits = mnist.embedded()
+def small() -> Dataset:
+    digits = embedded_digits()
     return replace(
         digits,
         train_images=digits.train_images[:TRAIN],
@@ -99,7 +101,7 @@ def forked(fault: Mutation, before: dict[str, Any]) -> dict[str, str]:
 
 def main(kind: str) -> None:
     dataset = small()
-    mnist.load = lambda name, root=None: dataset
+    loading.load = lambda name, root=None: dataset
     before = {name: outcome(run) for name, run in runs().items()}
     load_dataset.cache_clear()
     module = import_module(f"subspace_bench.regression.validation.mutations.{kind}").__name__

@@ -14,13 +14,15 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest, write_atomically
 from subspace_bench.common.formatting import print_table
 from subspace_bench.common.validation import check_writable
-from subspace_bench.datasets.mnist import EMBEDDED, Dataset, load_or_embedded
-from subspace_bench.experiments.legacy_render import table
+from subspace_bench.datasets.catalog import EMBEDDED
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.records.config import RunConfig
 from subspace_bench.regression import FIRST_SEED, suite
 from subspace_bench.regression import check as checking
 from subspace_bench.regression.reference import Reference, load, replaced, save, side_by_side
 from subspace_bench.regression.sequential import MOVED, Design
+from subspace_bench.reporting.render import markdown_table
 from subspace_bench.training.executor import Event, describe
 
 REMEDY = "make one with `subspace-bench check --update-reference`"
@@ -177,5 +179,5 @@ def exact(work: Work, report: Path | None) -> int:
         rows.append({"run": name, f"losses of {run.protocol.steps} steps": said})
     frame = pd.DataFrame(rows)
     print_table(work.screen, "Exact check", frame)
-    publish(report, f"# Exact check\n\n{table(frame)}\n", checking.junit_of(cases))
+    publish(report, f"# Exact check\n\n{markdown_table(frame)}\n", checking.junit_of(cases))
     return code

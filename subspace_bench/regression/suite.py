@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from subspace_bench.common.files import digest
-from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records import provenance
 from subspace_bench.records.config import NUMERICS, RunConfig
 from subspace_bench.records.store import Store

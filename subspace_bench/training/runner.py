@@ -16,7 +16,7 @@ from subspace_bench.records.store import Record, Store
 from subspace_bench.training.executor import Event, WorkerPool, emit, run_all, should_stop
 
 if TYPE_CHECKING:
-    from subspace_bench.datasets.mnist import Dataset
+    from subspace_bench.datasets.dataset import Dataset
 
 
 def train_all(
@@ -71,6 +71,6 @@ def train_and_keep(run: RunConfig, folder: Path, data_root: Path | None) -> Reco
 @functools.cache
 def load_dataset(name: str, root: Path | None) -> Dataset:
     """The dataset, read once a worker."""
-    from subspace_bench.datasets import mnist
+    from subspace_bench.datasets import loading
 
-    return mnist.load(name, root)
+    return loading.load(name, root)

@@ -15,7 +15,7 @@ from subspace_bench.cli.check_flow import REMEDY, Work, belongs, check
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import make_console
 from subspace_bench.common.hardware import core_count
-from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import load
