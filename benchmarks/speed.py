@@ -124,7 +124,7 @@ def profile_rows(threads: int, dataset: Dataset, steps: int) -> list[dict[str, A
     torch.set_num_threads(threads)
     plan = Plan("post", 1, dataset.name)
     runs_by_net: dict[tuple[str, int | None], list[RunConfig]] = {}
-    for run in dict.fromkeys(run for study in STUDIES.values() for run in study.runs(plan)):
+    for run in dict.fromkeys(run for study in STUDIES.values() for run in study.cases(plan)):
         runs_by_net.setdefault((run.model, run.dim), []).append(run)
     rows = []
     for (model, dim), runs in runs_by_net.items():
