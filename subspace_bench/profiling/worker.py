@@ -65,7 +65,7 @@ def measure_all(
     def limit(case: TimingCase, *_: Any) -> float:
         return min(time_limit(case), end - time.monotonic())
 
-    with WorkerPool(1, time_limit=limit) as pool:
+    with WorkerPool(1, time_limit=limit, stop_seconds=0) as pool:
         for done, case in enumerate(cases):
             if time.monotonic() >= end:
                 return done

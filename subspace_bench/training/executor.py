@@ -171,6 +171,7 @@ class WorkerPool(Executor):
             `TimeLimitExceeded`; or a function of the task's arguments that returns them.
         tasks_per_worker: tasks after which a worker is replaced; 1 gives each task a process of
             its own.
+        stop_seconds: grace period of a stopped task (see `stop`); 0 if it has nothing to keep.
     """
 
     def __init__(
@@ -178,9 +179,10 @@ class WorkerPool(Executor):
         max_workers: int,
         time_limit: TimeLimit = None,
         tasks_per_worker: int | None = None,
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self.max_workers, self.time_limit = max_workers, time_limit
-        self.tasks_per_worker = tasks_per_worker
+        self.tasks_per_worker, self.stop_seconds = tasks_per_worker, stop_seconds
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -212,8 +214,8 @@ class WorkerPool(Executor):
     def stop(self) -> None:
         """Asks running tasks to end, as `should_stop` tells them; no further task begins.
 
-        A task that neither ends nor emits anything for 15 s is killed: it is still setting up and
-        has nothing to keep.
+        A task that neither ends nor emits anything for `stop_seconds` is killed: it is still
+        setting up and has nothing to keep.
         """
         if not self._stopping:
             self._stopping = True
@@ -288,7 +290,7 @@ class WorkerPool(Executor):
                 task.listen("progress", value)
             elif ready:
                 worker.tell_to_stop()
-                silence, told = STOP_SECONDS, True
+                silence, told = self.stop_seconds, True
             else:
                 worker.kill()
                 if told and time.monotonic() < end:
