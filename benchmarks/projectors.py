@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.profiling.cases import small
 from subspace_bench.profiling.timing import peak, vectors
 from subspace_bench.projectors.base import Projector

@@ -19,20 +19,22 @@ from typing import Any
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
-from subspace_bench.datasets import mnist
+from subspace_bench.datasets import loading
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.records.config import RunConfig
 from subspace_bench.regression import suite
 from subspace_bench.regression.validation.mutations import MUTATIONS, Mutation
-from subspace_bench.training import executor
 from subspace_bench.training.loop import train
+from subspace_bench.training.runner import load_dataset
 
 # Ten full batches and a partial one an epoch, so that the last step is in the second epoch; a tenth
 # of the images still fills a batch.
 TRAIN, BATCH, STEPS, TEST, DIM = 85, 8, 12, 80, 30
 
 
-def small_dataset() -> mnist.Dataset:
-    digits = mnist.embedded()
+def small_dataset() -> Dataset:
+    digits = embedded_digits()
     return replace(
         digits,
         train_images=digits.train_images[:TRAIN],
@@ -61,7 +63,7 @@ def outcome(run: RunConfig) -> Any:
 
     hook = register_module_forward_hook(add_logits)
     try:
-        dataset = executor.load(run.dataset, None)
+        dataset = load_dataset(run.dataset, None)
         tested.update(dataset.test_labels.numpy().tobytes())
         return [train(run, dataset).result, tested.hexdigest()]
     except Exception as failure:
@@ -103,9 +105,9 @@ def compare_in_fork(mutation: Mutation, before: dict[str, Any]) -> dict[str, str
 def main(kinds: list[str]) -> None:
     torch.set_num_threads(1)
     dataset = small_dataset()
-    mnist.load = lambda name, root=None: dataset
+    loading.load = lambda name, root=None: dataset
     before = {name: outcome(run) for name, run in small_runs().items()}
-    executor.load.cache_clear()
+    load_dataset.cache_clear()
     chosen = {n: m for n, m in MUTATIONS.items() if m.apply.__module__.split(".")[-1] in kinds}
     print(json.dumps({name: compare_in_fork(m, before) for name, m in chosen.items()}))
 

@@ -21,7 +21,8 @@ from subspace_bench.regression import FIRST_SEED
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from subspace_bench.datasets.mnist import Dataset
+    from subspace_bench.datasets.dataset import Dataset
+    from subspace_bench.records.config import RunConfig
     from subspace_bench.regression.reference import Reference
     from subspace_bench.regression.suite import Trainer
     from subspace_bench.training.executor import Event
@@ -61,7 +62,7 @@ def check(
 
     Exit codes: 0 no change found; 1 changed; 2 could not be judged.
     """
-    from subspace_bench.datasets.mnist import load_or_embedded
+    from subspace_bench.datasets.loading import load_or_embedded
     from subspace_bench.regression import suite
     from subspace_bench.regression.reference import load
 
@@ -97,14 +98,16 @@ def check(
     return code
 
 
-def _print_run(screen: Console, event: Event) -> None:
+def _print_run(screen: Console, event: Event[RunConfig]) -> None:
     from subspace_bench.regression import suite
 
     if event.kind not in ("done", "failed"):
         return
-    result = event.reason or ("diverged" if event.accuracy is None else f"{event.accuracy:.2f}%")
-    names = {run: name for name, run in suite.runs(event.run.dataset).items()}
-    screen.print(f"{names[replace(event.run, seed=0)]}, seed {event.run.seed}: {result}")
+    result = event.reason if event.kind == "failed" else "diverged"
+    if event.kind == "done" and event.value.result["accuracy"] is not None:
+        result = f"{event.value.result['accuracy']:.2f}%"
+    names = {run: name for name, run in suite.runs(event.case.dataset).items()}
+    screen.print(f"{names[replace(event.case, seed=0)]}, seed {event.case.seed}: {result}")
 
 
 def _judge(

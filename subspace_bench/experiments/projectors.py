@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.formatting import format_bytes, format_significant
 from subspace_bench.experiments import projectors_advice
-from subspace_bench.experiments.legacy_render import table, write_figures
 from subspace_bench.experiments.projector_accuracy import by_projector
 from subspace_bench.profiling.cases import NATIVE, Cells
 from subspace_bench.profiling.distortion import COLUMNS, DRAWS
 from subspace_bench.profiling.lookup import Accuracies, Measured, moved_bytes, read_speed
 from subspace_bench.profiling.timing import NETS, READ, itemsize
 from subspace_bench.projectors.fastfood import STORED
+from subspace_bench.reporting.figures import write_figure
+from subspace_bench.reporting.render import markdown_table
 
 MARKERS, COLOURS = "osD^vP*Xdhp<>", plt.get_cmap("tab20")  # of projectors, in figures
 
@@ -63,7 +64,8 @@ def write(cells: Cells, accuracies: Accuracies, out: Path, lacking: int) -> list
         parts += [f"## D = {native:,}{named}", shown(frame[frame.native == native])]
     parts += [HOW_TO_READ, f"All numbers: [{name}.csv]({name}.csv)."]
     write_atomically(out / f"{name}.md", "\n\n".join(part for part in parts if part) + "\n")
-    return [out / f"{name}.md", *write_figures({k: draw for k, (draw, _) in figures.items()}, out)]
+    drawn = [path for k, (draw, _) in figures.items() for path in write_figure(k, draw, out)]
+    return [out / f"{name}.md", *drawn]
 
 
 def about(cells: Cells, frame: pd.DataFrame) -> str:
@@ -102,12 +104,13 @@ def fastest(measured: Measured) -> str:
         cells += [""] * (3 - len(cells))
         labels = {"D": f"{native:,}", "d": f"{dim:,}"}
         rows.append(labels | dict(zip(("first", "second", "third"), cells, strict=True)))
-    return f"{table(pd.DataFrame(rows))}\n\nWhere d is below √D, `sparse` moves only a part of θ."
+    text = markdown_table(pd.DataFrame(rows))
+    return f"{text}\n\nWhere d is below √D, `sparse` moves only a part of θ."
 
 
 def shown(rows: pd.DataFrame) -> str:
     """The cells of one D to read."""
-    return table(pd.DataFrame([shown_cell(dict(row)) for _, row in rows.iterrows()]))
+    return markdown_table(pd.DataFrame([shown_cell(dict(row)) for _, row in rows.iterrows()]))
 
 
 def shown_cell(row: dict[str, Any]) -> dict[str, str]:

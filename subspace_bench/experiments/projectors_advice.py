@@ -7,18 +7,32 @@ found there, and where what it needs is missing, it says nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from subspace_bench import projectors
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes, format_significant
-from subspace_bench.experiments.projector_accuracy import apart
-from subspace_bench.profiling.lookup import Measured, Row, Size, entries, touched
-from subspace_bench.reporting.statistics import difference
+from subspace_bench.profiling.lookup import Measured, Row, Size, entries
+from subspace_bench.reporting.statistics import Sample, difference, tukey_hsd
 
 RIVALS = ("fastfood", "srht")  # that mix as a Gaussian P does, and store next to nothing
+
+
+def apart(samples: Mapping[str, Sample]) -> str:
+    """Which of these accuracies differ, all pairs considered, and how far apart they must be."""
+    pairs, least = tukey_hsd(samples)
+    if math.isnan(least):
+        return "seeds too few to tell any apart"
+    parts = []
+    for lower in dict.fromkeys(low for _, low in pairs):
+        above = [f"`{high}`" for high, low in pairs if low == lower]
+        every = len(above) == len(samples) - 1
+        parts.append(f"`{lower}` below {'all others' if every else ', '.join(above)}")
+    seen = " and ".join(parts) + ", no other" if parts else "no"
+    return f"{seen} difference seen (which takes means {least:.2g} points apart)"
 
 
 def lines(measured: Measured) -> list[str]:
@@ -173,7 +187,7 @@ def sparse(m: Measured) -> str | None:
         return None
     where, (thin, full) = found
     won = [at for at in m.sizes("sparse") if m.ranked(at)[0]["projector"] == "sparse"]
-    moved = sorted(100 * touched(*at) for at in won)
+    moved = sorted(100 * projectors.nonzero_rows("sparse", *at) for at in won)
     return (
         f"**`sparse`** at density 1/√D holds {format_bytes(thin['resident_bytes'])} where dense "
         f"holds {format_bytes(full['resident_bytes'])} {_at(where)}, and takes {_times(thin, full)}"

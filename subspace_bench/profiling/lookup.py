@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from subspace_bench.common.errors import UserError
 from subspace_bench.profiling.timing import itemsize
+from subspace_bench.projectors import nonzero_rows
 from subspace_bench.reporting.statistics import Sample
 
 Accuracies = Mapping[tuple[str, int], Sample]  # (projector, d) → accuracies over seeds
@@ -64,19 +66,16 @@ def entries(where: Size) -> int:
     return where[0] * where[1]
 
 
-def touched(native: int, dim: int) -> float:
-    """The part of rows in which d entries, each there with probability 1/√D, leave at least one."""
-    empty: float = (1 - native**-0.5) ** dim
-    return 1 - empty
-
-
 def moved_bytes(row: Row) -> float:
     """What forward and transpose must read and write at least: P as held, ω and θ, each.
 
-    Of θ `sparse` reads in its transpose only the rows in which it has entries.
+    A transpose reads only the elements of θ where P has a nonzero row.
     """
     native, dim, one = int(row["native"]), int(row["dim"]), itemsize(row["dtype"])
-    read = touched(native, dim) if row["projector"] == "sparse" else 1.0
+    try:
+        read = nonzero_rows(str(row["projector"]), native, dim)
+    except UserError:  # measured with another package's projector that is no longer installed
+        read = 1.0
     return 2 * (float(row["resident_bytes"]) + dim * one) + (1 + read) * native * one
 
 

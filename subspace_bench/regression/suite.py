@@ -18,7 +18,8 @@ from typing import Any
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 from subspace_bench.common.validation import check_writable
-from subspace_bench.datasets.mnist import EMBEDDED, Dataset
+from subspace_bench.datasets.catalog import EMBEDDED
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records import provenance
 from subspace_bench.records.config import NUMERICS, RunConfig, unlike_default
 from subspace_bench.records.store import Store
@@ -26,7 +27,8 @@ from subspace_bench.regression import reference
 from subspace_bench.regression.check import Results, Task
 from subspace_bench.regression.reference import Reference
 from subspace_bench.training import presets
-from subspace_bench.training.executor import Event, describe, run_all
+from subspace_bench.training.executor import Event, describe
+from subspace_bench.training.runner import train_all
 
 STEPS = 300
 DIM = 1_000
@@ -112,7 +114,7 @@ class Trainer:
     dataset: Dataset
     root: Path | None
     jobs: int
-    on_event: Callable[[Event], None]
+    on_event: Callable[[Event[RunConfig]], None]
 
     def __call__(self, tasks: Sequence[Task], folder: Path | None = None) -> Results:
         """The accuracy of each (run, seed) in %, or why there is none.
@@ -126,8 +128,8 @@ class Trainer:
         with tempfile.TemporaryDirectory() as temporary:
             store = Store(folder or Path(temporary))
             missing = [run for run in configs.values() if store.get(run) is None]
-            failures = run_all(missing, store, self.root, self.jobs, self.on_event)
-            reasons = {event.run: event.reason for event in failures}
+            failures = train_all(missing, store, self.root, self.jobs, self.on_event)
+            reasons = {event.case: event.reason for event in failures}
             return {task: _accuracy(run, store, reasons) for task, run in configs.items()}
 
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from subspace_bench.cli import main
-from subspace_bench.datasets import mnist
+from subspace_bench.datasets import loading
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import load
 from subspace_bench.training import loop, presets
@@ -120,7 +120,7 @@ def tiny(monkeypatch, tmp_path, digits):
     run = presets.direct("mlp-16", 1e-2)
     run = replace(run, protocol=replace(run.protocol, steps=20, score_first=20, score_every=20))
     monkeypatch.setattr(suite, "runs", lambda name="mnist": {"net": replace(run, dataset=name)})
-    monkeypatch.setattr(mnist, "load_or_embedded", lambda root=None: digits)
+    monkeypatch.setattr(loading, "load_or_embedded", lambda root=None: digits)
     results = {"shift": 0.0}
 
     def measure(self, tasks, folder=None):

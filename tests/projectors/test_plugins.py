@@ -34,8 +34,8 @@ def command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess
 
 def test_the_example_keeps_the_contract(tmp_path) -> None:
     env = installed(tmp_path)
-    found = command(env, "pytest", "-q", "-p", "no:cacheprovider", "tests/projectors/test_projectors.py",
-                    "-k", "circulant")  # fmt: skip
+    contract = ["tests/projectors/test_projectors.py", "-k", "circulant"]
+    found = command(env, "pytest", "-q", "-p", "no:cacheprovider", *contract)
     assert found.returncode == 0, found.stdout
     assert " passed" in found.stdout
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from subspace_bench import projectors
-from subspace_bench.datasets.mnist import VARIABLE
+from subspace_bench.datasets.locate import VARIABLE
 from subspace_bench.projectors import fastfood, hashed
 from subspace_bench.records.store import Store
 from subspace_bench.regression import suite

@@ -48,9 +48,11 @@ def measured(tmp_path, monkeypatch, digits):
         (FAILING, n, first_seed(FAILING) + i, "ValueError: no")
         for n in MUTATIONS[FAILING].measured for i in (0, 1, EFFECT, EFFECT + 1)
     ]  # fmt: skip
-    stale = [(LARGE, n, first_seed(LARGE), 0.0, "another") for n in MUTATIONS[LARGE].measured]
+    stale = [(LARGE, n, 7, 0.0, "another") for n in MUTATIONS[LARGE].measured]
     current = [(*row, trials.trial_digest(row[0], row[1])) for row in (*pool, *rows, *failures)]
-    trials.append(trials.RUNS, *stale, *current)
+    columns = ("mutation", "run", "seed", "accuracy", "digest")
+    table = trials.runs_table()
+    table.put(*(dict(zip(columns, map(str, row), strict=True)) for row in (*stale, *current)))
     yield references
     trials.trial_digest.cache_clear()
 
@@ -88,13 +90,16 @@ def test_stored_trials_are_not_trained_again(measured) -> None:
     assert training.missing_parts(80, 20, [LARGE, SMALL]) == []
     [(mutation, tasks)] = training.missing_parts(81, 20, [LARGE])
     assert mutation == UNCHANGED
-    assert tasks == [(name, 80) for name in suite.runs()]
+    assert tasks == tuple((name, 80) for name in suite.runs())
     assert {m for m, _ in training.missing_parts(80, 21, [LARGE, SMALL])} == {LARGE, SMALL}
 
 
 def test_real_checks_of_another_reference_do_not_count(measured) -> None:
-    rows = [(i, "FC", 2_000_000, 2, 0.1, 0.4, NO_CHANGE, 60.0) for i in (0, 1)]
-    trials.append(trials.CHECKS, (*rows[0], "another"), (*rows[1], trials.reference_digest()))
+    row = {"run": "FC", "n": 2, "verdict": NO_CHANGE, "seconds": 60.0}
+    trials.checks_table().put(
+        {"check": 0, **row, "digest": "another"},
+        {"check": 1, **row, "digest": trials.reference_digest()},
+    )
     assert list(trials.checks_made()["check"]) == [1]
     values = page.checks_values(trials.checks_made())
     assert values["real_false_positives"].startswith("0 of 1")

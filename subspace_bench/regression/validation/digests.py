@@ -1,8 +1,9 @@
 """A digest of what a mutation does, which renaming, moving or reformatting code does not change.
 
 Stored trials count only if their mutation still has the same digest, and training them again takes
-hours. So comments, docstrings, annotations, the names of variables and functions and the modules
-that they stand in are left out; what remains is the syntax tree: calls, attributes, constants.
+hours. So comments, docstrings and annotations are left out, and variables, functions and modules of
+this package are numbered. What remains of the syntax tree are attributes, constants, builtins and
+the names of other packages.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from subspace_bench.common.files import digest
 
 PACKAGE = __package__  # of the functions that belong to a mutation: patching, mutations
+ROOT = PACKAGE.partition(".")[0]
 
 
 def digest_of(function: Callable[..., Any]) -> str:
@@ -36,12 +38,13 @@ def canonical(function: Callable[..., Any]) -> list[str]:
 
 
 class _Normaliser(ast.NodeTransformer):
-    """Numbers variables and helpers by first use; inlines the constants of a module."""
+    """Numbers variables, helpers and modules by first use; inlines the constants of a module."""
 
     def __init__(
         self, function: Any, definition: ast.FunctionDef, functions: list[Callable[..., Any]]
     ) -> None:
         self.globals, self.functions = function.__globals__, functions
+        self.modules: list[str] = []
         self.variables: dict[str, str] = {}
         for node in ast.walk(definition):
             if isinstance(node, ast.arg):
@@ -77,6 +80,10 @@ class _Normaliser(ast.NodeTransformer):
             if value not in self.functions:
                 self.functions.append(value)
             return ast.Name(f"helper{self.functions.index(value)}", node.ctx)
+        if isinstance(value, ModuleType) and value.__name__.startswith(ROOT):
+            if value.__name__ not in self.modules:
+                self.modules.append(value.__name__)
+            return ast.Name(f"module{self.modules.index(value.__name__)}", node.ctx)
         if isinstance(value, int | float | str):
             return ast.Constant(value)
         return node

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from subspace_bench.common.formatting import format_duration
-from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import Reference, load

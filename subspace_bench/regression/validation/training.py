@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.hardware import core_count
-from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import load
 from subspace_bench.regression.validation import trials
 from subspace_bench.regression.validation.mutations import MUTATIONS
 from subspace_bench.regression.validation.trials import EFFECT, UNCHANGED, MissingTrials
-from subspace_bench.training import executor
+from subspace_bench.training.executor import Event, WorkerPool, describe, emit, run_all
+from subspace_bench.training.runner import load_dataset
 
 CHUNK = 25  # trials that one process trains
-Part = tuple[str, list[checking.Task]]  # mutation, tasks
+Part = tuple[str, tuple[checking.Task, ...]]  # mutation, tasks
 
 
 def missing_parts(pool: int, seeds: int, mutations: Sequence[str]) -> list[Part]:
@@ -45,78 +44,75 @@ def missing_parts(pool: int, seeds: int, mutations: Sequence[str]) -> list[Part]
     parts = []
     for mutation, tasks in needed.items():
         tasks = [task for task in tasks if (mutation, *task) not in stored]
-        parts += [(mutation, tasks[i : i + CHUNK]) for i in range(0, len(tasks), CHUNK)]
+        parts += [(mutation, tuple(tasks[i : i + CHUNK])) for i in range(0, len(tasks), CHUNK)]
     return parts
 
 
 def train(pool: int, seeds: int, mutations: Sequence[str]) -> None:
-    """Trains and stores what is missing, part by part."""
+    """Trains what is missing, and stores every trial when it is trained."""
     suite.check_identity(load(trials.REFERENCE, suite.REMEDY), load_or_embedded())
-    context = multiprocessing.get_context("spawn")
     while parts := missing_parts(pool, seeds, mutations):
         print(f"{sum(len(tasks) for _, tasks in parts)} runs in {len(parts)} parts", flush=True)
-        failed = False
         # A mutation stays in its process, so each part gets a new one.
-        with ProcessPoolExecutor(core_count(), context, max_tasks_per_child=1) as workers:
-            futures = {workers.submit(train_part, *part): part for part in parts}
-            for future in as_completed(futures):
-                mutation, tasks = futures[future]
-                if failure := future.exception():
-                    print(f"{mutation}: {failure}", file=sys.stderr)
-                    failed = True
-                    continue
-                trials.append(
-                    trials.RUNS,
-                    *(
-                        (mutation, run, seed, value, trials.trial_digest(mutation, run))
-                        for (run, seed), value in zip(tasks, future.result(), strict=True)
-                    ),
-                )
-                print(f"{mutation}: {len(tasks)} runs", flush=True)
-        if failed:
-            sys.exit("some parts failed, see above; the same command resumes")
+        with WorkerPool(core_count(), tasks_per_worker=1) as workers:
+            failures = run_all(parts, train_part, workers, store_event)
+        if failures:
+            sys.exit(f"{len(failures)} parts failed, see above; the same command resumes")
 
 
-def train_part(mutation: str, tasks: Sequence[checking.Task]) -> list[float | str]:
-    """Applies a mutation to this process and trains; the accuracy of each task, or why none."""
+def train_part(part: Part) -> None:
+    """Applies a mutation to this process and trains; emits each task with its result."""
+    mutation, tasks = part
     if mutation != UNCHANGED:
         MUTATIONS[mutation].apply()
     from subspace_bench.training import loop
 
     named = suite.runs()
-    values: list[float | str] = []
     for name, seed in tasks:
         try:
-            record = loop.train(replace(named[name], seed=seed), executor.load("mnist", None))
+            record = loop.train(replace(named[name], seed=seed), load_dataset("mnist", None))
             diverged = "diverged" in record.result
-            values.append("diverged" if diverged else float(record.result["accuracy_end"]))
+            result = "diverged" if diverged else str(record.result["accuracy_end"])
         except Exception as failure:
             # An error is a result of a mutation, unless it cannot come from one.
             if mutation == UNCHANGED or isinstance(failure, (UserError, MemoryError, OSError)):
                 raise
-            values.append(executor.describe(failure))
-    return values
+            result = describe(failure)
+        emit((name, seed, result))
+
+
+def store_event(event: Event[Part]) -> None:
+    """Stores a trial that was trained; prints a part that ended."""
+    mutation, tasks = event.case
+    if event.kind == "progress":
+        name, seed, result = event.value
+        row = {"mutation": mutation, "run": name, "seed": seed, "accuracy": result}
+        trials.runs_table().put(row | {"digest": trials.trial_digest(mutation, name)})
+    elif event.kind in ("done", "failed"):
+        result = f"{len(tasks)} runs" if event.kind == "done" else event.reason
+        print(f"{mutation}: {result}", flush=True)
 
 
 def make_checks(count: int) -> None:
     """Makes real checks of unchanged code, each on seeds of its own."""
     references, dataset = load(trials.REFERENCE, suite.REMEDY), load_or_embedded()
     suite.check_identity(references, dataset)
+    table, digest = trials.checks_table(), trials.reference_digest()
     trainer = suite.Trainer(dataset, None, core_count(), lambda event: None)
-    for i in range(trials.checks_made()["check"].nunique(), count):
+    for i in range(len(trials.checks_made()) // len(references), count):
         first = 2_000_000 + 1_000 * i
         began = time.monotonic()
         outcomes = checking.check(references, trainer, trials.ALPHA, first)
         seconds = round(time.monotonic() - began, 1)
-        digest = trials.reference_digest()
-        rows = [(i, o.name, first, *_judgement(o), seconds, digest) for o in outcomes]
-        trials.append(trials.CHECKS, *rows)
+        rows = [{"check": i, "run": o.name, "first seed": first, **_judgement(o)} for o in outcomes]
+        table.put(*(row | {"seconds": seconds, "digest": digest} for row in rows))
         print(checking.frame(outcomes).to_string(index=False), flush=True)
 
 
-def _judgement(outcome: checking.Outcome) -> tuple[int, float | str, float | str, str]:
-    """Number of values, difference in points and p (empty if not judged), verdict."""
+def _judgement(outcome: checking.Outcome) -> dict[str, object]:
+    """Number of values, difference in points, p and verdict; empty cells if not judged."""
     decision = outcome.decision
-    if decision is None:
-        return len(outcome.values), "", "", outcome.verdict
-    return len(outcome.values), round(decision.difference, 4), decision.p, outcome.verdict
+    difference, p = (round(decision.difference, 4), decision.p) if decision else (None, None)
+    return {
+        "n": len(outcome.values), "difference": difference, "p": p, "verdict": outcome.verdict
+    }  # fmt: skip

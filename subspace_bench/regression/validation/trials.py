@@ -7,7 +7,6 @@ mutation has, two first and more while inconclusive, and its effect is measured 
 
 from __future__ import annotations
 
-import csv
 import functools
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from subspace_bench.common.files import digest
-from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.datasets.loading import load_or_embedded
+from subspace_bench.records.table import KeyedTable
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import Reference, load
@@ -32,37 +32,26 @@ FIRST_SEED, BLOCK = 10_000_000, 1_000  # of all mutations; seeds reserved for ea
 EFFECT = 500  # the first seed of a block on which the effect is measured
 ALPHA = 0.01
 Trial = tuple[str, str, int]  # mutation, run, seed
-COLUMNS = {
-    RUNS.name: ("mutation", "run", "seed", "accuracy", "digest"),
-    # One row for each run of a check; the seconds are those of the whole check.
-    CHECKS.name: (
-        "check", "run", "first seed", "n", "difference", "p", "verdict", "seconds", "digest"
-    ),
-}  # fmt: skip
 
 
-def read(path: Path) -> pd.DataFrame:
-    """A csv of trials; an empty frame if there is none."""
-    if not path.exists():
-        return pd.DataFrame(columns=list(COLUMNS[path.name]))
-    return pd.read_csv(path, keep_default_na=False)
+def runs_table() -> KeyedTable:
+    """The stored trials; the digest tells whether a mutation is still the same."""
+    return KeyedTable(
+        RUNS, key=("mutation", "run", "seed"), text=("mutation", "run", "accuracy", "digest")
+    )
 
 
-def append(path: Path, *rows: Sequence[object]) -> None:
-    """Adds rows to a csv of trials."""
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([COLUMNS[path.name]] if is_new else [])
-        writer.writerows(rows)
+def checks_table() -> KeyedTable:
+    """The real checks: one row for each run; the seconds are those of the whole check."""
+    return KeyedTable(CHECKS, key=("check", "run"), text=("run", "verdict", "digest"))
 
 
 def accuracies() -> dict[Trial, float | str]:
     """The accuracy in %, or why there is none, of the trials of present runs and mutations."""
     return {
-        (str(mutation), str(run), int(seed)): parse_accuracy(str(value))
-        for mutation, run, seed, value, stored in read(RUNS).itertuples(index=False)
-        if stored == trial_digest(str(mutation), str(run))
+        (mutation, run, seed): parse_accuracy(row["accuracy"])
+        for (mutation, run, seed), row in runs_table().rows.items()
+        if row["digest"] == trial_digest(mutation, run)
     }
 
 
@@ -86,8 +75,8 @@ def trial_digest(mutation: str, run: str) -> str:
 
 def checks_made() -> pd.DataFrame:
     """The real checks that were made against the present reference."""
-    checks = read(CHECKS)
-    return checks[checks["digest"] == reference_digest()]
+    present = reference_digest()
+    return pd.DataFrame([r for r in checks_table().rows.values() if r["digest"] == present])
 
 
 def reference_digest() -> str:

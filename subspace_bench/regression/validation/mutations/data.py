@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.regression.validation.mutations import mutation
 from subspace_bench.regression.validation.patching import batches, loop, patch_dataset
 
@@ -15,23 +15,23 @@ from subspace_bench.regression.validation.patching import batches, loop, patch_d
 @mutation()
 def normalised_in_training_only() -> None:
     """Pixels are normalised in training but not in the test."""
-    original = loop.scaled
-    loop.scaled = lambda x, scale, dtype: original(x, "unit", dtype)
+    original = loop.scale_pixels
+    loop.scale_pixels = lambda x, scale, dtype: original(x, "unit", dtype)
 
 
 @mutation()
 def not_normalised() -> None:
     """Pixels are divided by 255 but not centred."""
     for module in (loop, batches):
-        original = module.scaled
-        module.scaled = lambda x, scale, dtype, original=original: original(x, "unit", dtype)
+        original = module.scale_pixels
+        module.scale_pixels = lambda x, scale, dtype, original=original: original(x, "unit", dtype)
 
 
 @mutation()
 def mean_subtracted_twice() -> None:
     """The mean is subtracted twice in training."""
-    original = batches.scaled
-    batches.scaled = lambda x, scale, dtype: original(x, scale, dtype) - 0.1307 / 0.3081
+    original = batches.scale_pixels
+    batches.scale_pixels = lambda x, scale, dtype: original(x, scale, dtype) - 0.1307 / 0.3081
 
 
 def shift_labels(every: int) -> None:
@@ -107,8 +107,8 @@ def nines_missing() -> None:
 @mutation()
 def trained_on_a_tenth() -> None:
     """Only the first tenth of the training images is used."""
-    original = batches.kept
-    batches.kept = lambda protocol, n: slice(0, original(protocol, n).stop // 10)
+    original = batches.training_slice
+    batches.training_slice = lambda train, n: slice(0, original(train, n).stop // 10)
 
 
 @mutation()
@@ -141,9 +141,9 @@ def last_batch_dropped() -> None:
     """The partial last batch of an epoch is dropped."""
     original = batches.Batches.__init__
 
-    def init(self: Any, *args: Any) -> None:
-        original(self, *args)
-        self.per_epoch = len(self.labels) // self.protocol.batch
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.per_epoch = len(self.labels) // self.batch
 
     batches.Batches.__init__ = init
 
@@ -166,7 +166,7 @@ def one_order_for_all_epochs() -> None:
 def half_of_every_batch() -> None:
     """Half of each batch is lost."""
     original = batches.Batches.indices
-    batches.Batches.indices = lambda self, step: original(self, step)[: self.protocol.batch // 2]
+    batches.Batches.indices = lambda self, step: original(self, step)[: self.batch // 2]
 
 
 @mutation()
@@ -175,7 +175,7 @@ def batches_sorted_by_label() -> None:
 
     def indices(self: Any, step: int) -> np.ndarray:
         order = np.argsort(self.labels.numpy(), kind="stable")
-        start = step * self.protocol.batch % len(order)
-        return np.asarray(np.roll(order, -start)[: self.protocol.batch])
+        start = step * self.batch % len(order)
+        return np.asarray(np.roll(order, -start)[: self.batch])
 
     batches.Batches.indices = indices
