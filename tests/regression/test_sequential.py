@@ -114,6 +114,16 @@ def test_a_stage_ends_the_test_below_critical_p_and_above_the_futility_bound() -
         design.judge(reference, [middle] * 3)
 
 
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
+def test_judge_many_agrees_with_judge(kind) -> None:
+    design, rng = Design(alpha=0.05), np.random.default_rng(0)
+    old, new = DISTRIBUTIONS[kind](rng, 40), DISTRIBUTIONS[kind](rng, 200 * 16).reshape(200, 16)
+    below = (old < new[..., None]).sum(-1) + (old == new[..., None]).sum(-1) / 2
+    expected = [verdict(design, old, values) == CHANGED for values in new]
+    assert design.judge_many(below.cumsum(1)).tolist() == expected
+    assert 0 < sum(expected) < 200
+
+
 def test_values_without_spread_are_judged() -> None:
     same = [50.02] * 40
     design = Design(alpha=0.01)

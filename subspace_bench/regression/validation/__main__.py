@@ -2,7 +2,7 @@
 
 python -m subspace_bench.regression.validation train   # missing trials; hours; resumes
 python -m subspace_bench.regression.validation checks  # real checks of unchanged code
-python -m subspace_bench.regression.validation page    # results/regression.md; 5 minutes
+python -m subspace_bench.regression.validation page    # results/regression.md; minutes
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,23 +11,21 @@ from matplotlib.figure import Figure
 
 from subspace_bench.common.formatting import format_duration
 from subspace_bench.datasets.loading import load_or_embedded
-from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
-from subspace_bench.regression.reference import Reference, load
-from subspace_bench.regression.sequential import CHANGED, FUTILITY_P, NO_CHANGE, STAGES, Design
+from subspace_bench.regression.reference import load
+from subspace_bench.regression.sequential import FUTILITY_P, NO_CHANGE, STAGES, Design
 from subspace_bench.regression.validation import resampling, trials
-from subspace_bench.regression.validation.mutations import MEASURED, MUTATIONS
-from subspace_bench.regression.validation.resampling import Pool, References
+from subspace_bench.regression.validation.measurements import Measurement, measure, pool_of
+from subspace_bench.regression.validation.mutations import CONV, MEASURED, MUTATIONS, SUBSPACES
+from subspace_bench.regression.validation.resampling import References
 from subspace_bench.regression.validation.trials import (
     ALPHA,
-    EFFECT,
-    UNCHANGED,
     minimum_detectable_effect,
 )
 from subspace_bench.reporting.page import Page, PageFigure
-from subspace_bench.reporting.statistics import Sample, binomial, difference
+from subspace_bench.reporting.statistics import binomial
 
-TARGETS = {"conv": 0.5, "conv, d = 1,000": 1.0}  # points, for runs whose names start so
+TARGETS = {CONV: 0.5, **dict.fromkeys(SUBSPACES, 1.0)}  # points
 DESIGNS = ((40, 8), (40, 16), (100, 8), (100, 16), (100, 24), (400, 16), (400, 24))
 CAPTION = (
     "Mutations by effect, detected or missed (heights jittered), and the power stated for a "
@@ -36,55 +33,8 @@ CAPTION = (
 )
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """The effect of a mutation, and the check of it.
-
-    Attributes:
-        effects: by measured run, the change of the mean accuracy in points and the half-width of
-            its 95% interval; None if a training failed or diverged.
-        sizes: by measured run, |change| over the minimum detectable effect, and its lower bound by
-            that interval; infinite if there is no change to measure.
-    """
-
-    name: str
-    effects: Mapping[str, tuple[float, float] | None]
-    sizes: Mapping[str, tuple[float, float]]
-    outcomes: Sequence[checking.Outcome]
-
-    @property
-    def run(self) -> str:
-        """The run on which the effect is largest."""
-        return max(self.sizes, key=lambda run: self.sizes[run])
-
-    @property
-    def size(self) -> float:
-        return self.sizes[self.run][0]
-
-    @property
-    def fails_runs(self) -> bool:
-        """Whether trainings failed or diverged, which is no change of accuracy."""
-        return any(effect is None for effect in self.effects.values())
-
-    @property
-    def detectable(self) -> bool:
-        """Whether the effect exceeds the minimum detectable effect."""
-        return not self.fails_runs and self.size > 1
-
-    @property
-    def surely_detectable(self) -> bool:
-        """Whether the lower bound of the effect exceeds it, too."""
-        return self.detectable and max(lower for _, lower in self.sizes.values()) > 1
-
-    @property
-    def detected(self) -> bool:
-        """Whether the check failed: "changed", or "not judged" because runs failed."""
-        verdicts = {outcome.verdict for outcome in self.outcomes}
-        return CHANGED in verdicts or (self.fails_runs and verdicts != {NO_CHANGE})
-
-
 def build() -> Page:
-    """The page, from the stored trials; takes five minutes.
+    """The page, from the stored trials; takes some minutes.
 
     Raises:
         MissingTrials: if a mutation is not completely trained.
@@ -147,53 +97,6 @@ def build() -> Page:
     )
 
 
-def measure(
-    name: str,
-    accuracies: Mapping[trials.Trial, float | str],
-    references: References,
-    pool: Pool,
-) -> Measurement:
-    """The effect of one mutation and its check."""
-    effects: dict[str, tuple[float, float] | None] = {}
-    sizes = {}
-    for run in MUTATIONS[name].measured:
-        values = [
-            value
-            for (mutation, of, seed), value in accuracies.items()
-            if (mutation, of) == (name, run) and seed >= trials.first_seed(name) + EFFECT
-        ]
-        effects[run] = effect = effect_of(values, pool[run])
-        size, half_width = (abs(effect[0]), effect[1]) if effect else (np.inf, 0.0)
-        unit = minimum_detectable_effect(references, run)
-        sizes[run] = size / unit, (size - half_width) / unit
-    return Measurement(name, effects, sizes, trials.check_mutation(name, references, accuracies))
-
-
-def effect_of(values: Sequence[float | str], unchanged: np.ndarray) -> tuple[float, float] | None:
-    """Change of the mean and half-width of its 95% interval; None if a training failed."""
-    numbers = tuple(v for v in values if isinstance(v, float))
-    interval = difference(Sample(numbers), Sample(tuple(unchanged.tolist())))
-    if interval is None or len(numbers) < len(values):
-        return None
-    return (interval.low + interval.high) / 2, interval.half_width
-
-
-def pool_of(
-    references: Mapping[str, Reference], accuracies: Mapping[trials.Trial, float | str]
-) -> Pool:
-    """Unchanged runs on seeds beyond those of the reference, the same number of each."""
-    beyond = {
-        name: [
-            float(value)
-            for (mutation, run, seed), value in sorted(accuracies.items())
-            if (mutation, run) == (UNCHANGED, name) and seed >= len(reference.values)
-        ]
-        for name, reference in references.items()
-    }
-    size = min(map(len, beyond.values()))
-    return {name: np.array(values[:size]) for name, values in beyond.items()}
-
-
 def _design(references: References, run: str) -> Design:
     return Design(ALPHA, len(references), len(references[run].values))
 
@@ -208,11 +111,9 @@ def references_table(references: References) -> pd.DataFrame:
     rows = []
     for name, reference in references.items():
         effect = minimum_detectable_effect(references, name)
-        prefixes = [prefix for prefix in TARGETS if name.startswith(prefix)]
         target = ""
-        if prefixes:
-            points = TARGETS[max(prefixes, key=len)]
-            target = f"≤ {points:g}: " + ("met" if effect <= points else "not met")
+        if points := TARGETS.get(name):
+            target = f"≤ {points:g}: {'met' if effect <= points else 'not met'}"
         rows.append(
             {
                 "run": name,
@@ -274,9 +175,7 @@ def power_table(power: Mapping[str, Mapping[float, float]]) -> pd.DataFrame:
 
 
 def checks_values(checks: pd.DataFrame) -> dict[str, str]:
-    """What the real checks came to; each value "none" if none was made."""
-    if checks.empty:
-        return dict.fromkeys(("real_false_positives", "real_duration", "real_runs"), "none")
+    """False positives, duration and size of the real checks."""
     groups = checks.groupby("check")
     failed = sum(bool((of.verdict != NO_CHANGE).any()) for _, of in groups)
     seconds, runs = groups.seconds.first().astype(float), groups.n.sum().astype(int)

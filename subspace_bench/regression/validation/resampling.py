@@ -1,20 +1,16 @@
 """Checks drawn from stored runs: false-positive rates, and the power for constant shifts.
 
-`false_positives` calls `checking.check` itself. Its intervals resample the runs, which takes
-thousands of checks for each resample: these use `Design.judge_many`, `judge` for many tests at
-once, and an assertion holds that both agree.
+A check here is `Design.judge_many`, which a test compares with `Design.judge`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from subspace_bench.regression import FIRST_SEED
-from subspace_bench.regression import check as checking
 from subspace_bench.regression.reference import Reference
-from subspace_bench.regression.sequential import NO_CHANGE, STAGES, Design
+from subspace_bench.regression.sequential import STAGES, Design
 from subspace_bench.regression.validation.trials import ALPHA, minimum_detectable_effect
 from subspace_bench.reporting.statistics import Rate
 
@@ -50,15 +46,6 @@ def judge_changed(design: Design, old: np.ndarray, new: np.ndarray) -> np.ndarra
     return design.judge_many(below.cumsum(1))
 
 
-def check_changed(references: References, new: Pool) -> np.ndarray:
-    """(references,) of whether `checking.check` finds a change in these new values."""
-
-    def measure(tasks: Sequence[checking.Task]) -> checking.Results:
-        return {(name, seed): float(new[name][seed - FIRST_SEED]) for name, seed in tasks}
-
-    return np.array([o.verdict != NO_CHANGE for o in checking.check(references, measure, ALPHA)])
-
-
 def false_positives(
     pool: Pool, rng: np.random.Generator, references: References | None = None, count: int = 0
 ) -> tuple[Rate, dict[str, float]]:
@@ -83,17 +70,7 @@ def false_positives(
             columns.append(judge_changed(designs[name], reference, values[new]))
         return np.stack(columns, 1)
 
-    old, new = draw_seeds(np.arange(size), count, CHECKS, rng)
-    changed = np.stack(
-        [
-            check_changed(
-                references or {n: Reference(tuple(v[a].tolist())) for n, v in pool.items()},
-                {n: v[b] for n, v in pool.items()},
-            )
-            for a, b in zip(old, new, strict=True)
-        ]
-    )
-    assert (changed == judge_all(old, new)).all(), "Design.judge_many and checking.check differ"
+    changed = judge_all(*draw_seeds(np.arange(size), count, CHECKS, rng))
     rates = [
         judge_all(*draw_seeds(rng.integers(size, size=size), count, CHECKS // 4, rng)).any(1).mean()
         for _ in range(RESAMPLES)
