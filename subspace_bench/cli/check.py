@@ -57,8 +57,9 @@ def check(
 ) -> int:
     """Check whether accuracy changed: train the reference runs again on new seeds.
 
-    Starts with two seeds a run and adds more while inconclusive. The check fails if accuracy
-    changed in either direction. Its false-positive rate is at most ALPHA.
+    It starts with two seeds for each run and adds more while inconclusive.
+    The check fails if accuracy changed in either direction.
+    Its false-positive rate is at most --alpha.
 
     Exit codes: 0 no change found; 1 changed; 2 could not be judged.
     """

@@ -29,11 +29,13 @@ def draw_seeds(
         seeds: those to draw from; a bootstrap resample contains some several times.
     """
     old, new = np.empty((checks, count), int), np.empty((checks, STAGES[-1]), int)
+    used = np.zeros(seeds.max() + 1, bool)
     for i in range(checks):
         permuted = rng.permutation(seeds)
-        old[i] = permuted[:count]
-        rest = permuted[count:]
-        new[i] = rest[~np.isin(rest, old[i])][: STAGES[-1]]
+        old[i], rest = permuted[:count], permuted[count:]
+        used[old[i]] = True
+        new[i] = rest[~used[rest]][: STAGES[-1]]
+        used[old[i]] = False
     return old, new
 
 
