@@ -21,7 +21,7 @@ from subspace_bench.common.validation import check_writable
 from subspace_bench.datasets.catalog import EMBEDDED
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records import provenance
-from subspace_bench.records.config import NUMERICS, RunConfig, unlike_default
+from subspace_bench.records.config import NUMERICS, RunConfig, non_default_fields
 from subspace_bench.records.store import Store
 from subspace_bench.regression import reference
 from subspace_bench.regression.check import Results, Task
@@ -69,7 +69,7 @@ def identity(run: RunConfig, dataset: Dataset) -> dict[str, Any]:
     As in `RunConfig.hash`, fields at their default are left out, so that a field added later does
     not invalidate references. Data and numerics have entries of their own, for a clear error.
     """
-    content = {**unlike_default(run), "protocol": unlike_default(run.protocol)}
+    content = {**non_default_fields(run), "protocol": non_default_fields(run.protocol)}
     content = {k: v for k, v in content.items() if k not in ("seed", "dataset", "numerics")}
     return {"data": dataset.digest, "numerics": NUMERICS, "run": digest(content)}
 

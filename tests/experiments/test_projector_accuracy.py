@@ -10,7 +10,7 @@ from subspace_bench.experiments import Evidence, Plan
 from subspace_bench.experiments import projector_accuracy as table
 from subspace_bench.records.committed import committed_store
 from subspace_bench.records.config import RunConfig
-from subspace_bench.records.store import FIGURES, Record, Store
+from subspace_bench.records.store import MEASURED, Record, Store
 
 FULL = Plan("full")
 
@@ -18,7 +18,7 @@ FULL = Plan("full")
 def kept(store: Store, run: RunConfig, accuracy: float | None) -> None:
     """A record of a run, diverged where it has no accuracy."""
     curve = [] if accuracy is None else [[run.protocol.last_score, accuracy, 0.1]]
-    facts = dict.fromkeys(FIGURES, 1.0)
+    facts = dict.fromkeys(MEASURED, 1.0)
     store.put(Record(run, {"accuracy": accuracy, "curve": curve}, facts))
 
 
