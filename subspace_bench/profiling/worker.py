@@ -15,7 +15,8 @@ from subspace_bench.common.hardware import available_memory
 from subspace_bench.profiling.cases import TimingCase
 from subspace_bench.profiling.table import TimingTable
 from subspace_bench.profiling.timing import measure, release_memory
-from subspace_bench.training.executor import TimeLimitExceeded, WorkerPool, describe, emit
+from subspace_bench.training.executor import describe
+from subspace_bench.training.worker_pool import TimeLimitExceeded, WorkerPool, emit
 
 MEMORY_SHARE = 0.9  # of the free memory that a case may need
 BASE_SECONDS, SECONDS_PER_GB = 180.0, 60.0  # time limit of a case
@@ -65,7 +66,7 @@ def measure_all(
     def limit(case: TimingCase, *_: Any) -> float:
         return min(time_limit(case), end - time.monotonic())
 
-    with WorkerPool(1, time_limit=limit) as pool:
+    with WorkerPool(1, time_limit=limit, stop_seconds=0) as pool:
         for done, case in enumerate(cases):
             if time.monotonic() >= end:
                 return done

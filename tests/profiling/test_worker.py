@@ -12,7 +12,7 @@ from subspace_bench.profiling import table as table_module
 from subspace_bench.profiling import worker
 from subspace_bench.profiling.cases import TimingCase, grid
 from subspace_bench.profiling.table import TimingTable
-from subspace_bench.training.executor import TimeLimitExceeded, WorkerDied
+from subspace_bench.training.worker_pool import TimeLimitExceeded, WorkerDied
 
 CASE = TimingCase("gaussian", 700, 5)
 TIMES = {"forward_ms": 1.0}

@@ -1,7 +1,7 @@
 """The committed records are what this code computes: their first 200 steps are trained again.
 
-On the class of machine that wrote a record, or `tests/data/trajectories.json`, bit for bit; on
-every machine along the way that is kept there, to the rounding that training amplifies.
+On the class of machine that wrote a record, or `tests/data/trajectories.json`, the bits must agree;
+on any machine the trajectory must, up to the rounding that training amplifies.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def test_nothing_compared_is_an_error() -> None:
     kept = [[*row, 0.01] for row in rows]
     assert differences(rows, kept) == []
     for ours, theirs in (([], kept), (rows, []), (rows[1:], kept)):
-        with pytest.raises(ValueError, match=r"compared|shorter"):
+        with pytest.raises(ValueError, match=r"compare|shorter"):
             differences(ours, theirs)
     assert differences([[1, float("nan"), 2.3]], kept)
 

@@ -194,3 +194,15 @@ def test_shutdown_can_cancel_what_is_pending(tmp_path) -> None:
         pending[-1].result()
     with pytest.raises(RuntimeError, match="shut down"):
         pool.submit(square, 1)
+
+
+def test_without_grace_a_stopped_task_is_killed_at_once() -> None:
+    pool = WorkerPool(1, stop_seconds=0)
+    future = pool.submit(misbehave, "sleep")
+    while not future.running():
+        time.sleep(0.01)
+    pool.stop()
+    start = time.monotonic()
+    pool.shutdown()
+    assert time.monotonic() - start < 10
+    assert future.exception() is not None
