@@ -16,7 +16,6 @@ from subspace_bench.cli.progress import Display, labels
 from subspace_bench.cli.reproduce_flow import gather, summary
 from subspace_bench.datasets import mnist
 from subspace_bench.experiments import STUDIES, Evidence, Page, Plan, Study
-from subspace_bench.experiments.study import make_page
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Store
 from subspace_bench.training.cost import Cost
@@ -33,12 +32,11 @@ def table(name: str, *runs: RunConfig) -> Study:
 
     def page(evidence: Evidence) -> Page:
         PAGES.append(name)
-        rows = [{"run": r.label, "local": evidence.sample(r, local=True).show()} for r in runs]
+        rows = [{"run": r.label, "own": evidence.sample(r, own=True).show()} for r in runs]
         frame = pd.DataFrame(rows)
-        return make_page(study, evidence, "fine", tables={"runs": frame}, data=frame)
+        return Page(f"Table {name}", [], frame, frame, [], "fine")
 
-    study = Study(name, f"Table {name}", lambda plan: plan.expand(list(runs)), page)
-    return study
+    return Study(name, f"Table {name}", lambda plan: plan.all_seeds(list(runs)), page)
 
 
 @pytest.fixture
