@@ -23,7 +23,8 @@ import torch
 from benchmarks.baselines import WAYS
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.hardware import peak_memory
-from subspace_bench.datasets.mnist import Dataset, load_or_embedded
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.experiments import STUDIES, Plan
 from subspace_bench.kernels.cpu import projected_adam
 from subspace_bench.profiling.timing import read_bandwidth

@@ -120,9 +120,9 @@ def verdict_as_printed(evidence: Evidence) -> str:
 
 def draw_digits() -> Figure:
     """The post's first figure: a grid of MNIST digits."""
-    from subspace_bench.datasets import mnist
+    from subspace_bench.datasets.embedded import embedded_digits
 
-    images = mnist.load("mnist-5k").train_images
+    images = embedded_digits().train_images
     figure, all_axes = plt.subplots(6, 14, figsize=(7, 3))
     for i, axes in enumerate(all_axes.flat):
         axes.imshow(images[i].numpy(), cmap="gray_r")

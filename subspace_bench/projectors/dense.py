@@ -15,7 +15,13 @@ from torch import Tensor
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.kernels.cpu import dense as kernels
-from subspace_bench.projectors.base import Footprint, Projector
+from subspace_bench.projectors.base import (
+    DRAW_RATE,
+    READ_RATE,
+    Footprint,
+    PredictedSeconds,
+    Projector,
+)
 
 CONVERTED = 1 << 22  # entries of P that are brought to another dtype at a time
 FEW = 8  # vectors up to which a kernel reads P in bfloat16; for more it is widened and multiplied
@@ -40,6 +46,12 @@ class Dense(Projector):
         return Footprint(
             resident_bytes=4 * native * dim, workspace_bytes=converting(native, dim, itemsize)
         )
+
+    @classmethod
+    def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
+        """An update reads P once: the fused Adam step uses a block for Pᵀg and Pω together."""
+        stored = cls.footprint(native, dim).resident_bytes
+        return PredictedSeconds(native * dim / DRAW_RATE, stored / READ_RATE / threads)
 
     def _project(self, omega: Tensor) -> Tensor:
         self._check_columns()

@@ -16,7 +16,7 @@ from torch import Tensor
 from subspace_bench.common import rng
 from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.projectors import philox
-from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
+from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds, Projector
 from subspace_bench.projectors.dense import Dense, empty_columns
 
 ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of what the counters' layout repeats after
@@ -37,6 +37,7 @@ class Regenerated(Projector):
     """
 
     kind: ClassVar[int] = 0  # also the counter's third word: kinds draw different numbers
+    entry_rate: ClassVar[float] = 1.5e9  # entries per second on one thread
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
@@ -51,6 +52,11 @@ class Regenerated(Projector):
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "expected"
+
+    @classmethod
+    def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
+        """No set-up; every entry is generated twice in an update."""
+        return PredictedSeconds(0.0, 2 * native * dim / cls.entry_rate / threads)
 
     def stored(self) -> Dense:
         """The same projector with its entries kept, float32: D·d numbers."""
@@ -121,6 +127,7 @@ class RegeneratedSigns(Regenerated):
     """
 
     kind = 1
+    entry_rate = 1.5e10
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:

@@ -20,7 +20,14 @@ from torch import Tensor
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes
 from subspace_bench.common.hardware import available_memory
-from subspace_bench.projectors.base import HALF, ColumnNorms, Footprint, Projector, check_sizes
+from subspace_bench.projectors.base import (
+    HALF,
+    ColumnNorms,
+    Footprint,
+    PredictedSeconds,
+    Projector,
+    check_sizes,
+)
 
 GROUP = "subspace_bench.projectors"
 OURS = {
@@ -110,6 +117,26 @@ def column_norms(name: str, native: int, dim: int) -> ColumnNorms:
         if found not in get_args(ColumnNorms):
             raise ValueError(f"it promises {found!r}")
         return found
+
+
+def predicted_seconds(name: str, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
+    """Seconds that the projector called `name` is expected to take.
+
+    Raises:
+        UserError: as `footprint`.
+    """
+    with _blamed(name, f"does not say what it is at {native:,} × {dim:,}"):
+        return load(name).predicted_seconds(native, dim, threads)
+
+
+def nonzero_rows(name: str, native: int, dim: int) -> float:
+    """Expected fraction of θ that the adjoint of the projector called `name` reads.
+
+    Raises:
+        UserError: as `footprint`.
+    """
+    with _blamed(name, f"does not say what it is at {native:,} × {dim:,}"):
+        return float(load(name).nonzero_rows(native, dim))
 
 
 @contextlib.contextmanager

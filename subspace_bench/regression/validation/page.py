@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from subspace_bench.cli.check_flow import REMEDY, belongs
 from subspace_bench.common.files import write_atomically
-from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.regression import check as checking
 from subspace_bench.regression.reference import Reference, load
 from subspace_bench.regression.sequential import MOVED, WITHIN, Design
