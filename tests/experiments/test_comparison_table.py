@@ -123,6 +123,7 @@ def test_quick_runs_are_compared_with_the_published_curve_at_the_same_step() -> 
     assert row["local"] == "82.00 (n = 1)"
     assert "verdict" not in frame
     assert len(page.notices) == 1
+    assert "2.4" in page.summary  # points: 84.4 − 82
 
 
 def test_other_digits_than_mnist_get_no_verdicts() -> None:
