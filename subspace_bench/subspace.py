@@ -19,13 +19,20 @@ from subspace_bench.projectors import Projector
 
 
 class FlatParameters:
-    """A module's trainable parameters as one vector θ (D,), and their gradient as one vector (D,).
+    """A module's trainable parameters as one vector θ (D,), and their gradient as another.
 
-    The parameters become views into `theta`: whoever writes θ writes the module, with no copy and
-    no cutting into pieces at every step. Tied weights are counted once, frozen ones left out.
+    The parameters become views of `theta`, and their gradients views of `gradient`: an optimizer
+    writes θ once per step, with no copies and no loop over parameters. Tied weights count once;
+    frozen parameters are left out.
+
+    Attributes:
+        module: the module given.
+        parameters: its trainable parameters, in order.
+        theta: θ, (D,).
+        gradient: (D,); training code sets it to zero before each backward pass.
 
     Raises:
-        UserError: where the module has no trainable parameters, or they differ in dtype or device.
+        UserError: if the module has no trainable parameters, or they differ in dtype or device.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -42,50 +49,60 @@ class FlatParameters:
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are trained, tied ones once, in the module's own order."""
-    found = [p for p in module.parameters() if p.requires_grad]
-    if not found:
+    """The trainable parameters of a module in its order, tied ones once.
+
+    Raises:
+        UserError: if there are none, or they differ in dtype or device.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
         raise UserError(
-            f"{type(module).__name__} has no trainable parameters: nothing spans a subspace"
+            f"{type(module).__name__} has no trainable parameters: set requires_grad on some"
         )
-    kinds = {(p.dtype, p.device) for p in found}
-    if len(kinds) > 1:
+    if len({(p.dtype, p.device) for p in parameters}) > 1:
         raise UserError(
             f"{type(module).__name__} mixes dtypes or devices: "
-            "bring its trainable parameters to one of each first"
+            "convert its trainable parameters to one dtype on one device first"
         )
-    return found
+    return parameters
 
 
 def flatten(tensors: list[nn.Parameter]) -> Tensor:
-    """One vector (D,) of the tensors' elements in order; a copy."""
+    """The elements of all tensors in one new vector (D,), in order."""
     return torch.cat([t.detach().reshape(-1) for t in tensors])
 
 
 def fingerprint(theta: Tensor) -> str:
-    """SHA-256 of a tensor's bytes."""
+    """SHA-256 of a tensor's bytes, in hexadecimal."""
     return hashlib.sha256(
         theta.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
     ).hexdigest()
 
 
 class Subspace(nn.Module):
-    """Trains a module in a random d-dimensional subspace of its D trainable parameters.
+    """A module whose D trainable parameters are θ = θ₀ + Pω, trained through ω (d,) alone.
 
-    The module given is taken over: its parameters become the origin θ₀ and are frozen, ω (d,)
-    starts at zero and is all that an optimizer over `parameters()` moves. Tied weights stay tied;
-    frozen parameters and buffers, such as BatchNorm's statistics, work as in the module itself.
+    The module passed in is changed: its trainable parameters become the origin θ₀ and are frozen.
+    ω starts at zero and is the only parameter with a gradient. Tied weights stay tied; frozen
+    parameters and buffers (such as BatchNorm's statistics) behave as in the module itself.
 
     Arguments:
-        module: any module; its parameters of `requires_grad` span R^D.
+        module: any module; its parameters with `requires_grad` make up θ.
         dim: d, 1 ≤ d ≤ D.
         projector: a name in `subspace_bench.projectors.names()`, or a `Projector` of (D, d).
-        seed: of the projector, when it is made here.
-        keep_origin: whether `state_dict` holds θ₀. Without it, for an origin that you can make
-            again from a seed, it holds θ₀'s fingerprint, and loading onto another origin fails.
+        seed: of the projector, if it is given by name.
+        keep_origin: whether `state_dict()` contains θ₀. If not, it contains θ₀'s fingerprint, and
+            loading it into a Subspace with another origin fails. For origins that are rebuilt from
+            a seed.
+
+    Attributes:
+        omega: ω, (d,).
+        module: the module, with θ₀ in place of its parameters.
+        projector: P.
 
     Raises:
-        UserError: for a module without trainable parameters, d outside 1 … D, an unknown name.
+        UserError: if the module has no trainable parameters or mixes dtypes or devices, d is out of
+            range, the name is unknown, or the projector has another D or d.
     """
 
     def __init__(
@@ -97,28 +114,28 @@ class Subspace(nn.Module):
         keep_origin: bool = True,
     ) -> None:
         super().__init__()
-        found = trainable(module)
-        native = sum(p.numel() for p in found)
+        parameters = trainable(module)
+        native = sum(p.numel() for p in parameters)
         if isinstance(projector, str):
-            layers = [p.numel() for p in found]
+            layers = [p.numel() for p in parameters]
             projector = projectors.make(projector, native, dim, seed, layers=layers)
         elif (projector.native, projector.dim) != (native, dim):
             raise UserError(
-                f"the projector given maps R^{projector.dim} to R^{projector.native}, "
-                f"but the module and dim ask for R^{dim} to R^{native}"
+                f"the projector maps R^{projector.dim} to R^{projector.native}, but the module "
+                f"and dim need R^{dim} to R^{native}: give one of this size, or a name"
             )
-        first: dict[int, str] = {}
+        first_name: dict[int, str] = {}
         named = list(module.named_parameters(remove_duplicate=False))
         for name, p in named:
-            first.setdefault(id(p), name)
-        # Tied parameters have several names: all are replaced by the piece of the first.
-        trained = {id(p) for p in found}
-        self._names = {name: first[id(p)] for name, p in named if id(p) in trained}
+            first_name.setdefault(id(p), name)
+        # A tied parameter has several names; all map to the first, under which θ has its piece.
+        trained = {id(p) for p in parameters}
+        self._names = {name: first_name[id(p)] for name, p in named if id(p) in trained}
         self._keep_origin = keep_origin
-        self.omega = nn.Parameter(found[0].new_zeros(dim))
+        self.omega = nn.Parameter(parameters[0].new_zeros(dim))
         self.module = module
-        self.projector = projector.to(found[0].device)
-        for p in found:
+        self.projector = projector.to(parameters[0].device)
+        for p in parameters:
             p.requires_grad_(False)
         self.register_state_dict_post_hook(_leave_origin_out)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(  # type: ignore[no-untyped-call]
@@ -126,9 +143,9 @@ class Subspace(nn.Module):
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module returns at θ = θ₀ + Pω."""
+        """The module's output at θ = θ₀ + Pω."""
         pieces = self._pieces()
-        tensors = {name: pieces[own] for name, own in self._names.items()}
+        tensors = {name: pieces[first] for name, first in self._names.items()}
         return functional_call(self.module, tensors, args, kwargs)
 
     def theta(self) -> Tensor:
@@ -136,7 +153,7 @@ class Subspace(nn.Module):
         return torch.cat([piece.reshape(-1) for piece in self._pieces().values()])
 
     def merge(self) -> nn.Module:
-        """A plain copy of the module with its parameters at θ, trainable again."""
+        """A copy of the plain module with its parameters at θ, trainable again."""
         merged = copy.deepcopy(self.module)
         pieces = self._pieces()
         for name in pieces:
@@ -146,14 +163,15 @@ class Subspace(nn.Module):
         return merged
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What makes P again, and θ₀'s fingerprint."""
+        """P's identity and θ₀'s fingerprint, which `load_state_dict` compares."""
         return {**self.projector.identity(), "origin": fingerprint(self._flat_origin())}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Nothing: it was checked before anything was loaded."""
+        """Does nothing: `_check_and_complete` has compared the state before anything is loaded."""
 
     def _origins(self) -> dict[str, Tensor]:
-        """θ₀ by its parameters' first names, looked up each time: loading may replace them."""
+        """θ₀ by the first names of its parameters."""
+        # Looked up at each use: `load_state_dict(assign=True)` replaces the parameters.
         return {
             name: self.module.get_parameter(name) for name in dict.fromkeys(self._names.values())
         }
@@ -174,19 +192,21 @@ class Subspace(nn.Module):
 def _leave_origin_out(
     subspace: Subspace, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
 ) -> None:
-    """state_dict of a Subspace that does not keep θ₀ holds its fingerprint alone."""
+    """Hook of `state_dict`: removes θ₀, unless it is kept."""
     if not subspace._keep_origin:
         for name in subspace._names:
             del state[f"{prefix}module.{name}"]
 
 
 def _check_and_complete(subspace: Subspace, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-    """Before anything is loaded: is this the P (and θ₀, where it is not stored) of the state?"""
+    """Hook of `load_state_dict`: fails if the state has another P or another θ₀ that is not stored,
+    and fills in θ₀ where it is missing.
+    """
     saved = state.get(f"{prefix}_extra_state", {})
-    own = subspace.get_extra_state()
+    expected = subspace.get_extra_state()
     if subspace._keep_origin:
-        own.pop("origin")
-    for key, value in own.items():
+        expected.pop("origin")
+    for key, value in expected.items():
         if key in saved and saved[key] != value:
             raise UserError(
                 f"the saved ω belongs to another {key}: saved {saved[key]}, here {value}; "

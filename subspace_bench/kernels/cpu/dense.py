@@ -1,7 +1,9 @@
-"""Products of a few vectors with a stored P on the CPU, each at the speed at which P is read.
+"""Products of one vector at a time with a stored P on the CPU, as fast as P can be read.
 
-P lies by columns, (d, D), in float32 or in bfloat16 (as uint16), which is widened by a shift.
-θ = Σ_j ω_j P_j goes by tiles of rows, γ_j = ⟨P_j, θ⟩ by blocks of columns, both on torch's threads.
+θ = Σ_j ω_j P_j by tiles of θ; (Pᵀθ)_j = ⟨P_j, θ⟩ by blocks of columns j. P is stored by columns,
+(d, D), in float32 or as the bits of bfloat16 in uint16, which a shift by 16 widens to float32.
+Both products do one fma per entry, so memory is the limit: what matters is that many columns are
+read at once, each in long runs, with prefetches that reach across the ends of runs.
 """
 
 from functools import cache
@@ -16,35 +18,26 @@ from torch import Tensor
 
 from subspace_bench.common.large_pages import empty_in_large_pages
 
-from .simd import (
-    FLOATS,
-    INTS,
-    LANES,
-    ZERO,
-    fma,
-    index,
-    ints,
-    jit,
-    prefetch,
-    splat,
-    unpack,
-)
+from .simd import FLOATS, INTS, LANES, ZERO, fma, index, ints, jit, prefetch, splat, unpack
 from .threads import in_threads
 
-_TILE = 2048  # terms of a dot product that are summed before they join its total
-_ROWS = 1 << 14  # most rows of θ at once: they stay in the second-level cache. In shorter runs of
-# each column P is not read at full speed: 2048 rows took 1.2 to 1.3 times as long.
-# Columns at once, whose sums stay in registers (AVX-512 has 32); results do not depend on it.
+_TILE = 2048  # terms of a dot product that are summed before they are added to its total
+# Most elements of θ in a tile: 64 KB, which stay in the second-level cache while columns stream by.
+# Shorter runs of each column do not read P at full speed: 2,048 took 1.2 to 1.3 times as long.
+_ROWS = 1 << 14
+# Columns at once. Their sums stay in registers, of which AVX-512 has 32 and AVX2 16 half as wide;
+# bits do not depend on the number, as each column has a sum of its own.
 _BLOCK = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8
-_FEWER = 8  # of those that are left
-_AHEAD = 1024  # entries between those in use and those called for
+_FEWER = 8  # columns at once among those left over
+_AHEAD = 1024  # entries between the one in use and the one prefetched
 
 
 def project(columns: np.ndarray, omega: Tensor) -> Tensor:
-    """Pω of each row, (n, d) → (n, D); `columns` (d, D) float32, or bfloat16 as uint16."""
+    """Pω of each row, (n, d) → (n, D) float32, for `columns` (d, D) float32 or uint16."""
     size = columns.shape[1]
     theta = empty_in_large_pages(omega, len(omega), size, zero=True)
-    # Each row's sum goes by columns, so tiles may depend on the threads and the bits do not.
+    # Each element of θ is summed over columns in order, whatever tile it is in: tiles may depend on
+    # the number of threads, and the bits do not.
     threads = torch.get_num_threads()
     tiles = threads * -(-size // (threads * _ROWS))
     tile = -(-size // (tiles * LANES)) * LANES
@@ -57,7 +50,7 @@ def project(columns: np.ndarray, omega: Tensor) -> Tensor:
 
 
 def adjoint(columns: np.ndarray, theta: Tensor) -> Tensor:
-    """Pᵀθ of each row, (n, D) → (n, d)."""
+    """Pᵀθ of each row, (n, D) → (n, d) float32, for `columns` as in `project`."""
     dim = len(columns)
     omega = theta.new_empty(len(theta), dim)
     for t, w in zip(theta.numpy(), omega.numpy(), strict=True):
@@ -79,7 +72,8 @@ def _project():
             turn = max(begin, whole - _AHEAD)
             j = 0
             while j + _BLOCK <= dim:
-                # Towards the end of the tile, call for its beginning in the next columns.
+                # In the last _AHEAD elements of a tile, prefetch its beginning in the next columns:
+                # what follows in these columns belongs to another tile.
                 at, back = j * size, _BLOCK * size + begin - turn
                 add_columns(P, at, size, omega, j, theta, begin, turn, _AHEAD, _BLOCK)
                 add_columns(P, at, size, omega, j, theta, turn, whole, back, _BLOCK)
@@ -132,7 +126,7 @@ def _adjoint():
 
 
 def _floats(builder, array, *offsets):
-    """16 entries as float32."""
+    """16 entries of P as float32. bfloat16 is the upper half of a float32."""
     entries = array.load(*offsets)
     if array.bytes == 4:
         return entries
@@ -142,7 +136,7 @@ def _floats(builder, array, *offsets):
 
 @intrinsic(prefer_literal=True)
 def entry(typing, P, at):
-    """One entry as float32."""
+    """P[at] as float32."""
 
     def codegen(context, builder, signature, args):
         P, at = unpack(context, builder, signature, args, 0)
@@ -159,7 +153,7 @@ def entry(typing, P, at):
 def add_columns(typing, P, at, stride, omega, j, theta, first, last, ahead, N):
     """theta[i] += Σ_b omega[j + b] · P[at + b·stride + i], b < N, i = first … last − 1.
 
-    Calls for the entries `ahead` of those in use.
+    Prefetches the entries `ahead` of those in use.
     """
 
     def codegen(context, builder, signature, args):

@@ -1,4 +1,8 @@
-"""Sparse products on the CPU, float32, on torch's threads: see projectors/sparse.py."""
+"""Products with sparse P on the CPU, float32, on torch's threads; formats: projectors/sparse.py.
+
+`gather` and `scatter` go through a list of ±1 entries; `ternary_*` through a packed matrix T of
+−1, 0, 1. Scales are left to the caller.
+"""
 
 from functools import cache
 
@@ -14,14 +18,20 @@ from subspace_bench.common.large_pages import empty_in_large_pages
 from .simd import F32, FLOATS, I32, LANES, ZERO, index, jit, splat, unpack
 from .threads import in_threads
 
-_TILE = 2048  # rows of θ that stay in the first-level cache while columns are added to them
-_BLOCK = 8  # columns at once
+_TILE = 2048  # elements of θ (8 KB) that stay in the first-level cache while columns are added
+_BLOCK = 8  # columns at once, each with a sum in a register
 
 
 def gather(
     table: Tensor, starts: Tensor, entries: Tensor, low: int, rows: int, native: int
 ) -> Tensor:
-    """θ_i = Σ table[entries of row i], for each row of the table (n, 2d): (n, D)."""
+    """θ_i = Σ_e table[e] over the entries e of row i, for each row of `table` (n, 2d): (n, D).
+
+    Arguments:
+        starts: where each block of rows begins in `entries`, and their number.
+        low: bits of an entry that hold e = 2·column + sign; the others hold its row in the block.
+        rows: rows of a block.
+    """
     theta = empty_in_large_pages(table, len(table), native, zero=True)
     in_threads(
         _gather(), table.numpy(), starts.numpy(), entries.numpy(), theta.numpy(), low, rows,
@@ -33,7 +43,11 @@ def gather(
 def scatter(
     theta: Tensor, starts: Tensor, entries: Tensor, low: int, rows: int, size: int, parts: int
 ) -> Tensor:
-    """Its adjoint: table[e] = Σ θ_i over the rows i that have entry e: (n, size)."""
+    """The adjoint of `gather`: table[e] = Σ θ_i over the rows i that have entry e: (n, size).
+
+    Arguments:
+        parts: the number of partial sums, on which bits depend.
+    """
     parts = min(parts, len(starts) - 1)
     tables = theta.new_zeros(parts, len(theta), size)
     in_threads(
@@ -44,7 +58,8 @@ def scatter(
 
 
 def ternary_project(words: Tensor, omega: Tensor, native: int) -> Tensor:
-    """Σ_j ω_j T_j for T of −1, 0, 1 by columns, packed (d, ⌈D/16⌉): (n, D)."""
+    """T ω of each row of `omega`, (n, d) → (n, D), for T packed by columns (d, ⌈D/16⌉)."""
+    # A whole number of vectors of 16: the last may reach past D.
     wide = empty_in_large_pages(omega, len(omega), words.shape[1] * LANES, zero=True)
     in_threads(
         _ternary_project(), words.numpy().reshape(-1), omega.numpy(), wide.numpy(),
@@ -54,7 +69,7 @@ def ternary_project(words: Tensor, omega: Tensor, native: int) -> Tensor:
 
 
 def ternary_adjoint(words: Tensor, theta: Tensor) -> Tensor:
-    """⟨T_j, θ⟩ of each column: (n, d)."""
+    """Tᵀθ of each row of `theta`, (n, D) → (n, d)."""
     dim, width = words.shape
     wide = empty_in_large_pages(theta, len(theta), width * LANES)
     wide[:, : theta.shape[1]] = theta
@@ -71,6 +86,8 @@ def ternary_adjoint(words: Tensor, theta: Tensor) -> Tensor:
 def _gather():
     @jit
     def gather(table, starts, entries, theta, low, rows, first, last):
+        # Unsigned: a shift brings no sign along, and numba leaves out the test for a negative index,
+        # which would cost as much as the addition.
         mask = np.uint32((1 << low) - 1)
         for row in range(len(table)):
             values = table[row]
@@ -153,13 +170,17 @@ def _ternary_adjoint():
 
 
 def _signed(builder, word, value):
-    """The value where the word has an entry, negated where it says so, and zero elsewhere."""
+    """T_ij·value for 16 rows i: 0 where the word's low bit is 0, negated where its high bit is 1.
+
+    A 16-bit integer is a mask of 16 lanes after a bitcast.
+    """
     kind = ir.VectorType(ir.IntType(1), LANES)
-    there = builder.bitcast(builder.trunc(word, ir.IntType(LANES)), kind)
+    nonzero = builder.bitcast(builder.trunc(word, ir.IntType(LANES)), kind)
     negative = builder.trunc(builder.lshr(word, I32(LANES)), ir.IntType(LANES))
+    # −0 − value is −value for every value; 0 − value would not be −0 for 0.
     minus = builder.fsub(ir.Constant(FLOATS, [ir.Constant(F32, -0.0)] * LANES), value)
     signed = builder.select(builder.bitcast(negative, kind), minus, value)
-    return builder.select(there, signed, ZERO)
+    return builder.select(nonzero, signed, ZERO)
 
 
 @intrinsic(prefer_literal=True)
@@ -191,8 +212,6 @@ def dot_ternary(typing, words, at, width, theta, sums, slot, first, last, N):
             context, builder, signature, args, 1
         )
         totals = [cgutils.alloca_once_value(builder, ZERO) for _ in range(N)]
-        for total in totals:
-            builder.store(ZERO, total)
         starts = [builder.add(at, builder.mul(index(b), width)) for b in range(N)]
         with cgutils.for_range_slice(builder, first, last, index(LANES), inc=True) as (i, _):
             value, place = theta.load(i), builder.udiv(i, index(LANES))
