@@ -86,7 +86,7 @@ def ternary_adjoint(words: Tensor, theta: Tensor) -> Tensor:
 def _gather():
     @jit
     def gather(table, starts, entries, theta, low, rows, first, last):
-        # Unsigned: a shift brings no sign along, and numba leaves out the test for a negative index,
+        # Unsigned: a shift brings no sign along, and numba leaves out a test for negative indices,
         # which would cost as much as the addition.
         mask = np.uint32((1 << low) - 1)
         for row in range(len(table)):
