@@ -6,8 +6,6 @@ two numbers at the same level, so all give the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -73,27 +71,21 @@ def _vectors_(x: Tensor) -> None:
     """The numba kernel on torch's threads: whole rows; or if these are too few to share, pieces of
     rows and then the passes that join them.
     """
-    whole, passes, radix, in_threads = _kernels()
+    from subspace_bench.kernels.cpu.hadamard import RADIX, join_chunks, transform_rows
+    from subspace_bench.kernels.cpu.threads import in_threads
+
     flat = x.view(-1).numpy()
     levels = x.shape[-1].bit_length() - 1
     rows = pieces = len(flat) >> levels
     threads = torch.get_num_threads() if len(flat) >= _SHARED else 1
     if threads == 1:
-        whole(flat, levels, 0, rows)
+        transform_rows(flat, levels, 0, rows)
         return
     piece = levels
-    while pieces % threads and pieces < 4 * threads and piece >= 9 + radix:
-        piece -= radix
+    while pieces % threads and pieces < 4 * threads and piece >= 9 + RADIX:
+        piece -= RADIX
         pieces = rows << (levels - piece)
-    in_threads(whole, flat, piece, parts=pieces)
+    in_threads(transform_rows, flat, piece, parts=pieces)
     while piece < levels:
-        in_threads(passes, flat, piece, radix, _CHUNK, parts=len(flat) // _CHUNK >> radix)
-        piece += radix
-
-
-@cache
-def _kernels() -> tuple[Callable[..., None], Callable[..., None], int, Callable[..., None]]:
-    from subspace_bench.kernels.cpu import hadamard
-    from subspace_bench.kernels.cpu.threads import in_threads
-
-    return hadamard.rows(), hadamard.columns(), hadamard.RADIX, in_threads
+        in_threads(join_chunks, flat, piece, RADIX, _CHUNK, parts=len(flat) // _CHUNK >> RADIX)
+        piece += RADIX

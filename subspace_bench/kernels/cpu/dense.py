@@ -6,8 +6,6 @@ Both products do one fma per entry, so memory is the limit: what matters is that
 read at once, each in long runs, with prefetches that reach across the ends of runs.
 """
 
-from functools import cache
-
 import numpy as np
 import torch
 from llvmlite import ir
@@ -43,7 +41,7 @@ def project(columns: np.ndarray, omega: Tensor) -> Tensor:
     tile = -(-size // (tiles * LANES)) * LANES
     for w, t in zip(omega.numpy(), theta.numpy(), strict=True):
         in_threads(
-            _project(), columns.reshape(-1), w, t, tile,
+            _project_tiles, columns.reshape(-1), w, t, tile,
             parts=-(-size // tile), estimate=0.1 * columns.size,
         )  # fmt: skip
     return theta
@@ -55,74 +53,66 @@ def adjoint(columns: np.ndarray, theta: Tensor) -> Tensor:
     omega = theta.new_empty(len(theta), dim)
     for t, w in zip(theta.numpy(), omega.numpy(), strict=True):
         in_threads(
-            _adjoint(), columns.reshape(-1), t, w,
+            _adjoint_blocks, columns.reshape(-1), t, w,
             parts=-(-dim // _BLOCK), estimate=0.1 * columns.size,
         )  # fmt: skip
     return omega
 
 
-@cache
-def _project():
-    @jit
-    def project(P, omega, theta, tile, first, last):
-        size, dim = len(theta), len(omega)
-        for part in range(first, last):
-            begin, end = part * tile, min((part + 1) * tile, size)
-            whole = begin + (end - begin) // LANES * LANES
-            turn = max(begin, whole - _AHEAD)
-            j = 0
-            while j + _BLOCK <= dim:
-                # In the last _AHEAD elements of a tile, prefetch its beginning in the next columns:
-                # what follows in these columns belongs to another tile.
-                at, back = j * size, _BLOCK * size + begin - turn
-                add_columns(P, at, size, omega, j, theta, begin, turn, _AHEAD, _BLOCK)
-                add_columns(P, at, size, omega, j, theta, turn, whole, back, _BLOCK)
-                j += _BLOCK
-            while j + _FEWER <= dim:
-                add_columns(P, j * size, size, omega, j, theta, begin, whole, _AHEAD, _FEWER)
-                j += _FEWER
-            while j < dim:
-                add_columns(P, j * size, size, omega, j, theta, begin, whole, size, 1)
-                j += 1
-            if whole < end:
-                for j in range(dim):
-                    for i in range(whole, end):
-                        theta[i] += omega[j] * entry(P, j * size + i)
-
-    return project
+@jit
+def _project_tiles(P, omega, theta, tile, first, last):
+    size, dim = len(theta), len(omega)
+    for part in range(first, last):
+        begin, end = part * tile, min((part + 1) * tile, size)
+        whole = begin + (end - begin) // LANES * LANES
+        turn = max(begin, whole - _AHEAD)
+        j = 0
+        while j + _BLOCK <= dim:
+            # In the last _AHEAD elements of a tile, prefetch its beginning in the next columns:
+            # what follows in these columns belongs to another tile.
+            at, back = j * size, _BLOCK * size + begin - turn
+            add_columns(P, at, size, omega, j, theta, begin, turn, _AHEAD, _BLOCK)
+            add_columns(P, at, size, omega, j, theta, turn, whole, back, _BLOCK)
+            j += _BLOCK
+        while j + _FEWER <= dim:
+            add_columns(P, j * size, size, omega, j, theta, begin, whole, _AHEAD, _FEWER)
+            j += _FEWER
+        while j < dim:
+            add_columns(P, j * size, size, omega, j, theta, begin, whole, size, 1)
+            j += 1
+        if whole < end:
+            for j in range(dim):
+                for i in range(whole, end):
+                    theta[i] += omega[j] * entry(P, j * size + i)
 
 
-@cache
-def _adjoint():
-    @jit
-    def adjoint(P, theta, omega, first, last):
-        size, dim = len(theta), len(omega)
-        whole = size // LANES * LANES
-        sums = np.empty(_BLOCK * LANES, np.float32)
-        for part in range(first, last):
-            begin, end = part * _BLOCK, min((part + 1) * _BLOCK, dim)
-            sums[:] = 0
-            if end - begin == _BLOCK:
-                for i in range(0, whole, _TILE):
-                    stop = min(i + _TILE, whole)
-                    dot_columns(P, begin * size, size, theta, sums, 0, i, stop, _BLOCK)
-            else:
-                fewer = begin + (end - begin) // _FEWER * _FEWER
-                for i in range(0, whole, _TILE):
-                    stop = min(i + _TILE, whole)
-                    for j in range(begin, fewer, _FEWER):
-                        dot_columns(P, j * size, size, theta, sums, j - begin, i, stop, _FEWER)
-                    for j in range(fewer, end):
-                        dot_columns(P, j * size, size, theta, sums, j - begin, i, stop, 1)
-            for j in range(begin, end):
-                total = np.float32(0)
-                for lane in range(LANES):
-                    total += sums[(j - begin) * LANES + lane]
-                for i in range(whole, size):
-                    total += theta[i] * entry(P, j * size + i)
-                omega[j] = total
-
-    return adjoint
+@jit
+def _adjoint_blocks(P, theta, omega, first, last):
+    size, dim = len(theta), len(omega)
+    whole = size // LANES * LANES
+    sums = np.empty(_BLOCK * LANES, np.float32)
+    for part in range(first, last):
+        begin, end = part * _BLOCK, min((part + 1) * _BLOCK, dim)
+        sums[:] = 0
+        if end - begin == _BLOCK:
+            for i in range(0, whole, _TILE):
+                stop = min(i + _TILE, whole)
+                dot_columns(P, begin * size, size, theta, sums, 0, i, stop, _BLOCK)
+        else:
+            fewer = begin + (end - begin) // _FEWER * _FEWER
+            for i in range(0, whole, _TILE):
+                stop = min(i + _TILE, whole)
+                for j in range(begin, fewer, _FEWER):
+                    dot_columns(P, j * size, size, theta, sums, j - begin, i, stop, _FEWER)
+                for j in range(fewer, end):
+                    dot_columns(P, j * size, size, theta, sums, j - begin, i, stop, 1)
+        for j in range(begin, end):
+            total = np.float32(0)
+            for lane in range(LANES):
+                total += sums[(j - begin) * LANES + lane]
+            for i in range(whole, size):
+                total += theta[i] * entry(P, j * size + i)
+            omega[j] = total
 
 
 def _floats(builder, array, *offsets):

@@ -1,12 +1,10 @@
 """Fastfood on the CPU, float32: one block of P at a time, in cache, on torch's threads.
 
 θ_b = S_b H G_b Π_b H B_b ω for block b, and Pᵀθ = Σ_b B_b H Π_bᵀ G_b H S_b θ_b. H is unnormalised;
-S_b carries all scales. Signs B_b and permutations Π_b are computed at each use, which costs less
-than reading them; normals G_b and S_b are stored unless P is too large (g and s are then empty).
+S_b carries all scales. Signs B_b and permutations Π_b are computed at each use; normals G_b and S_b
+are stored, unless P is too large (then g and s are empty, and these are computed too).
 `starts` has the first row of each block of P and then D; a layer's last block may be cut.
 """
-
-from functools import cache
 
 import numpy as np
 import torch
@@ -15,7 +13,7 @@ from torch import Tensor
 from subspace_bench.common.large_pages import empty_in_large_pages
 
 from .hadamard import transform
-from .permutations import gather, rounds, scatter, scratch, signs128
+from .permutations import TILE, gather, index_type, rounds, scatter, signs128
 from .philox import normals_into, round_keys
 from .simd import LANES, aligned, jit
 from .threads import in_threads
@@ -28,7 +26,7 @@ _SIGNS = 128  # signs that one counter gives
 def diagonals(key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, s: Tensor) -> None:
     """Fills g (blocks · 2^levels,) and s (D,); block b has rows starts[b] … starts[b + 1] − 1."""
     in_threads(
-        _fill(), round_keys(key), starts, levels, g.numpy(), s.numpy(),
+        _fill_blocks, round_keys(key), starts, levels, g.numpy(), s.numpy(),
         parts=len(starts) - 1,
     )  # fmt: skip
 
@@ -43,8 +41,9 @@ def project(
     theta = empty_in_large_pages(omega, rows, int(starts[-1]))
     flat = theta.view(-1).numpy()
     in_threads(
-        _project(), padded, rows, dim, round_keys(key), starts, levels,
-        g.numpy(), s.numpy(), flat, parts=len(starts) - 1, estimate=rows * (len(starts) << levels),
+        _project_blocks, padded, rows, dim, round_keys(key), starts, levels,
+        g.numpy(), s.numpy(), flat, index_type(levels), parts=len(starts) - 1,
+        estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     return theta
 
@@ -60,8 +59,9 @@ def adjoint(
     sums = theta.new_zeros(parts, rows, width)
     flat = sums.view(-1).numpy()
     in_threads(
-        _adjoint(), theta.view(-1).numpy(), rows, dim, round_keys(key), starts, levels,
-        g.numpy(), s.numpy(), flat, parts, parts=parts, estimate=rows * (len(starts) << levels),
+        _adjoint_parts, theta.view(-1).numpy(), rows, dim, round_keys(key), starts, levels,
+        g.numpy(), s.numpy(), flat, parts, index_type(levels), parts=parts,
+        estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     _sum_parts(flat, parts, rows * width)
     return sums[0, :, :dim].contiguous()
@@ -87,19 +87,15 @@ def fill_block(key, block, levels, native, rows, g, s):
         s[i] = np.float32(y * np.sqrt(y) * scale)
 
 
-@cache
-def _fill():
-    @jit
-    def fill(key, starts, levels, g, s, first, last):
-        size, native = 1 << levels, starts[-1]
-        scales = np.empty(size, np.float32)
-        for block in range(first, last):
-            begin, end = starts[block], starts[block + 1]
-            at = block * size
-            fill_block(key, block, levels, native, end - begin, g[at : at + size], scales)
-            s[begin:end] = scales[: end - begin]
-
-    return fill
+@jit
+def _fill_blocks(key, starts, levels, g, s, first, last):
+    size, native = 1 << levels, starts[-1]
+    scales = np.empty(size, np.float32)
+    for block in range(first, last):
+        begin, end = starts[block], starts[block + 1]
+        at = block * size
+        fill_block(key, block, levels, native, end - begin, g[at : at + size], scales)
+        s[begin:end] = scales[: end - begin]
 
 
 @jit
@@ -120,58 +116,50 @@ def _buffers(levels, stored):
     return aligned(size), aligned(size), aligned(_SIGNS), aligned(computed), aligned(computed)
 
 
-@cache
-def _project():
-    @jit
-    def project(omega, rows, dim, key, starts, levels, g, s, theta, first, last):
-        native, width = starts[-1], len(omega) // rows
-        one, two, signs, new_g, new_s = _buffers(levels, len(g) > 0)
-        keyed, places = np.empty(12, np.uint32), scratch()
-        for block in range(first, last):
+@jit
+def _project_blocks(omega, rows, dim, key, starts, levels, g, s, theta, like, first, last):
+    native, width = starts[-1], len(omega) // rows
+    one, two, signs, new_g, new_s = _buffers(levels, len(g) > 0)
+    keyed, places = np.empty(12, np.uint32), np.empty(TILE, like.dtype)
+    for block in range(first, last):
+        begin, end = starts[block], starts[block + 1]
+        rounds(key, block, keyed)
+        block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
+        for row in range(rows):
+            # B ω, padded with zeros to n.
+            for i in range(0, width, _SIGNS):
+                signs128(key, i // _SIGNS, block, signs, 0)
+                product(omega[row * width + i : row * width + width], signs, one[i:])
+            one[width:] = 0
+            transform(one, 0, levels)
+            gather(one, block_g, two, keyed, levels, places)
+            transform(two, 0, levels)
+            at = row * native  # S, into θ: a cut block drops the rest
+            product(two, block_s, theta[at + begin : at + end])
+
+
+@jit
+def _adjoint_parts(theta, rows, dim, key, starts, levels, g, s, sums, parts, like, first, last):
+    native, blocks = starts[-1], len(starts) - 1
+    width = len(sums) // (parts * rows)
+    one, two, signs, new_g, new_s = _buffers(levels, len(g) > 0)
+    keyed, places = np.empty(12, np.uint32), np.empty(TILE, like.dtype)
+    for part in range(first, last):
+        for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             begin, end = starts[block], starts[block + 1]
             rounds(key, block, keyed)
             block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
             for row in range(rows):
-                # B ω, padded with zeros to n.
+                at = row * native
+                product(theta[at + begin : at + end], block_s, two)
+                two[end - begin :] = 0  # rows that a cut block does not have
+                transform(two, 0, levels)
+                scatter(two, block_g, one, keyed, levels, places)
+                transform(one, 0, levels)
+                at = (part * rows + row) * width
                 for i in range(0, width, _SIGNS):
                     signs128(key, i // _SIGNS, block, signs, 0)
-                    product(omega[row * width + i : row * width + width], signs, one[i:])
-                one[width:] = 0
-                transform(one, 0, levels)
-                gather(one, block_g, two, keyed, levels, places)
-                transform(two, 0, levels)
-                at = row * native  # S, into θ: a cut block drops the rest
-                product(two, block_s, theta[at + begin : at + end])
-
-    return project
-
-
-@cache
-def _adjoint():
-    @jit
-    def adjoint(theta, rows, dim, key, starts, levels, g, s, sums, parts, first, last):
-        native, blocks = starts[-1], len(starts) - 1
-        width = len(sums) // (parts * rows)
-        one, two, signs, new_g, new_s = _buffers(levels, len(g) > 0)
-        keyed, places = np.empty(12, np.uint32), scratch()
-        for part in range(first, last):
-            for block in range(part * blocks // parts, (part + 1) * blocks // parts):
-                begin, end = starts[block], starts[block + 1]
-                rounds(key, block, keyed)
-                block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
-                for row in range(rows):
-                    at = row * native
-                    product(theta[at + begin : at + end], block_s, two)
-                    two[end - begin :] = 0  # rows that a cut block does not have
-                    transform(two, 0, levels)
-                    scatter(two, block_g, one, keyed, levels, places)
-                    transform(one, 0, levels)
-                    at = (part * rows + row) * width
-                    for i in range(0, width, _SIGNS):
-                        signs128(key, i // _SIGNS, block, signs, 0)
-                        add_product(one[i:width], signs, sums[at + i : at + width])
-
-    return adjoint
+                    add_product(one[i:width], signs, sums[at + i : at + width])
 
 
 @jit

@@ -7,8 +7,6 @@ result of the same additions in the same order: the bits are always the same.
 Works for float32 and float64: numba compiles each function for the type of its array.
 """
 
-from functools import cache
-
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -64,30 +62,20 @@ def join(x, at, log, levels, first, last):
         butterflies(x, at, 1 << log, first, last, 4)
 
 
-@cache
-def rows():
-    """kernel(x, levels, first, last) transforms rows first … last − 1 of 2^levels numbers each."""
-
-    @jit
-    def rows(x, levels, first, last):
-        for row in range(first, last):
-            transform(x, row << levels, levels)
-
-    return rows
+@jit
+def transform_rows(x, levels, first, last):
+    """Transforms rows first … last − 1 of x, of 2^levels numbers each."""
+    for row in range(first, last):
+        transform(x, row << levels, levels)
 
 
-@cache
-def columns():
-    """kernel(x, log, levels, chunk, first, last) does parts of one `join`, `chunk` columns each."""
-
-    @jit
-    def columns(x, log, levels, chunk, first, last):
-        chunks = (1 << log) // chunk
-        for part in range(first, last):
-            start = part % chunks * chunk
-            join(x, (part // chunks) << (log + levels), log, levels, start, start + chunk)
-
-    return columns
+@jit
+def join_chunks(x, log, levels, chunk, first, last):
+    """Does parts first … last − 1 of a `join` of all of x, of `chunk` columns each."""
+    chunks = (1 << log) // chunk
+    for part in range(first, last):
+        start = part % chunks * chunk
+        join(x, (part // chunks) << (log + levels), log, levels, start, start + chunk)
 
 
 @intrinsic(prefer_literal=True)

@@ -5,14 +5,12 @@ table of 2^k + d numbers: the row reads table[(b·2^k mod d) + π_b(i)]. The adj
 table, whose repetitions are then summed.
 """
 
-from functools import cache
-
 import numpy as np
 from torch import Tensor
 
 from subspace_bench.common.large_pages import empty_in_large_pages
 
-from .permutations import TILE, move, permuted, rounds, scratch, signs128
+from .permutations import TILE, index_type, move, permuted, rounds, signs128
 from .philox import round_keys
 from .simd import aligned, jit
 from .threads import in_threads
@@ -32,8 +30,8 @@ def project(omega: Tensor, native: int, key: tuple[int, int], bits: int, rest: T
     theta = empty_in_large_pages(omega, n, native)
     blocks = -(-native // size)
     in_threads(
-        _project(), table.numpy(), theta.numpy(), dim, round_keys(key), bits,
-        rest.numpy(), parts=blocks, estimate=0.6 * n * native,
+        _project_blocks, table.numpy(), theta.numpy(), dim, round_keys(key), bits,
+        rest.numpy(), index_type(bits), parts=blocks, estimate=0.6 * n * native,
     )  # fmt: skip
     return theta
 
@@ -54,8 +52,8 @@ def adjoint(
     # A multiple of d long, so that `sum` can fold the repetitions.
     table = theta.new_zeros(parts, n, -(-(size + dim) // dim) * dim)
     in_threads(
-        _adjoint(), theta.numpy(), table.numpy(), dim, round_keys(key), bits,
-        rest.numpy(), parts=parts, estimate=1.5 * n * native,
+        _adjoint_parts, theta.numpy(), table.numpy(), dim, round_keys(key), bits,
+        rest.numpy(), index_type(bits), parts=parts, estimate=1.5 * n * native,
     )  # fmt: skip
     return table.view(parts, n, -1, dim).sum((0, 2))
 
@@ -72,65 +70,41 @@ def _draw_tile(key, block, i, count, keyed, bits, rest, full, places, signs):
     signs128(key, i // 128 + 1, block, signs, 128)
 
 
-@cache
-def _project():
-    @jit
-    def with_places(table, theta, dim, key, bits, rest, places, first, last):
-        n, native = theta.shape
-        size, full = 1 << bits, native >> bits
-        keyed, signs, tile = np.empty(12, np.uint32), aligned(TILE), aligned(TILE)
-        places[:] = 0  # a tile that is not full moves whole: its other places must be valid
-        for block in range(first, last):
+@jit
+def _project_blocks(table, theta, dim, key, bits, rest, like, first, last):
+    n, native = theta.shape
+    size, full = 1 << bits, native >> bits
+    keyed, signs, tile = np.empty(12, np.uint32), aligned(TILE), aligned(TILE)
+    places = np.zeros(TILE, like.dtype)  # valid where a last tile has no rows: it moves whole
+    for block in range(first, last):
+        rounds(key, block, keyed)
+        start, base = block * size, block * size % dim
+        for i in range(0, min(size, native - start), TILE):
+            count = min(TILE, native - start - i)
+            _draw_tile(key, block, i, count, keyed, bits, rest, full, places, signs)
+            for row in range(n):
+                source = table[row, base:]
+                target = theta[row, start + i : start + i + count]
+                move(source, signs, target if count == TILE else tile, 0, places, 0)
+                if count < TILE:
+                    target[:] = tile[:count]
+
+
+@jit
+def _adjoint_parts(theta, table, dim, key, bits, rest, like, first, last):
+    n, native = theta.shape
+    size, full, parts = 1 << bits, native >> bits, len(table)
+    blocks = (native + size - 1) >> bits
+    keyed, signs, places = np.empty(12, np.uint32), aligned(TILE), np.empty(TILE, like.dtype)
+    for part in range(first, last):
+        for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             rounds(key, block, keyed)
             start, base = block * size, block * size % dim
             for i in range(0, min(size, native - start), TILE):
                 count = min(TILE, native - start - i)
                 _draw_tile(key, block, i, count, keyed, bits, rest, full, places, signs)
                 for row in range(n):
-                    source = table[row, base:]
-                    target = theta[row, start + i : start + i + count]
-                    move(source, signs, target if count == TILE else tile, 0, places, 0)
-                    if count < TILE:
-                        target[:] = tile[:count]
-
-    @jit
-    def project(table, theta, dim, key, bits, rest, first, last):
-        long, short = scratch()
-        if bits <= 16:
-            with_places(table, theta, dim, key, bits, rest, short, first, last)
-        else:
-            with_places(table, theta, dim, key, bits, rest, long, first, last)
-
-    return project
-
-
-@cache
-def _adjoint():
-    @jit
-    def with_places(theta, table, dim, key, bits, rest, places, first, last):
-        n, native = theta.shape
-        size, full, parts = 1 << bits, native >> bits, len(table)
-        blocks = (native + size - 1) >> bits
-        keyed, signs = np.empty(12, np.uint32), aligned(TILE)
-        for part in range(first, last):
-            for block in range(part * blocks // parts, (part + 1) * blocks // parts):
-                rounds(key, block, keyed)
-                start, base = block * size, block * size % dim
-                for i in range(0, min(size, native - start), TILE):
-                    count = min(TILE, native - start - i)
-                    _draw_tile(key, block, i, count, keyed, bits, rest, full, places, signs)
-                    for row in range(n):
-                        sums = table[part, row, base:]
-                        values = theta[row, start + i : start + i + count]
-                        for j in range(count):
-                            sums[places[j]] += signs[j] * values[j]
-
-    @jit
-    def adjoint(theta, table, dim, key, bits, rest, first, last):
-        long, short = scratch()
-        if bits <= 16:
-            with_places(theta, table, dim, key, bits, rest, short, first, last)
-        else:
-            with_places(theta, table, dim, key, bits, rest, long, first, last)
-
-    return adjoint
+                    sums = table[part, row, base:]
+                    values = theta[row, start + i : start + i + count]
+                    for j in range(count):
+                        sums[places[j]] += signs[j] * values[j]

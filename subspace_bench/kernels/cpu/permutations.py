@@ -77,45 +77,30 @@ def signs32(typing, word, out, at):
 
 
 @jit
-def gather(source, factors, target, keyed, bits, scratch):
-    """target[i] = factors[i] · source[π(i)], i < 2^bits, 8 ≤ bits ≤ 31, for π of these `rounds`."""
-    long, short = scratch
-    if bits <= 16:
-        _gather(source, factors, target, keyed, bits, short)
-    else:
-        _gather(source, factors, target, keyed, bits, long)
+def gather(source, factors, target, keyed, bits, places):
+    """target[i] = factors[i] · source[π(i)], i < 2^bits, 8 ≤ bits ≤ 31, for π of these `rounds`.
 
-
-@jit
-def _gather(source, factors, target, keyed, bits, places):
+    `places` has room for TILE indices of the type that `index_type` gives.
+    """
     for i in range(0, 1 << bits, TILE):
         permuted(keyed, bits, i, places)
         move(source, factors, target, i, places, 0)
 
 
 @jit
-def scatter(source, factors, target, keyed, bits, scratch):
+def scatter(source, factors, target, keyed, bits, places):
     """The adjoint of `gather`: target[π(i)] = factors[i] · source[i]."""
-    long, short = scratch
-    if bits <= 16:
-        _scatter(source, factors, target, keyed, bits, short)
-    else:
-        _scatter(source, factors, target, keyed, bits, long)
-
-
-@jit
-def _scatter(source, factors, target, keyed, bits, places):
     for i in range(0, 1 << bits, TILE):
         permuted(keyed, bits, i, places)
         move(source, factors, target, i, places, 1)
 
 
-@jit
-def scratch():
-    """Room for a tile of indices of 32 bits, and for one of 16, of which a register holds twice as
-    many.
+def index_type(bits: int) -> np.ndarray:
+    """An empty array of the integers in which a permutation of 0 … 2^bits − 1 is computed.
+
+    Of 16 bits where these suffice: a register holds twice as many.
     """
-    return np.empty(TILE, np.uint32), np.empty(TILE, np.uint16)
+    return np.empty(0, np.uint16 if bits <= 16 else np.uint32)
 
 
 @intrinsic(prefer_literal=True)
@@ -155,8 +140,7 @@ def permuted(typing, keyed, bits, first, out):
 def move(typing, source, factors, target, first, places, SCATTER):
     """One tile of `gather` (SCATTER = 0) or `scatter` (1), with π(first + j) in places[j].
 
-    Indices are loaded from memory one by one: cheaper than extracting them from a vector, and than
-    the processor's own gather instruction.
+    Indices are loaded from memory one by one, which is cheaper than extracting them from a vector.
     """
 
     def codegen(context, builder, signature, args):

@@ -194,7 +194,7 @@ def normal_pair(builder, a, b):
 def _minus_two_log(builder, a):
     """−2 ln u for u = (a | 1)·2⁻³² = 2^e·m, as −2e·ln 2 + (−2 ln m).
 
-    m lies in [2/3, 4/3), so that both terms have the same sign, or one is 0, and nothing cancels.
+    m lies in [2/3, 4/3), so that e is 0 wherever u is near 1, and the terms never cancel.
     """
     # Subtracting the bits of 2/3 moves the exponent's carry from m = 1 to m = 2/3.
     u = builder.bitcast(builder.uitofp(builder.or_(a, ints(1)), FLOATS), INTS)

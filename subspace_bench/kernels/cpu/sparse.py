@@ -4,8 +4,6 @@
 −1, 0, 1. Scales are left to the caller.
 """
 
-from functools import cache
-
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -34,7 +32,7 @@ def gather(
     """
     theta = empty_in_large_pages(table, len(table), native, zero=True)
     in_threads(
-        _gather(), table.numpy(), starts.numpy(), entries.numpy(), theta.numpy(), low, rows,
+        _gather_blocks, table.numpy(), starts.numpy(), entries.numpy(), theta.numpy(), low, rows,
         parts=len(starts) - 1, estimate=1.0 * len(table) * len(entries),
     )  # fmt: skip
     return theta
@@ -51,7 +49,7 @@ def scatter(
     parts = min(parts, len(starts) - 1)
     tables = theta.new_zeros(parts, len(theta), size)
     in_threads(
-        _scatter(), theta.numpy(), starts.numpy(), entries.numpy(), tables.numpy(), low, rows,
+        _scatter_parts, theta.numpy(), starts.numpy(), entries.numpy(), tables.numpy(), low, rows,
         parts=parts, estimate=1.0 * len(theta) * len(entries),
     )  # fmt: skip
     return tables.sum(0)
@@ -62,7 +60,7 @@ def ternary_project(words: Tensor, omega: Tensor, native: int) -> Tensor:
     # A whole number of vectors of 16: the last may reach past D.
     wide = empty_in_large_pages(omega, len(omega), words.shape[1] * LANES, zero=True)
     in_threads(
-        _ternary_project(), words.numpy().reshape(-1), omega.numpy(), wide.numpy(),
+        _ternary_project_tiles, words.numpy().reshape(-1), omega.numpy(), wide.numpy(),
         parts=-(-wide.shape[1] // _TILE), estimate=0.1 * words.numel() * len(omega) * LANES,
     )  # fmt: skip
     return wide[:, :native].contiguous()
@@ -76,97 +74,81 @@ def ternary_adjoint(words: Tensor, theta: Tensor) -> Tensor:
     wide[:, theta.shape[1] :] = 0
     omega = theta.new_empty(len(theta), dim)
     in_threads(
-        _ternary_adjoint(), words.numpy().reshape(-1), wide.numpy(), omega.numpy(),
+        _ternary_adjoint_blocks, words.numpy().reshape(-1), wide.numpy(), omega.numpy(),
         parts=-(-dim // _BLOCK), estimate=0.1 * words.numel() * len(theta) * LANES,
     )  # fmt: skip
     return omega
 
 
-@cache
-def _gather():
-    @jit
-    def gather(table, starts, entries, theta, low, rows, first, last):
-        # Unsigned: a shift brings no sign along, and numba leaves out a test for negative indices,
-        # which would cost as much as the addition.
-        mask = np.uint32((1 << low) - 1)
-        for row in range(len(table)):
-            values = table[row]
-            for block in range(first, last):
-                out = theta[row, block * rows :]
+@jit
+def _gather_blocks(table, starts, entries, theta, low, rows, first, last):
+    # Unsigned: a shift brings no sign along, and numba leaves out a test for negative indices,
+    # which would cost as much as the addition.
+    mask = np.uint32((1 << low) - 1)
+    for row in range(len(table)):
+        values = table[row]
+        for block in range(first, last):
+            out = theta[row, block * rows :]
+            for k in range(starts[block], starts[block + 1]):
+                e = np.uint32(entries[k])
+                out[e >> low] += values[e & mask]
+
+
+@jit
+def _scatter_parts(theta, starts, entries, tables, low, rows, first, last):
+    mask = np.uint32((1 << low) - 1)
+    parts, blocks = len(tables), len(starts) - 1
+    for part in range(first, last):
+        for row in range(len(theta)):
+            sums = tables[part, row]
+            for block in range(part * blocks // parts, (part + 1) * blocks // parts):
+                values = theta[row, block * rows :]
                 for k in range(starts[block], starts[block + 1]):
                     e = np.uint32(entries[k])
-                    out[e >> low] += values[e & mask]
-
-    return gather
+                    sums[e & mask] += values[e >> low]
 
 
-@cache
-def _scatter():
-    @jit
-    def scatter(theta, starts, entries, tables, low, rows, first, last):
-        mask = np.uint32((1 << low) - 1)
-        parts, blocks = len(tables), len(starts) - 1
-        for part in range(first, last):
-            for row in range(len(theta)):
-                sums = tables[part, row]
-                for block in range(part * blocks // parts, (part + 1) * blocks // parts):
-                    values = theta[row, block * rows :]
-                    for k in range(starts[block], starts[block + 1]):
-                        e = np.uint32(entries[k])
-                        sums[e & mask] += values[e >> low]
-
-    return scatter
-
-
-@cache
-def _ternary_project():
-    @jit
-    def project(words, omega, theta, first, last):
-        n, dim = omega.shape
-        native = theta.shape[1]
-        width = native // LANES
-        for part in range(first, last):
-            begin, end = part * _TILE, min((part + 1) * _TILE, native)
-            for row in range(n):
-                j = 0
-                while j + _BLOCK <= dim:
-                    add_ternary(words, j * width, width, omega[row], j, theta[row], begin, end, 8)
-                    j += _BLOCK
-                while j < dim:
-                    add_ternary(words, j * width, width, omega[row], j, theta[row], begin, end, 1)
-                    j += 1
-
-    return project
+@jit
+def _ternary_project_tiles(words, omega, theta, first, last):
+    n, dim = omega.shape
+    native = theta.shape[1]
+    width = native // LANES
+    for part in range(first, last):
+        begin, end = part * _TILE, min((part + 1) * _TILE, native)
+        for row in range(n):
+            j = 0
+            while j + _BLOCK <= dim:
+                add_ternary(words, j * width, width, omega[row], j, theta[row], begin, end, 8)
+                j += _BLOCK
+            while j < dim:
+                add_ternary(words, j * width, width, omega[row], j, theta[row], begin, end, 1)
+                j += 1
 
 
-@cache
-def _ternary_adjoint():
-    @jit
-    def adjoint(words, theta, omega, first, last):
-        n, native = theta.shape
-        dim, width = omega.shape[1], native // LANES
-        sums = np.empty(LANES * _BLOCK, np.float32)
-        for part in range(first, last):
-            begin, end = part * _BLOCK, min((part + 1) * _BLOCK, dim)
-            for row in range(n):
-                sums[:] = 0
-                if end - begin == _BLOCK:
+@jit
+def _ternary_adjoint_blocks(words, theta, omega, first, last):
+    n, native = theta.shape
+    dim, width = omega.shape[1], native // LANES
+    sums = np.empty(LANES * _BLOCK, np.float32)
+    for part in range(first, last):
+        begin, end = part * _BLOCK, min((part + 1) * _BLOCK, dim)
+        for row in range(n):
+            sums[:] = 0
+            if end - begin == _BLOCK:
+                for i in range(0, native, _TILE):
+                    stop = min(i + _TILE, native)
+                    dot_ternary(words, begin * width, width, theta[row], sums, 0, i, stop, 8)
+            else:
+                for j in range(begin, end):
                     for i in range(0, native, _TILE):
                         stop = min(i + _TILE, native)
-                        dot_ternary(words, begin * width, width, theta[row], sums, 0, i, stop, 8)
-                else:
-                    for j in range(begin, end):
-                        for i in range(0, native, _TILE):
-                            stop = min(i + _TILE, native)
-                            slot = j - begin
-                            dot_ternary(words, j * width, width, theta[row], sums, slot, i, stop, 1)
-                for j in range(begin, end):
-                    total = np.float32(0)
-                    for lane in range(LANES):
-                        total += sums[(j - begin) * LANES + lane]
-                    omega[row, j] = total
-
-    return adjoint
+                        slot = j - begin
+                        dot_ternary(words, j * width, width, theta[row], sums, slot, i, stop, 1)
+            for j in range(begin, end):
+                total = np.float32(0)
+                for lane in range(LANES):
+                    total += sums[(j - begin) * LANES + lane]
+                omega[row, j] = total
 
 
 def _signed(builder, word, value):

@@ -20,7 +20,7 @@ _PART = 1 << 14  # elements in a part of the work
 def flip_(x: Tensor, key: tuple[int, int], block: int, scale: float) -> None:
     """x (n,) ← scale · signs · x in place, with the signs of block `block`."""
     in_threads(
-        _flip(), x.numpy(), round_keys(key), block, np.float32(scale),
+        _flip_parts, x.numpy(), round_keys(key), block, np.float32(scale),
         parts=-(-len(x) // _PART), estimate=0.2 * len(x),
     )  # fmt: skip
 
@@ -38,18 +38,14 @@ def fold_(x: Tensor, size: int, key: tuple[int, int], scale: float, back: bool) 
     )  # fmt: skip
 
 
-@cache
-def _flip():
-    @jit
-    def flip(x, key, block, scale, first, last):
-        signs = aligned(_GROUP)
-        for i in range(first * _PART, min(last * _PART, len(x)), _GROUP):
-            signs128(key, i // _GROUP, block, signs, 0)
-            piece = x[i : i + _GROUP]
-            for j in range(len(piece)):
-                piece[j] *= signs[j] * scale
-
-    return flip
+@jit
+def _flip_parts(x, key, block, scale, first, last):
+    signs = aligned(_GROUP)
+    for i in range(first * _PART, min(last * _PART, len(x)), _GROUP):
+        signs128(key, i // _GROUP, block, signs, 0)
+        piece = x[i : i + _GROUP]
+        for j in range(len(piece)):
+            piece[j] *= signs[j] * scale
 
 
 @cache
