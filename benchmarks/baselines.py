@@ -18,12 +18,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from subspace_bench import models
 from subspace_bench.common.rng import seed_torch
-from subspace_bench.datasets.batches import Batches
-from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.models import ConvPoolRelu
 from subspace_bench.records.config import RunConfig
 from subspace_bench.subspace import FlatParameters
-from subspace_bench.training.loop import prepare
+from subspace_bench.training.loop import make_batches, prepare
 from subspace_bench.training.loop import step as one_step
 from subspace_bench.training.optimizers import make_optimizer, subspace_of
 
@@ -89,7 +88,7 @@ def fast(run: RunConfig, dataset: Dataset) -> Step:
     """The package's own step."""
     net = prepare(run)
     optimizer = make_optimizer(run, net)
-    batches = Batches(run, dataset)
+    batches = make_batches(run, dataset)
     updates = iter(range(10**9))
 
     def step() -> Tensor:

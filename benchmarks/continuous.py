@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from subspace_bench.common.files import write_atomically
-from subspace_bench.experiments.legacy_render import table
 from subspace_bench.records import provenance
+from subspace_bench.reporting.render import markdown_table
 from subspace_bench.reporting.statistics import binomial
 
 HERE = Path(__file__).parent.parent
@@ -135,7 +135,7 @@ def main() -> None:
         "each, held HEAD against a commit that does the work of three benchmarks twice, and "
         f"against one that changes nothing. {here['cpu']}, the benchmarks on one core and one "
         "thread. With 95% intervals.",
-        table(pd.DataFrame(rows)),
+        markdown_table(pd.DataFrame(rows)),
         "Measure again: `python -m benchmarks.continuous`.",
     ]
     write_atomically(HERE / "results" / "asv.md", "\n\n".join(parts) + "\n")

@@ -32,8 +32,8 @@ from benchmarks.speed import rounds
 from subspace_bench import projectors
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.formatting import format_significant
-from subspace_bench.experiments.legacy_render import table
 from subspace_bench.records import provenance
+from subspace_bench.reporting.render import markdown_table
 
 VARIABLE = "SUBSPACE_BENCH_PEERS"
 CLONES = {
@@ -163,7 +163,7 @@ def page(
         "`python -m benchmarks.peers --peers FOLDER`.",
         f"{behind(rows)}Our ms are of float32: a peer in float64 is to be held against *ours, "
         "float64*. 199,210 is 2 · 5 · 11 · 1,811, and a DCT slow at a large prime factor.",
-        table(pd.DataFrame(beside_ours(rows))),
+        markdown_table(pd.DataFrame(beside_ours(rows))),
         "Peers: " + "; ".join(f"{name}, {where}" for name, where in CLONES.items()) + "; from the "
         f"package index {', '.join(installed())}.",
         f"Left out on purpose: {OMITTED}.",
@@ -171,7 +171,7 @@ def page(
         "## Set-up of orthonormal columns",
         "Of `orthonormal`, with the Gaussian numbers it starts from; of torch's QR without. Each "
         "once.",
-        table(pd.DataFrame(set_up)),
+        markdown_table(pd.DataFrame(set_up)),
         "## Where answers differ",
         "Each case is run when this page is written.",
         "\n".join(f"- {line}" for fault in MUTATIONS for line in [fault()] if line),

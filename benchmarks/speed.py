@@ -23,7 +23,8 @@ import torch
 from benchmarks.baselines import WAYS
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.hardware import peak_memory
-from subspace_bench.datasets.mnist import Dataset, load_or_embedded
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.experiments import STUDIES, Plan
 from subspace_bench.kernels.cpu import projected_adam
 from subspace_bench.profiling.timing import read_bandwidth
@@ -119,7 +120,7 @@ def profile_table(threads: int, dataset: Dataset, steps: int) -> list[dict[str, 
     """One seed of all the post trained: `steps` steps of each training, scaled to its length."""
     torch.set_num_threads(threads)
     plan = Plan("post", 1, dataset.name)
-    wanted = dict.fromkeys(run for e in STUDIES.values() for run in e.runs(plan))
+    wanted = dict.fromkeys(run for e in STUDIES.values() for run in e.cases(plan))
     trainings_of: dict[tuple[str, int | None], list[RunConfig]] = {}
     for run in wanted:
         trainings_of.setdefault((run.model, run.dim), []).append(run)

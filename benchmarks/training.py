@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.training import presets
 
 from .baselines import WAYS

@@ -1,15 +1,18 @@
-"""Small real digits for training tests, and quiet threads."""
+"""Shared fixtures: 5,000 real digits, the committed records, one torch thread."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from subspace_bench.datasets import mnist
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.embedded import embedded_digits
+from subspace_bench.records.committed import committed_store
+from subspace_bench.records.store import Record
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs a CUDA device where there is none."""
+    """Skips tests marked `cuda` on machines without a CUDA device."""
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):
@@ -17,19 +20,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def digits() -> mnist.Dataset:
+def digits() -> Dataset:
     """The embedded 5,000 digits."""
-    return mnist.load("mnist-5k")
+    return embedded_digits()
+
+
+@pytest.fixture(scope="session")
+def committed_records() -> list[Record]:
+    """All records in results/records, read once."""
+    store = committed_store()
+    assert store is not None
+    return list(store.records())
 
 
 @pytest.fixture(autouse=True)
-def outside_nox(monkeypatch) -> None:
-    """Messages name another command inside a nox session, where these tests may well run."""
+def outside_nox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands in messages as outside a nox session, in which these tests usually run."""
     monkeypatch.delenv("NOX_CURRENT_SESSION", raising=False)
 
 
 @pytest.fixture(autouse=True)
 def one_thread():
+    """Every test starts with one torch thread; a test that changes the number may leave it so."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

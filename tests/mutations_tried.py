@@ -20,18 +20,20 @@ from typing import Any
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
-from subspace_bench.datasets import mnist
+from subspace_bench.datasets import loading
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.records.config import RunConfig
 from subspace_bench.regression import suite
 from subspace_bench.regression.validation.mutations import MUTATIONS, Mutation
-from subspace_bench.training import executor
 from subspace_bench.training.loop import train
+from subspace_bench.training.runner import load_dataset
 
 TRAIN, TEST, STEPS = 331, 300, 12  # ten batches and a partial one an epoch
 
 
-def small() -> mnist.Dataset:
-    digits = mnist.embedded()
+def small() -> Dataset:
+    digits = embedded_digits()
     return replace(
         digits,
         train_images=digits.train_images[:TRAIN],
@@ -60,7 +62,7 @@ def outcome(run: RunConfig) -> Any:
 
     hook = register_module_forward_hook(hear)
     try:
-        dataset = executor.load(run.dataset, None)
+        dataset = load_dataset(run.dataset, None)
         tested.update(dataset.test_labels.numpy().tobytes())
         return [train(run, dataset).result, tested.hexdigest()]
     except Exception as failure:
@@ -99,9 +101,9 @@ def forked(fault: Mutation, before: dict[str, Any]) -> dict[str, str]:
 
 def main(kind: str) -> None:
     dataset = small()
-    mnist.load = lambda name, root=None: dataset
+    loading.load = lambda name, root=None: dataset
     before = {name: outcome(run) for name, run in runs().items()}
-    executor.load.cache_clear()
+    load_dataset.cache_clear()
     module = import_module(f"subspace_bench.regression.validation.mutations.{kind}").__name__
     chosen = {name: f for name, f in MUTATIONS.items() if f.plant.__module__ == module}
     print(json.dumps({name: forked(f, before) for name, f in chosen.items()}))

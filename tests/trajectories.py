@@ -25,7 +25,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from subspace_bench.datasets.mnist import Dataset, load
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.loading import load
 from subspace_bench.records import provenance
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record

@@ -14,12 +14,15 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest, write_atomically
 from subspace_bench.common.formatting import print_table
 from subspace_bench.common.validation import check_writable
-from subspace_bench.datasets.mnist import EMBEDDED, Dataset, load_or_embedded
-from subspace_bench.experiments.legacy_render import table
+from subspace_bench.datasets.catalog import EMBEDDED
+from subspace_bench.datasets.dataset import Dataset
+from subspace_bench.datasets.loading import load_or_embedded
+from subspace_bench.records.config import RunConfig
 from subspace_bench.regression import FIRST_SEED, suite
 from subspace_bench.regression import check as checking
 from subspace_bench.regression.reference import Reference, load, replaced, save, side_by_side
 from subspace_bench.regression.sequential import MOVED, Design
+from subspace_bench.reporting.render import markdown_table
 from subspace_bench.training.executor import Event, describe
 
 REMEDY = "make one with `subspace-bench check --update-reference`"
@@ -40,13 +43,16 @@ class Work:
     def measurer(self, dataset: Dataset, folder: Path | None = None) -> suite.Measure:
         return suite.measurer(dataset.name, self.data, self.jobs, self.tell, folder)
 
-    def tell(self, message: Event) -> None:
+    def tell(self, message: Event[RunConfig]) -> None:
         if message.kind in ("done", "failed"):
-            accuracy = message.accuracy
-            said = message.reason or ("diverged" if accuracy is None else f"{accuracy:.2f}%")
-            names = {run: name for name, run in suite.runs(message.run.dataset).items()}
-            name = names[replace(message.run, seed=0)]
-            self.screen.print(f"{name}, seed {message.run.seed}: {said}")
+            if message.kind == "failed":
+                said = message.reason
+            else:
+                accuracy = message.value.result["accuracy"]
+                said = "diverged" if accuracy is None else f"{accuracy:.2f}%"
+            names = {run: name for name, run in suite.runs(message.case.dataset).items()}
+            name = names[replace(message.case, seed=0)]
+            self.screen.print(f"{name}, seed {message.case.seed}: {said}")
 
 
 def check(
@@ -173,5 +179,5 @@ def exact(work: Work, report: Path | None) -> int:
         rows.append({"run": name, f"losses of {run.protocol.steps} steps": said})
     frame = pd.DataFrame(rows)
     print_table(work.screen, "Exact check", frame)
-    publish(report, f"# Exact check\n\n{table(frame)}\n", checking.junit_of(cases))
+    publish(report, f"# Exact check\n\n{markdown_table(frame)}\n", checking.junit_of(cases))
     return code

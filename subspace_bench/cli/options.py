@@ -1,36 +1,77 @@
-"""Options and exit codes that several commands share."""
+"""Exit codes, options and messages that several commands share."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-BAD_INPUT, FAILED_RUNS, INTERRUPTED = 2, 1, 130
+from subspace_bench.common import validation
 
-Tables = Annotated[list[str] | None, typer.Argument(help="Tables; all of them if none is named.")]
-Out = Annotated[Path, typer.Option(help="Where tables, figures and runs/ (your records) go.")]
+if TYPE_CHECKING:
+    from subspace_bench.records.config import RunConfig
+    from subspace_bench.training.executor import Event
+
+FAILED_RUNS, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+Pages = Annotated[list[str] | None, typer.Argument(help="Names of pages. Default: all pages.")]
+Out = Annotated[Path, typer.Option(help="Folder for pages, figures and your records (runs/).")]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder with the data; else SUBSPACE_BENCH_DATA, a cache, a download."),
+    typer.Option(help="Folder with the dataset. Default: $SUBSPACE_BENCH_DATA, cache, download."),
+]
+Dataset = Annotated[
+    str, typer.Option(help="mnist, fashion-mnist, or mnist-5k (needs no download).")
 ]
 Profile = Annotated[
     str,
-    typer.Option(help="quick (2 minutes), post (all that the post trained) or full (tutorials)."),
+    typer.Option(
+        help="quick: shortened runs, 2 minutes. post: the post's own runs. full: tutorials as well."
+    ),
 ]
 Force = Annotated[
-    bool,
-    typer.Option("--force", help="Train again from the start; records and checkpoints go first."),
+    bool, typer.Option("--force", help="Delete these runs' records and train them again.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
+
+
+def page_names(given: list[str] | None, profile: str) -> list[str]:
+    """The pages asked for, or all, in their order.
+
+    Raises:
+        UserError: for an unknown page or profile.
+    """
+    from subspace_bench.experiments import STUDIES
+    from subspace_bench.experiments.study import PROFILES
+
+    validation.require_choice("profile", [profile], PROFILES)
+    validation.require_choice("page", given or [], STUDIES)
+    return [name for name in STUDIES if not given or name in given]
+
+
+def report_failures(failures: Sequence[Event[RunConfig]], labels: Mapping[RunConfig, str]) -> int:
+    """Prints a line for each run that failed, and returns the exit code."""
+    for failure in failures:
+        print(f"failed: {labels[failure.case]}: {failure.reason}", file=sys.stderr)
+    return FAILED_RUNS if failures else 0
+
+
+def report_interruption(kept: str) -> int:
+    """Prints what is kept and how to continue, and returns the exit code.
+
+    The command to continue is without --force, which would delete the records made so far.
+    """
+    print(f"\ninterrupted: {kept}. To continue: {this_command(without='--force')}", file=sys.stderr)
+    return INTERRUPTED
 
 
 def this_command(without: str = "") -> str:
-    """The command that goes on with the interrupted one: the same, but for an option `without`."""
+    """The command line of this process, without one of its options."""
     arguments = [argument for argument in sys.argv[1:] if argument != without]
     if os.environ.get("NOX_CURRENT_SESSION") == "reproduce":
         options = arguments[1:]

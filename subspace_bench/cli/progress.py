@@ -1,52 +1,53 @@
-"""What a terminal shows while runs are trained: bars, or plain lines where there is no terminal."""
+"""Progress of trainings: a bar for each run in a terminal, plain lines in a file."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from subspace_bench.common.formatting import format_duration
 from subspace_bench.records.config import RunConfig
-from subspace_bench.training.cost import Cost
 from subspace_bench.training.executor import Event
 
-EVERY = 15.0  # seconds between the plain lines of one run
+if TYPE_CHECKING:
+    from subspace_bench.training.cost import Cost
+
+LINE_SECONDS = 15.0  # between the plain lines of one run
 
 
-class Display:
-    """Shows what workers tell, and how long the rest will take; a context manager.
+class ProgressDisplay:
+    """Shows the events of runs, and the time left; a context manager.
 
     Arguments:
-        costs: what every run is expected to take.
-        labels: what every run is called.
+        costs: the expected cost of every run.
+        labels: the name of every run.
         jobs: how many are trained at a time.
-        now: a clock, in seconds.
+        clock: returns seconds.
     """
 
     def __init__(
         self,
-        screen: Console,
+        console: Console,
         costs: Mapping[RunConfig, Cost],
         labels: Mapping[RunConfig, str],
         jobs: int,
-        now: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.screen, self.costs, self.labels = screen, costs, labels
-        self.jobs, self.now = jobs, now
-        self.open = set(costs)  # not ended yet
-        self.left = {run: cost.seconds for run, cost in costs.items()}  # seconds, for each
-        self.spoke: dict[RunConfig, float] = {}
-        self.bars = bars(screen) if screen.is_terminal else None
+        self.console, self.labels, self.jobs, self.clock = console, labels, jobs, clock
+        self.total = len(costs)
+        self.seconds_left = {run: cost.seconds for run, cost in costs.items()}  # until they end
+        self.last_line: dict[RunConfig, float] = {}
+        self.bars = make_bars(console) if console.is_terminal else None
         self.tasks: dict[RunConfig, TaskID] = {}
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> ProgressDisplay:
         if self.bars is not None:
-            self.whole = self.bars.add_task("all runs", total=len(self.costs), note="")
+            self.all_runs = self.bars.add_task("all runs", total=self.total, note="")
             self.bars.start()
         return self
 
@@ -59,102 +60,103 @@ class Display:
         if self.bars is not None:
             self.bars.stop()
 
-    def tell(self, message: Event) -> None:
-        """Shows one message of a worker."""
-        run = message.run
-        if message.kind == "progress" and message.updates:
-            steps = run.protocol.steps
-            self.left[run] = message.seconds * (steps - message.updates) / message.updates
-        elif message.kind in ("done", "failed"):
-            self.open.discard(run)
+    def on_event(self, event: Event[RunConfig]) -> None:
+        """Shows one event."""
+        run = event.case
+        if event.kind == "progress":
+            updates, steps = event.value.updates, run.protocol.steps
+            self.seconds_left[run] = event.value.seconds * (steps - updates) / updates
+        elif event.kind in ("done", "failed"):
+            self.seconds_left.pop(run, None)
         if self.bars is None:
-            self.say(message)
+            self.print_line(event)
         else:
-            self.draw(self.bars, message)
+            self.update_bars(self.bars, event)
 
-    def say(self, message: Event) -> None:
-        """A plain line where a run starts or ends, and now and then between."""
-        run, now, label = message.run, self.now(), self.labels[message.run]
-        if message.kind == "started":
-            about = format_duration(self.costs[run].seconds)
-            self.screen.print(f"{label}: starts, {run.protocol.steps:,} updates, about {about}")
-            self.spoke[run] = now
-        elif message.kind == "progress":
-            if now - self.spoke.setdefault(run, now) >= EVERY:
-                self.spoke[run] = now
-                done = f"update {message.updates:,} of {run.protocol.steps:,}"
-                self.screen.print(f"{label}: {done}, {self.note(message)}")
+    def print_line(self, event: Event[RunConfig]) -> None:
+        """Prints a line when a run starts or ends, and every few seconds in between."""
+        run, now, label = event.case, self.clock(), self.labels[event.case]
+        if event.kind == "started":
+            about = format_duration(self.seconds_left[run])
+            self.console.print(f"{label}: starts, {run.protocol.steps:,} updates, about {about}")
+            self.last_line[run] = now
+        elif event.kind == "progress":
+            if now - self.last_line.setdefault(run, now) >= LINE_SECONDS:
+                self.last_line[run] = now
+                updates = f"update {event.value.updates:,} of {run.protocol.steps:,}"
+                self.console.print(f"{label}: {updates}, {self.status(event)}")
         else:
-            self.screen.print(ending(message, label, self.rest()))
+            left = f"; about {format_duration(self.time_left())} left" if self.seconds_left else ""
+            self.console.print(f"{label}: {outcome(event)}{left}")
 
-    def draw(self, shown: Progress, message: Event) -> None:
-        """Moves the run's bar; an ended run leaves a line."""
-        run, steps = message.run, message.run.protocol.steps
+    def update_bars(self, bars: Progress, event: Event[RunConfig]) -> None:
+        """Moves the run's bar; a run that ended leaves a line."""
+        run = event.case
         if run not in self.tasks:
-            self.tasks[run] = shown.add_task(self.labels[run], total=steps, note="setting up")
-        if message.kind == "progress":
-            note = self.note(message)
-            shown.update(self.tasks[run], completed=message.updates, note=note)
-        elif message.kind != "started":
-            shown.remove_task(self.tasks.pop(run))
-            shown.console.print(ending(message, self.labels[run]))
-        ended = len(self.costs) - len(self.open)
-        left = f"about {format_duration(self.rest())} left" if self.open else ""
-        shown.update(self.whole, completed=ended, note=left)
+            self.tasks[run] = bars.add_task(
+                self.labels[run], total=run.protocol.steps, note="setting up"
+            )
+        if event.kind == "progress":
+            bars.update(self.tasks[run], completed=event.value.updates, note=self.status(event))
+        elif event.kind != "started":
+            bars.remove_task(self.tasks.pop(run))
+            bars.console.print(f"{self.labels[run]}: {outcome(event)}")
+        left = f"about {format_duration(self.time_left())} left" if self.seconds_left else ""
+        bars.update(self.all_runs, completed=self.total - len(self.seconds_left), note=left)
 
-    def note(self, message: Event) -> str:
-        """Accuracy now and time left of one run."""
-        scored = "" if message.accuracy is None else f"{message.accuracy:.2f}%, "
-        return f"{scored}{format_duration(self.left[message.run])} left"
+    def status(self, event: Event[RunConfig]) -> str:
+        """Accuracy now, and time left, of one run."""
+        accuracy = event.value.accuracy
+        scored = "" if accuracy is None else f"{accuracy:.2f}%, "
+        return f"{scored}{format_duration(self.seconds_left[event.case])} left"
 
-    def rest(self) -> float:
+    def time_left(self) -> float:
         """Seconds until all runs have ended."""
-        return sum(self.left[run] for run in self.open) / max(1, min(self.jobs, len(self.open)))
+        return sum(self.seconds_left.values()) / max(1, min(self.jobs, len(self.seconds_left)))
 
 
-def labels(runs: Iterable[RunConfig]) -> dict[RunConfig, str]:
-    """What each run is called beside the others: its label, and what tells it from its namesakes.
-
-    That is the number of updates, the initialisation, and only then whatever else.
-    """
-    namesakes: dict[str, list[RunConfig]] = {}
-    for run in runs:
-        namesakes.setdefault(run.label, []).append(run)
-    named: dict[RunConfig, str] = {}
-    for label, alike in namesakes.items():
-        content = {run: {**vars(run.protocol), **vars(run)} for run in alike}
-        shown: list[str] = []
-        for name in ("steps", "init", *content[alike[0]]):
-            if len({tuple(c[n] for n in shown) for c in content.values()}) == len(alike):
-                break
-            if len({c[name] for c in content.values()}) > 1:
-                shown.append(name)
-        for run in alike:
-            named[run] = ", ".join([label, *(telling(name, content[run][name]) for name in shown)])
-    return named
+def outcome(event: Event[RunConfig]) -> str:
+    """How a run ended."""
+    if event.kind == "failed":
+        return f"failed: {event.reason}"
+    accuracy = event.value.result["accuracy"]
+    return "diverged" if accuracy is None else f"{accuracy:.2f}%"
 
 
-def telling(name: str, value: Any) -> str:
-    """A field of a run in words."""
-    return f"{value:,} updates" if name == "steps" else f"{name} {value}"
-
-
-def bars(screen: Console) -> Progress:
-    """One bar a run."""
+def make_bars(console: Console) -> Progress:
+    """Bars with a name, a count and a note."""
     columns: Sequence[TextColumn | BarColumn | MofNCompleteColumn] = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    return Progress(*columns, console=screen)
+    return Progress(*columns, console=console)
 
 
-def ending(message: Event, label: str, rest: float = 0.0) -> str:
-    """The line that a run leaves."""
-    if message.kind == "stopped":
-        return f"{label}: stopped, its checkpoint is kept"
-    if message.kind == "failed":
-        return f"{label}: failed: {message.reason}"
-    scored = "diverged" if message.accuracy is None else f"{message.accuracy:.2f}%"
-    return f"{label}: {scored}" + (f"; about {format_duration(rest)} left" if rest else "")
+def distinct_labels(runs: Iterable[RunConfig]) -> dict[RunConfig, str]:
+    """Run → its label, with as many further fields as tell it from others of the same label.
+
+    First the number of updates, then the initialisation, then any other field that differs.
+    """
+    groups: dict[str, list[RunConfig]] = {}
+    for run in runs:
+        groups.setdefault(run.label, []).append(run)
+    labels: dict[RunConfig, str] = {}
+    for label, group in groups.items():
+        fields = {run: {**vars(run.protocol), **vars(run)} for run in group}
+        shown: list[str] = []
+        for name in ("steps", "init", *fields[group[0]]):
+            if len({tuple(values[n] for n in shown) for values in fields.values()}) == len(group):
+                break
+            if len({values[name] for values in fields.values()}) > 1:
+                shown.append(name)
+        for run in group:
+            details = [describe_field(name, fields[run][name]) for name in shown]
+            labels[run] = ", ".join([label, *details])
+    return labels
+
+
+def describe_field(name: str, value: Any) -> str:
+    """A field of a run, such as "init he"."""
+    return f"{value:,} updates" if name == "steps" else f"{name} {value}"

@@ -1,4 +1,4 @@
-"""What a user can cause: shown as one line, exit code 2, no traceback."""
+"""Errors a user can cause: shown as one line, exit code 2, no traceback."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import errno
 
 
 class UserError(Exception):
-    """What is wrong and what to do about it, in one line."""
+    """What is wrong and what to do, in one line."""
 
 
 class Unwritable(UserError):
-    """A place that takes no files, or no more of them: no run's record could be kept there."""
+    """A folder cannot be written or is full, so that no result could be kept there."""
 
 
 def describe_os_error(failure: OSError) -> str:
-    """A failure of the system, such as a full disk, in one line that says what to do."""
-    what = failure.strerror or str(failure)
-    where = f"{failure.filename}: " if failure.filename else ""
+    """An error of the operating system, such as a full disk, in one line that says what to do."""
+    reason = failure.strerror or str(failure)
+    file = f"{failure.filename}: " if failure.filename else ""
     if failure.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where}{what}: free some space, or choose another place with --out"
-    return f"{where}{what}"
+        return f"{file}{reason}: free some space, or choose another folder with --out"
+    return f"{file}{reason}"

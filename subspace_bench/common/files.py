@@ -1,4 +1,4 @@
-"""Files that no reader ever sees half of, and content hashes."""
+"""Atomic writes and content hashes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def digest(content: Any) -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that no reader, and no power cut, ever sees half of it.
+    """Writes a file completely or not at all, even if the process dies; makes its folder.
 
     Raises:
-        Unwritable: where the place cannot be written or is full.
+        Unwritable: the folder cannot be written, or the disk is full.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     data = content.encode() if isinstance(content, str) else content
@@ -36,7 +36,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except OSError as failure:
         raise Unwritable(
             f"cannot write {path}: {failure.strerror or failure}; "
-            "free or choose another place with --out"
+            "free some space, or choose another folder with --out"
         ) from failure
     finally:
         with contextlib.suppress(OSError):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
-WIDTH = 140  # columns, where the output goes to a file
+WIDTH = 140  # columns of output that goes to a file
 
 
 def make_console() -> Console:
     """Where commands print; text is shown as it is, without markup."""
+    from rich.console import Console  # imported late, as in `print_table`: it takes 20 ms
+
     width = None if sys.stdout.isatty() else WIDTH
     return Console(markup=False, highlight=False, soft_wrap=True, width=width)
 
@@ -38,15 +38,17 @@ def format_bytes(count: float) -> str:
 
 
 def format_significant(value: float) -> str:
-    """Three significant digits, none of them an exponent."""
+    """Three significant digits, without an exponent."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def print_table(screen: Console, title: str, frame: pd.DataFrame) -> None:
+def print_table(console: Console, title: str, frame: pd.DataFrame) -> None:
     """Prints a table of strings."""
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left")
     for name in frame.columns:
         table.add_column(str(name))
     for row in frame.itertuples(index=False):
         table.add_row(*(str(value) for value in row))
-    screen.print(table)
+    console.print(table)

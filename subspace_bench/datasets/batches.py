@@ -1,4 +1,8 @@
-"""Which images each step sees, as a function of (seed, step), and how pixels become numbers."""
+"""Which images each update sees, as a pure function of (seed, step), and how pixels are scaled.
+
+batches = Batches(dataset, batch=64, seed=0, sampling="epochs")
+x, y = batches(step)
+"""
 
 from __future__ import annotations
 
@@ -8,27 +12,44 @@ from torch import Tensor
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.rng import generator
-from subspace_bench.datasets.mnist import Dataset
-from subspace_bench.records.config import RunConfig, TrainingConfig
+from subspace_bench.datasets.dataset import Dataset
 
 
 class Batches:
-    """The batches of a run: call with the number of updates made so far.
+    """The batches of a training run. Call with the number of updates made so far.
 
-    "independent" is the post's way: every batch is the first one of a freshly shuffled loader,
-    that is `batch` distinct images drawn anew. "epochs" deals a permutation out.
+    Arguments:
+        batch: images in a batch.
+        sampling: "independent": each batch is a fresh draw of distinct images, as the first batch
+            of a newly shuffled loader is (the post's way); "epochs": consecutive parts of a
+            permutation; "epochs-drop": the same without a partial last batch.
+        scale: see `scale_pixels`.
+        train: see `training_slice`.
+
+    Raises:
+        UserError: `batch` exceeds the number of training images.
     """
 
-    def __init__(self, run: RunConfig, dataset: Dataset) -> None:
-        keep = kept(run.protocol, len(dataset.train_labels))
-        self.images = dataset.train_images[keep].to(run.device)
-        self.labels = dataset.train_labels[keep].to(run.device)
-        self.run, self.protocol = run, run.protocol
-        self.dtype: torch.dtype = getattr(torch, run.dtype)
-        n, batch = len(self.labels), run.protocol.batch
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch: int,
+        seed: int = 0,
+        sampling: str = "independent",
+        scale: str = "unit",
+        train: str = "all",
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        part = training_slice(train, len(dataset.train_labels))
+        self.images = dataset.train_images[part].to(device)
+        self.labels = dataset.train_labels[part].to(device)
+        self.batch, self.seed, self.sampling = batch, seed, sampling
+        self.scale, self.dtype = scale, dtype
+        n = len(self.labels)
         if batch > n:
             raise UserError(f"a batch of {batch} does not fit {n} training images")
-        self.per_epoch = n // batch if run.protocol.sampling == "epochs-drop" else -(-n // batch)
+        self.per_epoch = n // batch if sampling == "epochs-drop" else -(-n // batch)
         self._epoch = -1
         self._order = np.empty(0, np.int64)
 
@@ -36,35 +57,38 @@ class Batches:
         """Images (B, 1, 28, 28) and labels (B,) of the step, counted from 0."""
         chosen = torch.from_numpy(self.indices(step)).to(self.images.device)
         x = self.images.index_select(0, chosen)
-        return scaled(x, self.protocol.scale, self.dtype), self.labels.index_select(0, chosen)
+        return scale_pixels(x, self.scale, self.dtype), self.labels.index_select(0, chosen)
 
     def indices(self, step: int) -> np.ndarray:
-        """Positions of the step's images among those kept for training."""
-        n, batch = len(self.labels), self.protocol.batch
-        if self.protocol.sampling == "independent":
-            draw = generator(self.run.seed, "batches", step)
-            return draw.choice(n, batch, replace=False, shuffle=False)
+        """Positions of the step's images among those of the training part."""
+        n = len(self.labels)
+        if self.sampling == "independent":
+            rng = generator(self.seed, "batches", step)
+            return rng.choice(n, self.batch, replace=False, shuffle=False)
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             self._epoch = epoch
-            self._order = generator(self.run.seed, "batches", epoch).permutation(n)
-        return self._order[position * batch : (position + 1) * batch]
+            self._order = generator(self.seed, "batches", epoch).permutation(n)
+        return self._order[position * self.batch : (position + 1) * self.batch]
 
 
-def kept(protocol: TrainingConfig, n: int) -> slice:
-    """The part of the n training images that the protocol trains on.
+def training_slice(train: str, n: int) -> slice:
+    """The part of n training images to train on: "all", "after-5000" or "first-50000".
 
-    The tutorials hold images of MNIST's 60,000 back; of fewer, the same share.
+    The numbers refer to MNIST's 60,000 images; of fewer images, the same fraction is held out.
     """
-    if protocol.train == "after-5000":
+    if train == "after-5000":
         return slice(n * 5_000 // 60_000, n)
-    if protocol.train == "first-50000":
+    if train == "first-50000":
         return slice(0, n * 50_000 // 60_000)
     return slice(0, n)
 
 
-def scaled(images: Tensor, scale: str, dtype: torch.dtype) -> Tensor:
-    """uint8 (N, 28, 28) → floating (N, 1, 28, 28), scaled as the protocol says."""
+def scale_pixels(images: Tensor, scale: str, dtype: torch.dtype) -> Tensor:
+    """uint8 (N, 28, 28) → floating (N, 1, 28, 28).
+
+    Scales: "unit" x/255; "256" x/256; "standard" (x/255 − 0.1307)/0.3081.
+    """
     x = images.unsqueeze(1).to(dtype)
     if scale == "unit":
         return x.div_(255)

@@ -1,21 +1,10 @@
-"""The tables of the suite, by name and in the order of the post. Adding one is adding a module."""
+"""The pages of the suite. To add one, add a module with a `STUDY` to this package."""
 
 from __future__ import annotations
 
-from subspace_bench.experiments import (
-    claims,
-    mnist_lite,
-    projector_accuracy,
-    subspace,
-    tutorials,
-    ultra_small,
-)
-from subspace_bench.experiments.legacy_page import Page
-from subspace_bench.experiments.study import Evidence, Plan, Study
+from subspace_bench.experiments.study import Evidence, Plan, Study, discover
+from subspace_bench.reporting.page import Page
 
-STUDIES: dict[str, Study] = {
-    module.STUDY.name: module.STUDY
-    for module in (tutorials, mnist_lite, subspace, ultra_small, claims, projector_accuracy)
-}
+STUDIES: dict[str, Study] = discover(__name__)
 
-__all__ = ["EXPERIMENTS", "Evidence", "Experiment", "Page", "Plan"]
+__all__ = ["STUDIES", "Evidence", "Page", "Plan", "Study"]

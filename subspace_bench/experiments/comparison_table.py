@@ -1,9 +1,14 @@
-"""Rows that hold accuracies against a published number: the post, the reference, this machine."""
+"""Rows that compare accuracies with a published number: the post's, ours, and the user's own.
+
+Columns: *post*, *ours* (committed records) and its *verdict*; *local* (records of this machine),
+its verdict, and how it compares with ours.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -14,6 +19,7 @@ from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record
 from subspace_bench.reporting.statistics import (
     DOES_NOT,
+    LEVEL,
     REPRODUCES,
     TOO_FEW,
     Published,
@@ -23,20 +29,22 @@ from subspace_bench.reporting.statistics import (
 )
 
 Points = tuple[Sequence[float], Sequence[float]]  # steps, accuracies in %; NaN: hidden
+LOCAL = ("local", "local verdict", "local vs ours")  # columns
 
 
 def draws() -> int:
     """Test images that the post drew, with repeats, for each of its accuracies."""
-    found: int = published.load("post")["scoring"]["draws"]
-    return found
+    count: int = published.load("post")["scoring"]["draws"]
+    return count
 
 
 def read_off(curve: Points | None, updates: int, precision: float) -> tuple[Published | None, str]:
-    """The point of a published curve that was scored after so many updates, and how it reads.
+    """The point of a published curve after this many updates, as a number and as text.
 
-    The post's step i is scored after update i + 1. `precision` is the reading error either way.
+    Arguments:
+        precision: reading error of the figure, in points either way.
     """
-    if curve is None or updates - 1 not in curve[0]:
+    if curve is None or updates - 1 not in curve[0]:  # the post's step i ends with update i + 1
         return None, "—"
     value = curve[1][list(curve[0]).index(updates - 1)]
     if math.isnan(value):
@@ -44,143 +52,161 @@ def read_off(curve: Points | None, updates: int, precision: float) -> tuple[Publ
     return Published(value, 2 * precision, draws()), f"{value:.1f}"
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A published number and what it was compared with."""
+
+    name: str
+    printed: str
+    ours: Sample
+    verdict: str
+    local_verdict: str
+
+
 class ComparisonTable:
     """Collects a table row by row, once as strings to read and once as numbers."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
-        self.shown: list[dict[str, str]] = []
-        self.numbers: list[dict[str, Any]] = []
-        self.verdicts: list[str] = []
-        self.own_verdicts: list[str] = []
-        self.apart: dict[str, str] = {}
-        self.has_own = False
+        self.comparisons: list[Comparison] = []  # with numbers of the post
+        self.extra: list[Comparison] = []  # with numbers that the post does not quote
+        self._shown: list[dict[str, str]] = []
+        self._numbers: list[dict[str, Any]] = []
 
     def add(
         self,
+        name: str,
         labels: dict[str, Any],
         run: RunConfig,
         value: Published | None,
         printed: str,
         judged: bool = True,
-        absent: str = "not run",
-        apart: str = "",
+        extra: bool = False,
     ) -> None:
-        """One row.
+        """Adds a row.
 
         Arguments:
-            labels: the row's first columns.
-            value, printed: the published number, and how it reads.
-            judged: whether the row claims to be the published protocol.
-            absent: what stands where there is no reference.
-            apart: of a row that the post does not have, its name in the index.
+            name: of the row, in summaries.
+            labels: its first columns.
+            value, printed: the published number, and its text.
+            judged: whether the run follows the published protocol, and so gets a verdict.
+            extra: whether the post does not have this row.
         """
         evidence = self.evidence
-        reference, own = evidence.sample(run, own=False), evidence.sample(run, own=True)
-        judged = judged and evidence.comparable and not evidence.quick and value is not None
-        said, own_said = (
-            verdict(found, value, run.dim) if judged and value else "" for found in (reference, own)
-        )
+        ours, local = evidence.sample(run), evidence.sample(run, local=True)
+        judgeable = judged and evidence.comparable and not evidence.quick
+        target = value if judgeable else None
+        verdicts = ["", ""]
+        if target is not None:
+            verdicts = [verdict(sample, target, run.dim) for sample in (ours, local)]
+            comparison = Comparison(name, printed, ours, *verdicts)
+            (self.extra if extra else self.comparisons).append(comparison)
         shown = {k: f"{v:,}" if isinstance(v, int) else str(v) for k, v in labels.items()}
-        shown |= {"post": printed, "reference": self.cell(run, reference, own=False) or absent}
+        shown |= {"post": printed, "ours": self._cell(run, ours, local=False) or "not run"}
         if not evidence.quick:
-            shown["verdict"] = said
-        if judged and apart:
-            self.apart[apart] = said
-        elif judged:
-            self.verdicts.append(said)
-            self.own_verdicts.append(own_said)
-        shown["this machine"] = self.cell(run, own, own=True)
-        shown["its verdict"] = own_said
-        shown["against the reference"] = against(evidence, run)
-        self.has_own = self.has_own or bool(own.n)
-        self.shown.append(shown)
-        self.numbers.append(
+            shown["verdict"] = verdicts[0]
+        cells = (self._cell(run, local, local=True), verdicts[1], local_vs_ours(evidence, run))
+        self._shown.append(shown | dict(zip(LOCAL, cells, strict=True)))
+        self._numbers.append(
             {**labels, "updates": evidence.scored_at(run), **published_columns(value)}
-            | described("reference", reference)
-            | ({} if evidence.quick else expected(reference, value if judged else None, said))
-            | described("own", own)
-            | {"own_verdict": own_said}
+            | sample_columns("ours", ours)
+            | ({} if evidence.quick else verdict_columns(ours, target, verdicts[0]))
+            | sample_columns("local", local)
+            | {"local_verdict": verdicts[1]}
         )
 
-    def cell(self, run: RunConfig, sample: Sample, own: bool) -> str:
-        """The accuracies of a row, and how many of its runs diverged."""
-        lost = sum("diverged" in r.result for r in self.evidence.records(run, own))
-        parts = [sample.show() if sample.n else "", f"{lost} diverged" if lost else ""]
+    def _cell(self, run: RunConfig, sample: Sample, local: bool) -> str:
+        """Accuracies of a row, and how many of its runs diverged."""
+        diverged = sum("diverged" in r.result for r in self.evidence.records(run, local))
+        parts = [sample.show() if sample.n else "", f"{diverged} diverged" if diverged else ""]
         return ", ".join(part for part in parts if part)
 
+    @property
+    def _has_local(self) -> bool:
+        return any(row["local_n"] for row in self._numbers)
+
     def frame(self) -> pd.DataFrame:
-        """The table to read; without columns for a machine that has trained none of it."""
-        frame = pd.DataFrame(self.shown)
-        if not self.has_own:
-            return frame.drop(columns=["this machine", "its verdict", "against the reference"])
-        return frame if any(frame["its verdict"]) else frame.drop(columns="its verdict")
+        """The table to read; local columns only where there are local records."""
+        frame = pd.DataFrame(self._shown)
+        if not self._has_local:
+            return frame.drop(columns=list(LOCAL))
+        return frame if any(frame["local verdict"]) else frame.drop(columns="local verdict")
 
     def data(self) -> pd.DataFrame:
         """The table in numbers."""
-        frame = pd.DataFrame(self.numbers)
-        return frame if self.has_own else frame.drop(columns=frame.filter(regex="^own_").columns)
+        frame = pd.DataFrame(self._numbers)
+        return frame if self._has_local else frame.filter(regex="^(?!local_)")
 
-    def chance(self) -> list[str]:
-        """The paragraph that says how many verdicts chance alone would turn."""
-        every = [*self.verdicts, *self.apart.values()]
-        given = [v for v in every if v in (REPRODUCES, DOES_NOT)]
-        if not given:
-            return []
-        return [
-            f"Numbers judged: {len(given)}. Were each of them one more run of the same protocol, "
-            f"chance alone would still put about {0.05 * len(given):.2g} of them outside its 95% "
-            "interval."
-        ]
+    def values(self) -> dict[str, Any]:
+        """For templates: how many numbers were judged, and how many of those chance misplaces."""
+        given = [c.verdict for c in (*self.comparisons, *self.extra)]
+        judged = sum(v in (REPRODUCES, DOES_NOT) for v in given)
+        return {"judged": judged, "by_chance": f"{(1 - LEVEL) * judged:.2g}"}
 
     def summary(self) -> str:
-        """The line for the index."""
+        """What the table found, in one line."""
         if not self.evidence.comparable:
-            return f"{self.evidence.plan.dataset}: nothing to hold against the post"
+            return f"Trained on {self.evidence.plan.dataset}: not comparable with the post"
         if self.evidence.quick:
-            return "quick run: no verdict"
-        parts = [f"accuracies: {len(self.verdicts)} published, {counted(self.verdicts, NAMES)}"]
-        parts += [f"{name}: {said or NAMES[''][0]}" for name, said in self.apart.items()]
-        if any(self.own_verdicts):
-            parts.append(f"this machine: {counted(self.own_verdicts, NAMES)}")
-        return "; ".join(parts)
+            return self._quick_summary()
+        text = reproduction([c.verdict for c in self.comparisons])
+        missed = [c for c in self.comparisons if c.verdict == DOES_NOT]
+        if all(c.verdict == REPRODUCES for c in self.comparisons):
+            ours = ", ".join(f"{c.ours.mean:.1f}" for c in self.comparisons)
+            text += f": {ours}% (published {', '.join(c.printed for c in self.comparisons)})"
+        elif missed:
+            text += ": " + ", ".join(
+                f"{c.name} has {c.ours.mean:.2f}% (published {c.printed})" for c in missed
+            )
+        for c in self.extra:
+            text += f"; {c.name}, not in the post: {c.verdict or TOO_FEW}"
+        local = [c.local_verdict for c in self.comparisons]
+        return f"{text}; local: {reproduction(local)}" if any(local) else text
+
+    def _quick_summary(self) -> str:
+        gaps = [
+            abs(row["local_mean"] - row["post_low"])
+            for row in self._numbers
+            if row["local_n"] and row["post_low"] is not None
+        ]
+        text = f"Quick run, accuracies compared with the post at the same step: {len(gaps)}"
+        return f"{text}, at most {max(gaps):.1f} points apart" if gaps else text
 
 
-NAMES = {  # of verdicts, for one and for several
-    REPRODUCES: ("reproduces", "reproduce"),
-    DOES_NOT: ("does not", "do not"),
-    TOO_FEW: ("with too few seeds", "with too few seeds"),
-    "": ("not judged yet", "not judged yet"),
-}
+def reproduction(verdicts: Sequence[str]) -> str:
+    """How many published accuracies reproduce, and the other verdicts."""
+    count = len(verdicts)
+    if count and verdicts.count(REPRODUCES) == count:
+        return f"All {count} published accuracies reproduce"
+    parts = [f"{verdicts.count(REPRODUCES)} of {count} published accuracies reproduce"]
+    if waiting := sum(v in ("", TOO_FEW) for v in verdicts):
+        parts.append(f"{waiting} {'has' if waiting == 1 else 'have'} too few seeds to tell")
+    if missed := verdicts.count(DOES_NOT):
+        parts.append(f"{missed} {'does' if missed == 1 else 'do'} not")
+    return ", ".join(parts)
 
 
-def counted(verdicts: Sequence[str], names: dict[str, tuple[str, str]]) -> str:
-    """Each verdict that was given with its number; `names` for one and for several."""
-    counts = {verdict: verdicts.count(verdict) for verdict in names}
-    return ", ".join(f"{n} {names[v][n != 1]}" for v, n in counts.items() if n)
+def local_vs_ours(evidence: Evidence, run: RunConfig) -> str:
+    """How local runs compare with the committed ones: seed by seed, or with their range.
 
-
-def against(evidence: Evidence, run: RunConfig) -> str:
-    """How the reader's runs stand to the reference: by their bits, else by its range.
-
-    A seed that the reference has too is the same run: on the same class of machine it gives the
-    same bits, elsewhere a gap. It, and any other seed, should lie in the 95% prediction interval.
+    The same seed is the same run: on the same class of machine it gives the same bits, elsewhere a
+    difference in points. Every seed should lie in the 95% prediction interval of ours.
     """
     at = evidence.scored_at(run)
-    reference = {r.run.seed: r for r in evidence.reference(run)}
-    known = evidence.sample(run, own=False).prediction(rounding=0.01)
+    committed = {record.run.seed: record for record in evidence.committed(run)}
+    expected = evidence.sample(run).prediction(rounding=0.01)
     parts = []
-    for record in evidence.own(run):
-        mine, twin = record.accuracy_at(at), reference.get(record.run.seed)
-        if mine is None:
+    for record in evidence.local(run):
+        accuracy, twin = record.accuracy_at(at), committed.get(record.run.seed)
+        if accuracy is None:
             continue
-        place = "" if known is None else "inside" if mine in known else "outside"
+        place = "" if expected is None else "inside" if accuracy in expected else "outside"
         if twin is None:
             parts += [place] if place else []
-        elif same_curve(record, twin, at):
+        elif curve_until(record, at) == curve_until(twin, at):
             parts.append("same bits")
         else:
-            gap = mine - (twin.accuracy_at(at) or math.nan)
+            gap = accuracy - (twin.accuracy_at(at) or math.nan)
             parts.append(f"{gap:+.2f}, {place or 'other bits'}")
     kinds = dict.fromkeys(parts)
     if len(kinds) == 1:
@@ -188,24 +214,22 @@ def against(evidence: Evidence, run: RunConfig) -> str:
     return "; ".join(f"{parts.count(part)} {part}" if part[0].isalpha() else part for part in kinds)
 
 
-def same_curve(mine: Record, reference: Record, at: int) -> bool:
-    """Whether the same run on two machines scored the same bits up to the score compared."""
-    ours, theirs = ([r for r in x.result["curve"] if r[0] <= at] for x in (mine, reference))
-    return bool(ours == theirs)
+def curve_until(record: Record, updates: int) -> list[list[float]]:
+    """The scores up to an update."""
+    return [row for row in record.result["curve"] if row[0] <= updates]
 
 
 def published_columns(value: Published | None) -> dict[str, Any]:
     """A published number, or the ends of a published range."""
     if value is None:
         return {"post_low": None, "post_high": None}
-    ends = value.range
-    if ends is None:
+    if value.range is None:
         return {"post_low": value.value, "post_high": value.value}
-    return {"post_low": ends.low, "post_high": ends.high}
+    return {"post_low": value.range.low, "post_high": value.range.high}
 
 
-def expected(sample: Sample, value: Published | None, said: str) -> dict[str, Any]:
-    """The interval that the verdict used."""
+def verdict_columns(sample: Sample, value: Published | None, judgement: str) -> dict[str, Any]:
+    """The interval that the verdict used, and the verdict."""
     interval = None
     if value is not None and sample.n:
         spread = binomial_sd(sample.mean, value.draws) if value.draws else 0.0
@@ -213,11 +237,11 @@ def expected(sample: Sample, value: Published | None, said: str) -> dict[str, An
     return {
         "expected_low": rounded(interval.low) if interval else None,
         "expected_high": rounded(interval.high) if interval else None,
-        "verdict": said,
+        "verdict": judgement,
     }
 
 
-def described(name: str, sample: Sample) -> dict[str, Any]:
+def sample_columns(name: str, sample: Sample) -> dict[str, Any]:
     """Mean, its interval, range and n, as columns of numbers."""
     interval = sample.confidence()
     return {
@@ -231,5 +255,5 @@ def described(name: str, sample: Sample) -> dict[str, Any]:
 
 
 def rounded(value: float) -> float:
-    """To 4 digits after the point: more than a test of 10,000 images can tell."""
+    """To 4 decimals: more than a test of 10,000 images resolves."""
     return round(value, 4)

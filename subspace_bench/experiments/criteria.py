@@ -1,7 +1,7 @@
-"""How each kind of criterion in `published/claims.toml` is judged, from accuracies over seeds.
+"""One judge for each kind of criterion in `published/claims.toml`, from accuracies over seeds.
 
-Where one of several intervals decides, they share the 95% (Bonferroni); too few seeds decide
-nothing, whatever they show.
+If several intervals decide a claim, they hold together with 95% confidence (Bonferroni). With too
+few seeds a claim is undecided, whatever they show.
 """
 
 from __future__ import annotations
@@ -24,40 +24,41 @@ from subspace_bench.reporting.statistics import (
 from subspace_bench.training import presets
 
 EPOCHS = 100
+PYTORCH = "2"  # row of the tutorials' table
 Claim = dict[str, Any]
 Judged = tuple[str, str]  # evidence, verdict
-Look = Callable[..., Sample]  # (run, updates=…): its accuracies over seeds
+Accuracies = Callable[..., Sample]  # (run, updates=…) → accuracies over seeds
 
 
-def conv(look: Look, dim: int | None, epochs: int = EPOCHS) -> Sample:
-    """The conv net's accuracies after so many epochs, from its 100-epoch runs."""
+def conv(accuracies: Accuracies, dim: int | None, epochs: int = EPOCHS) -> Sample:
+    """The conv net's accuracies after `epochs`, from its 100-epoch runs."""
     run = presets.post("conv", dim, EPOCHS)
     at = None if epochs == EPOCHS else presets.post("conv", dim, epochs).protocol.last_score
-    return look(run, updates=at)
+    return accuracies(run, updates=at)
 
 
 def enough(sample: Sample, dim: int | None = None) -> bool:
-    """Whether a sample has the seeds that a verdict asks for: fewer where one takes an hour."""
+    """Whether there are enough seeds for a verdict; fewer are needed where a run takes long."""
     seeds = published.load("claims")["seeds"]
     long = dim is not None and dim >= seeds["long_from"]
     return bool(sample.n >= seeds["long" if long else "fewest"])
 
 
 def compared(
-    a: tuple[Sample, int | None], b: tuple[Sample, int | None], looks: int = 1
+    a: tuple[Sample, int | None], b: tuple[Sample, int | None], comparisons: int = 1
 ) -> tuple[str, Interval | None]:
-    """How far a's mean is above b's, each with its d, in words with both n.
+    """mean(a) − mean(b), each given with its d.
 
     Arguments:
-        looks: how many differences share the 95%.
+        comparisons: number of intervals that hold together with 95% confidence.
 
     Returns:
-        Words, and the interval where both have seeds enough to decide by it.
+        The difference as text, and its interval if both have enough seeds for a verdict.
     """
     (first, _), (second, _) = a, b
     if not (first.n and second.n):
         return "not run", None
-    gap = difference(first, second, looks)
+    gap = difference(first, second, comparisons)
     middle = points(gap) if gap else f"{first.mean - second.mean:.2f}"
     text = f"{middle} (n = {first.n} and {second.n})"
     if enough(*a) and enough(*b):
@@ -66,7 +67,7 @@ def compared(
 
 
 def points(gap: Interval) -> str:
-    """Middle ± half-width of a difference, in points."""
+    """A difference as middle ± half-width, in points."""
     return f"{(gap.low + gap.high) / 2:.2f} ± {gap.half_width:.2f}"
 
 
@@ -78,69 +79,76 @@ def any_of(verdicts: Sequence[str]) -> str:
     return HOLDS if HOLDS in verdicts else UNDECIDED if UNDECIDED in verdicts else FAILS
 
 
-def within(claim: Claim, look: Look) -> Judged:
+def judge_noninferiority(claim: Claim, accuracies: Accuracies) -> Judged:
+    """Each subspace loses at most `points` against D."""
     parts, verdicts = [], []
-    full = conv(look, None)
-    for dim in claim["dims"]:
-        found, gap = compared((full, None), (conv(look, dim), dim), looks=len(claim["dims"]))
+    full, dims = conv(accuracies, None), claim["dims"]
+    for dim in dims:
+        text, gap = compared((full, None), (conv(accuracies, dim), dim), len(dims))
         verdicts.append(at_most(gap, claim["points"]))
-        parts.append(f"{dim:,} ({1 - dim / presets.native('conv'):.0%} fewer): {found}")
+        parts.append(f"{dim:,} ({1 - dim / presets.native('conv'):.0%} fewer): {text}")
     return "below D by " + "; ".join(parts), all_of(verdicts)
 
 
-def cost(claim: Claim, look: Look) -> Judged:
-    found, gap = compared((conv(look, None), None), (conv(look, claim["dim"]), claim["dim"]))
+def judge_difference(claim: Claim, accuracies: Accuracies) -> Judged:
+    """The loss against D lies in the printed range: holds if its whole interval does."""
+    dim = claim["dim"]
+    text, gap = compared((conv(accuracies, None), None), (conv(accuracies, dim), dim))
     printed = Interval(claim["low"], claim["high"])
     if gap is None:
-        said = UNDECIDED
+        judgement = UNDECIDED
     elif not gap.overlaps(printed):
-        said = FAILS
+        judgement = FAILS
     else:
-        said = HOLDS if printed.low <= gap.low and gap.high <= printed.high else UNDECIDED
-    return f"costs {found}", said
+        judgement = HOLDS if printed.low <= gap.low and gap.high <= printed.high else UNDECIDED
+    return f"costs {text}", judgement
 
 
-def beats(claim: Claim, look: Look) -> Judged:
-    small = look(presets.lite(claim["lite"], claim["epochs"]))
-    ours = conv(look, claim["dim"])
-    found, gap = compared((ours, claim["dim"]), (small, None))
-    return f"{ours.show()} against {small.show()}: ahead by {found}", at_least(gap, 0.0)
+def judge_superiority(claim: Claim, accuracies: Accuracies) -> Judged:
+    """The subspace is more accurate than the small net."""
+    small = accuracies(presets.lite(claim["lite"], claim["epochs"]))
+    ours = conv(accuracies, claim["dim"])
+    text, gap = compared((ours, claim["dim"]), (small, None))
+    return f"{ours.show()} against {small.show()}: ahead by {text}", at_least(gap, 0.0)
 
 
-def reaches(claim: Claim, look: Look) -> Judged:
-    """Any of the deciding lengths is enough, so that they share the 95%."""
+def judge_threshold(claim: Claim, accuracies: Accuracies) -> Judged:
+    """Mean accuracy is at least `percent` after one of the deciding lengths."""
     parts, verdicts = [], []
     deciding = claim.get("deciding") or claim["epochs"]
     for epochs in claim["epochs"]:
         if "lite" in claim:
-            sample = look(presets.lite(claim["lite"], epochs))
+            sample = accuracies(presets.lite(claim["lite"], epochs))
         else:
-            sample = conv(look, claim["dim"], epochs)
-        looks = len(deciding) if epochs in deciding else 1
-        ready = enough(sample, claim.get("dim"))
-        few = ", too few seeds" if sample.n and not ready else ""
-        parts.append(f"{sample.show(looks)} after {epochs} epochs{few}")
+            sample = conv(accuracies, claim["dim"], epochs)
+        # Any of the deciding lengths may make the claim hold, so they are corrected together.
+        comparisons = len(deciding) if epochs in deciding else 1
+        sufficient = enough(sample, claim.get("dim"))
+        few = ", too few seeds" if sample.n and not sufficient else ""
+        parts.append(f"{sample.show(comparisons)} after {epochs} epochs{few}")
         if epochs in deciding:
-            known = sample.confidence(looks) if ready else None
-            verdicts.append(at_least(known, claim["percent"]))
+            interval = sample.confidence(comparisons) if sufficient else None
+            verdicts.append(at_least(interval, claim["percent"]))
     return "; ".join(parts), any_of(verdicts)
 
 
-def alike(claim: Claim, look: Look) -> Judged:
-    """Every score at every d is held to the threshold, so that all of them share the 95%."""
+def judge_equivalence(claim: Claim, accuracies: Accuracies) -> Judged:
+    """The mean curves of conv and FC differ by at most `points` at every score of every d."""
     dims = (*presets.SMALL, None)
     protocol = presets.post("conv", None, 10).protocol
     scored = [u for u in range(1, protocol.steps) if protocol.scored(u)]
+    comparisons = len(scored) * len(dims)  # one difference beyond `points` makes the claim fail
     parts, verdicts = [], []
     for dim in dims:
         nets = [presets.post(model, dim, 10) for model in ("conv", "fc")]
-        at = {u: [look(run, updates=u) for run in nets] for u in scored}
-        looks = len(scored) * len(dims)
+        at = {u: [accuracies(run, updates=u) for run in nets] for u in scored}
         gaps = {
-            u: difference(of_conv, of_fc, looks) if enough(of_conv) and enough(of_fc) else None
+            u: difference(of_conv, of_fc, comparisons)
+            if enough(of_conv) and enough(of_fc)
+            else None
             for u, (of_conv, of_fc) in at.items()
         }
-        verdicts += [at_most(size_of(gap), claim["points"]) for gap in gaps.values()]
+        verdicts += [at_most(absolute(gap), claim["points"]) for gap in gaps.values()]
         name = f"d = {dim:,}" if dim else "D"
         parts.append(f"{name}: {clearest(gaps, at[scored[-1]])}")
     text = f"clearest of {len(scored)} gaps, conv − FC: " + "; ".join(parts)
@@ -148,9 +156,14 @@ def alike(claim: Claim, look: Look) -> Judged:
 
 
 def clearest(gaps: dict[int, Interval | None], both: Sequence[Sample]) -> str:
-    """The gap that is surest to be far from zero, or else may be, with both n."""
+    """The difference whose interval is farthest from zero, as text.
+
+    Arguments:
+        gaps: updates → interval of the difference.
+        both: a sample of each net, for their numbers of seeds.
+    """
     seeds = f"(n = {both[0].n} and {both[1].n})"
-    sizes = {u: size for u, gap in gaps.items() if (size := size_of(gap)) is not None}
+    sizes = {u: size for u, gap in gaps.items() if (size := absolute(gap)) is not None}
     if not sizes:
         return f"too few seeds {seeds}" if both[0].n and both[1].n else "not run"
     at = max(sizes, key=lambda u: (sizes[u].low, sizes[u].high))
@@ -160,7 +173,7 @@ def clearest(gaps: dict[int, Interval | None], both: Sequence[Sample]) -> str:
 
 
 def gap_of_the_post() -> str:
-    """How far the post's own two figures are apart, where both show a point."""
+    """The largest difference between the post's own two figures, where both show a point."""
     curves = published.load("post")["ultra-small"]["curves"]
     gaps = [
         (abs(a - b), dim, step)
@@ -172,47 +185,48 @@ def gap_of_the_post() -> str:
     return f"In the post's own figures: {gap:.1f} at {dim.replace('d', 'd = ')}, step {step:,}"
 
 
-def size_of(gap: Interval | None) -> Interval | None:
-    """Where the absolute value lies."""
+def absolute(gap: Interval | None) -> Interval | None:
+    """The interval of the absolute value."""
     if gap is None:
         return None
     ends = sorted((abs(gap.low), abs(gap.high)))
     return Interval(0.0 if 0.0 in gap else ends[0], ends[1])
 
 
-def counts(claim: Claim, look: Look) -> Judged:
-    """The claims on the tutorials: by our counts, and the accuracies their authors claim."""
-    good = {
+def judge_counts(claim: Claim, accuracies: Accuracies) -> Judged:
+    """The PyTorch tutorial's net is the smallest that claims 99%, or the only one `below`."""
+    others = {
         row: count
         for row, count in tutorials.counts().items()
-        if tutorials.claimed(row).high >= 99.0 and row != "2"
+        if tutorials.claimed(row).high >= 99.0 and row != PYTORCH
     }
-    pytorch = tutorials.counts()["2"]
     if "below" in claim:
-        others = [r for r, count in good.items() if count < claim["below"]]
-        found = "; ".join(
-            f"row {r}: {good[r]:,} parameters, claims {tutorials.row_of(r)['accuracy_text']}"
-            for r in others
+        smaller = [row for row, count in others.items() if count < claim["below"]]
+        text = "; ".join(
+            f"row {row}: {others[row]:,} parameters, claims "
+            f"{tutorials.row_of(row)['accuracy_text']}"
+            for row in smaller
         )
-        return found or "no other", FAILS if others else HOLDS
-    smallest = min(good, key=lambda r: good[r])
-    trained = look(presets.tutorial("2"))
-    few = ", too few seeds" if trained.n and not enough(trained) else ""
-    found = (
-        f"{pytorch:,} parameters, {trained.show()} under its own protocol{few}; the next is row "
-        f"{smallest} with {good[smallest]:,}"
+        return text or "no other", FAILS if smaller else HOLDS
+    count = tutorials.counts()[PYTORCH]
+    smallest = min(others, key=lambda row: others[row])
+    trained = accuracies(presets.tutorial(PYTORCH))
+    sufficient = enough(trained)
+    few = ", too few seeds" if trained.n and not sufficient else ""
+    text = (
+        f"{count:,} parameters, {trained.show()} under its own protocol{few}; the next is row "
+        f"{smallest} with {others[smallest]:,}"
     )
-    if pytorch >= good[smallest]:
-        return found, FAILS
-    known = trained.confidence() if enough(trained) else None
-    return found, at_least(known, claim["percent"])
+    if count >= others[smallest]:
+        return text, FAILS
+    return text, at_least(trained.confidence() if sufficient else None, claim["percent"])
 
 
-JUDGES: dict[str, Callable[[Claim, Look], Judged]] = {
-    "within": within,
-    "cost": cost,
-    "beats": beats,
-    "reaches": reaches,
-    "alike": alike,
-    "counts": counts,
+JUDGES: dict[str, Callable[[Claim, Accuracies], Judged]] = {
+    "noninferiority": judge_noninferiority,
+    "difference": judge_difference,
+    "superiority": judge_superiority,
+    "threshold": judge_threshold,
+    "equivalence": judge_equivalence,
+    "counts": judge_counts,
 }

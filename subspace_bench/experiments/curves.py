@@ -1,4 +1,4 @@
-"""Figures of accuracy over training: reference, published points, and the reader's own runs."""
+"""Figures of accuracy over training: our records, published points, and local records."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record
 
 DOT: dict[str, Any] = {"marker": "o", "ms": 3.5, "mec": "k", "mew": 0.4, "ls": ""}
-OWN: dict[str, Any] = {"ls": (0, (4, 1.5)), "lw": 1.4}
+LOCAL: dict[str, Any] = {"ls": (0, (4, 1.5)), "lw": 1.4}
 
 
 @dataclass(frozen=True)
@@ -31,31 +31,31 @@ class Curve:
 
 
 def draw_curves(axes: Axes, curves: Sequence[Curve], evidence: Evidence) -> None:
-    """Each curve in its colour: the reference's mean as a line, all its seeds as a band; the mean
-    of the reader's own runs dashed; the post as dots.
+    """Each curve in its colour: our mean as a line, all our seeds as a band; the mean of local runs
+    dashed; the post's points as dots.
 
-    Quick runs are drawn as far as they go, and so is all that stands beside them.
+    All are drawn as far as the plan's runs go, which is less in a quick run.
     """
     shades = colormaps["plasma"](np.linspace(0.0, 0.85, max(len(curves), 2)))
-    lines, has_own = [], False
+    lines, has_local = [], False
     for curve, colour in zip(curves, shades, strict=False):
-        cut = evidence.plan.cut(curve.run)
-        if cut is None:
+        adapted = evidence.plan.adapt(curve.run)
+        if adapted is None:
             continue
-        end = cut.protocol.steps
+        end = adapted.protocol.steps
         if curve.published is not None and evidence.comparable:
             shown = [(s, v) for s, v in zip(*curve.published, strict=True) if s < end]
             axes.plot(*zip(*shown, strict=True), color=colour, **DOT)
-        reference, own = evidence.reference(curve.run), evidence.own(curve.run)
-        if reference:
-            steps, values = stacked(reference, end)
+        ours, local = evidence.committed(curve.run), evidence.local(curve.run)
+        if ours:
+            steps, values = stacked(ours, end)
             axes.plot(steps, values.mean(0), color=colour, lw=1.8)
             axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.18, lw=0)
-        if own:
-            steps, values = stacked(own, end)
-            axes.plot(steps, values.mean(0), color=colour, **OWN)
-            has_own = True
-        counts = [f"n = {len(reference)}"] * bool(reference) + [f"{len(own)} here"] * bool(own)
+        if local:
+            steps, values = stacked(local, end)
+            axes.plot(steps, values.mean(0), color=colour, **LOCAL)
+            has_local = True
+        counts = [f"n = {len(ours)}"] * bool(ours) + [f"{len(local)} local"] * bool(local)
         if counts or curve.published is not None:
             label = f"{curve.label} ({', '.join(counts)})" if counts else curve.label
             lines.append(Line2D([], [], color=colour, lw=1.8, label=label))
@@ -64,16 +64,19 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], evidence: Evidence) -> None
     axes.set_ylabel("test accuracy, %")
     axes.margins(x=0.01)
     handles = [*reversed(lines), Line2D([], [], color="0.6", label="the post", **DOT),
-               Patch(color="0.6", alpha=0.3, lw=0, label="reference, all seeds")]  # fmt: skip
-    if has_own:
-        handles.append(Line2D([], [], color="0.4", label="this machine, mean", **OWN))
+               Patch(color="0.6", alpha=0.3, lw=0, label="ours, all seeds")]  # fmt: skip
+    if has_local:
+        handles.append(Line2D([], [], color="0.4", label="local, mean", **LOCAL))
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
 
 
 def stacked(records: Sequence[Record], end: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(the post's steps (k,), accuracies (n, k)) where all records were scored, up to an update.
+    """The steps, shape (k,), at which all records were scored, and their accuracies, (n, k).
 
-    The post's step i is scored after update i + 1.
+    Steps are numbered as in the post, whose step i ends with update i + 1.
+
+    Arguments:
+        end: last update to include.
     """
     curves = [{row[0]: row[1] for row in r.result["curve"]} for r in records]
     shared = sorted(u for u in set.intersection(*map(set, curves)) if end is None or u <= end)

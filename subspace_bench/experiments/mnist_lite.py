@@ -6,22 +6,22 @@ from typing import Any
 
 from subspace_bench.experiments import published
 from subspace_bench.experiments.comparison_table import ComparisonTable, draws
-from subspace_bench.experiments.legacy_page import Page
-from subspace_bench.experiments.study import Evidence, Plan, Study
+from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import Published
 from subspace_bench.training import presets
 
-TITLE = "MNIST-lite: small nets trained directly, 10 epochs"
+TITLE = "MNIST-lite: small nets without a subspace, 10 epochs"
 
 
 def content() -> dict[str, Any]:
-    found: dict[str, Any] = published.load("post")["mnist-lite"]
-    return found
+    table: dict[str, Any] = published.load("post")["mnist-lite"]
+    return table
 
 
-def runs(plan: Plan) -> list[RunConfig]:
-    return plan.all_seeds([presets.lite(row["model"]) for row in content()["rows"]])
+def cases(plan: Plan) -> list[RunConfig]:
+    return plan.expand([presets.lite(row["model"]) for row in content()["rows"]])
 
 
 def page(evidence: Evidence) -> Page:
@@ -35,15 +35,16 @@ def page(evidence: Evidence) -> Page:
         }
         value = None if evidence.quick else Published(row["accuracy"], content()["unit"], draws())
         printed = "—" if evidence.quick else f"{row['accuracy']:.1f}"
-        table.add(labels, presets.lite(row["model"]), value, printed)
-    run = presets.lite(content()["rows"][0]["model"])
-    length = (evidence.plan.cut(run) or run).protocol
-    opening = (
-        "Counts are taken from the built nets. Protocol: Adam (3·10⁻³, 0.9, 0.99), batches of 256 "
-        f"images drawn anew at every step, {length.steps:,} updates, scored after update "
-        f"{length.last_score:,}. The post shows no curves of these nets."
+        table.add(f"{row['free']:,} parameters", labels, presets.lite(row["model"]), value, printed)
+    length = evidence.protocol(presets.lite(content()["rows"][0]["model"]))
+    return make_page(
+        STUDY,
+        evidence,
+        table.summary(),
+        tables={"accuracies": table.frame()},
+        data=table.data(),
+        values={**table.values(), "length": length},
     )
-    return Page(TITLE, [opening], table.frame(), table.data(), table.chance(), table.summary())
 
 
-STUDY = Study("mnist-lite", TITLE, runs, page)
+STUDY = Study("mnist-lite", TITLE, cases, page, order=20)

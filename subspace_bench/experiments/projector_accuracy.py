@@ -1,162 +1,171 @@
-"""What each projector reaches: the post's conv net in subspaces, one recipe for all.
+"""Accuracy of the post's conv net under each projector, with one training recipe for all.
 
-The peak rate of each projector at each d is picked on held-out training images from one grid; the
-runs that count then train on all 60,000 and are scored on the test set.
+The peak learning rate of each projector at each d is the best of one grid on 10,000 held-out
+training images. Final runs train on all 60,000 images and are scored on the test set.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
-from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from subspace_bench import projectors
-from subspace_bench.experiments.legacy_page import Page
-from subspace_bench.experiments.study import Evidence, Plan, Study
+from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
+from subspace_bench.reporting.page import Page, PageFigure
 from subspace_bench.reporting.statistics import Sample, tukey_hsd
 from subspace_bench.training import presets
 
-TITLE = "Accuracy per projector: the post's conv net, one recipe, 10 epochs"
+TITLE = "Accuracy per projector: the conv net, one recipe, 10 epochs"
 DIMS = (300, 1_000, 3_000)
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8)
+COLUMNS = ("d", "projector", "peak rate", "ours", "local")
 
 
 @functools.cache
 def picked() -> dict[str, dict[str, float]]:
-    """The rates that the held-out runs picked: projector → d → peak rate."""
+    """The learning rates picked on held-out images: projector → d → peak rate."""
     text = (resources.files(__package__) / "projector_rates.toml").read_text(encoding="utf-8")
-    found: dict[str, dict[str, float]] = tomllib.loads(text)
-    return found
+    rates: dict[str, dict[str, float]] = tomllib.loads(text)
+    return rates
 
 
 def rate(projector: str, dim: int) -> float | None:
-    """The picked rate; None where none is picked yet."""
+    """The picked rate, if there is one."""
     return picked().get(projector, {}).get(str(dim))
 
 
 def final(projector: str, dim: int) -> RunConfig | None:
-    """The run that counts; None where no rate is picked for it yet."""
+    """The final run, if a rate is picked for it."""
     lr = rate(projector, dim)
     return None if lr is None else presets.recipe(projector, dim, lr)
 
 
-def tried(projector: str, dim: int) -> dict[float, RunConfig]:
-    """The held-out runs that pick the rate."""
+def candidates(projector: str, dim: int) -> dict[float, RunConfig]:
+    """The held-out run of each rate of the grid."""
     return {lr: presets.recipe(projector, dim, lr, held_out=True) for lr in RATES}
 
 
 def cells() -> list[tuple[str, int]]:
-    """All (projector, d)."""
+    """All pairs (projector, d)."""
     return [(name, dim) for name in projectors.names() for dim in DIMS]
 
 
-def runs(plan: Plan) -> list[RunConfig]:
-    """The full profile trains these: every rate held out, then the picked one on all images."""
+def cases(plan: Plan) -> list[RunConfig]:
+    """In the full profile: every rate on held-out images, then the picked one on all images."""
     if plan.profile != "full":
         return []
-    held = [cut for cell in cells() for run in tried(*cell).values() if (cut := plan.cut(run))]
+    held_out = [run for cell in cells() for run in candidates(*cell).values()]
     finals = [run for cell in cells() if (run := final(*cell))]
-    return [*held, *plan.all_seeds(finals)]
+    return [*replace(plan, seeds=1).expand(held_out), *plan.expand(finals)]
 
 
-def accuracies(evidence: Evidence, own: bool = False) -> dict[tuple[str, int], Sample]:
-    """(projector, d) → accuracies of the runs that count; none where no rate is picked."""
+def accuracies(evidence: Evidence, local: bool = False) -> dict[tuple[str, int], Sample]:
+    """(projector, d) → accuracies of the final runs; an empty sample if no rate is picked."""
     return {
-        cell: evidence.sample(run, own) if (run := final(*cell)) else Sample(()) for cell in cells()
+        cell: evidence.sample(run, local) if (run := final(*cell)) else Sample(())
+        for cell in cells()
     }
 
 
 def best(evidence: Evidence, projector: str, dim: int) -> float | None:
-    """The rate that its held-out runs pick; None where not all were run."""
+    """The rate with the best held-out accuracy; None unless the whole grid is recorded."""
     scores = {}
-    for lr, run in tried(projector, dim).items():
-        if not evidence.reference(run):
+    for lr, run in candidates(projector, dim).items():
+        if not evidence.committed(run):
             return None
-        sample = evidence.sample(run, own=False)
+        sample = evidence.sample(run)
         scores[lr] = sample.mean if sample.n else 0.0  # it diverged
     return max(scores, key=lambda lr: scores[lr])
 
 
-def shown_rate(evidence: Evidence, projector: str, dim: int) -> str:
-    """The picked rate, and what speaks against it: another is better, or none larger was tried."""
+def rate_cell(evidence: Evidence, projector: str, dim: int) -> str:
+    """The picked rate, with a warning if another one is better or a still larger might be."""
     lr, better = rate(projector, dim), best(evidence, projector, dim)
     if lr is None:
         return "not picked"
-    said = f"{lr:g}"
+    text = f"{lr:g}"
     if better is not None and better != lr:
-        said += f", but {better:g} is better held out"
+        text += f", but {better:g} is better held out"
     if lr in (min(RATES), max(RATES)):
-        said += " (edge of the grid)"
-    return said
+        text += " (edge of the grid)"
+    return text
 
 
 def page(evidence: Evidence) -> Page:
+    ours, local = accuracies(evidence), accuracies(evidence, local=True)
     shown, numbers = [], []
-    mine = accuracies(evidence, own=True)
-    for (name, dim), sample in accuracies(evidence).items():
-        own = mine[name, dim]
-        shown.append({"d": f"{dim:,}", "projector": name,
-                      "peak rate": shown_rate(evidence, name, dim),
-                      "reference": sample.show(), "this machine": own.show()})  # fmt: skip
+    for (name, dim), sample in ours.items():
         numbers.append({"dim": dim, "projector": name, "rate": rate(name, dim), "n": sample.n,
                         "mean": round(sample.mean, 4), "sd": round(sample.sd, 4)})  # fmt: skip
-    frame = pd.DataFrame(shown).sort_values("d", key=lambda d: d.str.replace(",", "").astype(int),
-                                            kind="stable")  # fmt: skip
-    if (frame["this machine"] == "not run").all():
-        frame = frame.drop(columns="this machine")
-    return Page(
-        TITLE, [*OPENING, *comparison(accuracies(evidence))], frame, pd.DataFrame(numbers), [],
-        summary(numbers),
-        {"projectors-accuracy": lambda: by_projector(accuracies(evidence))},
-    )  # fmt: skip
+    for name, dim in sorted(ours, key=lambda cell: cell[1]):
+        cells_of_row = (f"{dim:,}", name, rate_cell(evidence, name, dim),
+                        ours[name, dim].show(), local[name, dim].show())  # fmt: skip
+        shown.append(dict(zip(COLUMNS, cells_of_row, strict=True)))
+    frame = pd.DataFrame(shown)
+    if not any(sample.n for sample in local.values()):
+        frame = frame.drop(columns="local")
+    figure = PageFigure(
+        lambda: by_projector(ours),
+        "Test accuracy of each projector at each d: all seeds (dots) and their mean (bar)",
+    )
+    return make_page(
+        STUDY,
+        evidence,
+        summary(ours),
+        tables={"accuracies": frame, "differences": differences(ours)},
+        data=pd.DataFrame(numbers),
+        values={"rates": RATES},
+        figures={"projectors-accuracy": figure},
+    )
 
 
-def comparison(found: Mapping[tuple[str, int], Sample]) -> list[str]:
-    """Which projectors differ, at each d; nothing where none is run."""
-    by_dim = {dim: {p: s for (p, d), s in found.items() if d == dim and s.n} for dim in DIMS}
-    parts = [f"d = {dim:,}: {apart(samples)}" for dim, samples in by_dim.items() if samples]
-    if not parts:
-        return []
-    return [f"All pairs of a d held against each other (Tukey's HSD, 95%): {'; '.join(parts)}."]
+def differences(samples: Mapping[tuple[str, int], Sample]) -> pd.DataFrame:
+    """For each d, the pairs of projectors that Tukey's HSD tells apart, all pairs together."""
+    rows = []
+    for dim in DIMS:
+        trained = at(samples, dim)
+        pairs, least = tukey_hsd(trained)
+        each = {low: [high for high, other in pairs if other == low] for _, low in pairs}
+        text = "; ".join(
+            f"`{low}` below {all_others(high, len(trained))}" for low, high in each.items()
+        )
+        rows.append({"d": f"{dim:,}", "significant differences": text or "none",
+                     "least significant difference, points": f"{least:.2g}"})  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-def apart(samples: Mapping[str, Sample]) -> str:
-    """Which of these accuracies differ, all pairs considered, and how far apart they must be."""
-    pairs, least = tukey_hsd(samples)
-    if math.isnan(least):
-        return "seeds too few to tell any apart"
-    parts = []
-    for lower in dict.fromkeys(low for _, low in pairs):
-        above = [f"`{high}`" for high, low in pairs if low == lower]
-        every = len(above) == len(samples) - 1
-        parts.append(f"`{lower}` below {'all others' if every else ', '.join(above)}")
-    seen = " and ".join(parts) + ", no other" if parts else "no"
-    return f"{seen} difference seen (which takes means {least:.2g} points apart)"
+def at(samples: Mapping[tuple[str, int], Sample], dim: int) -> dict[str, Sample]:
+    """The samples of one d that are not empty, by projector."""
+    return {name: sample for (name, d), sample in samples.items() if d == dim and sample.n}
 
 
-def summary(numbers: list[dict[str, Any]]) -> str:
-    """The line for the index."""
-    run = [row for row in numbers if row["n"]]
-    if not run:
-        return "not run yet"
+def all_others(names: Sequence[str], count: int) -> str:
+    """Names of projectors, or that they are all but one of `count`."""
+    return "all others" if len(names) == count - 1 else ", ".join(f"`{name}`" for name in names)
+
+
+def summary(samples: Mapping[tuple[str, int], Sample]) -> str:
+    """The range of accuracies at each d, and which projectors are significantly worse."""
+    trained = {name for (name, _), sample in samples.items() if sample.n}
     parts = []
     for dim in DIMS:
-        means = [row["mean"] for row in run if row["dim"] == dim]
-        if means:
-            parts.append(f"d = {dim:,}: {min(means):.1f} to {max(means):.1f}%")
-    return f"{len({row['projector'] for row in run})} projectors; " + "; ".join(parts)
+        if means := [sample.mean for sample in at(samples, dim).values()]:
+            parts.append(f"{min(means):.1f} to {max(means):.1f}% at d = {dim:,}")
+    text = f"{len(trained)} projectors: " + (", ".join(parts) or "not run")
+    worse = dict.fromkeys(low for dim in DIMS for _, low in tukey_hsd(at(samples, dim))[0])
+    return text + (f"; significantly below another: {', '.join(worse)}" if worse else "")
 
 
 def by_projector(accuracies: Mapping[tuple[str, int], Sample]) -> Figure:
-    """Accuracies of each projector: a panel for each d, a row for each projector, all seeds."""
+    """A panel for each d, a row for each projector: all seeds as dots, their mean as a bar."""
     run = {cell: sample for cell, sample in accuracies.items() if sample.n}
     names, dims = list(dict.fromkeys(p for p, _ in run)), sorted({d for _, d in run})
     figure, panels = plt.subplots(
@@ -174,14 +183,4 @@ def by_projector(accuracies: Mapping[tuple[str, int], Sample]) -> Figure:
     return figure
 
 
-OPENING = [
-    "θ = θ_init + Pω, P's rows scaled by √(D/d)/√fan-in, He-initialised θ_init, no dropout; Adam "
-    "(0.9, 0.99) under a one-cycle schedule, batches of 256, 10 epochs of normalised MNIST. The "
-    "peak rate of each row is the best of "
-    + ", ".join(f"{lr:g}" for lr in RATES)
-    + " on 10,000 training images held out, one seed; one at the edge of that grid is marked, for "
-    "a better one may lie beyond. The runs that count train on all 60,000. "
-    "Means over seeds in %, ± the half-width of the mean's 95% interval (n seeds). This is not the "
-    "post's protocol, which leaves its plateau too late to tell projectors apart.",
-]
-STUDY = Study("projector-accuracy", TITLE, runs, page)
+STUDY = Study("projector-accuracy", TITLE, cases, page, order=60)

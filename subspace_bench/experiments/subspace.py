@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from subspace_bench.experiments import published, ultra_small
 from subspace_bench.experiments.comparison_table import ComparisonTable, Points, draws, read_off
 from subspace_bench.experiments.curves import Curve, draw_curves
-from subspace_bench.experiments.legacy_page import Page
-from subspace_bench.experiments.study import Evidence, Plan, Study
+from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
+from subspace_bench.reporting.page import Page, PageFigure
 from subspace_bench.reporting.statistics import Published
 from subspace_bench.training import presets
 
@@ -21,8 +21,8 @@ TITLE = "Subspace training: the conv net, 100 epochs"
 
 
 def content() -> dict[str, Any]:
-    found: dict[str, Any] = published.load("post")["subspace"]
-    return found
+    table: dict[str, Any] = published.load("post")["subspace"]
+    return table
 
 
 def dims() -> list[int | None]:
@@ -31,12 +31,12 @@ def dims() -> list[int | None]:
 
 
 def rows() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = content()["rows"]
-    return found
+    published_rows: list[dict[str, Any]] = content()["rows"]
+    return published_rows
 
 
-def runs(plan: Plan) -> list[RunConfig]:
-    return plan.all_seeds([presets.post("conv", dim, EPOCHS) for dim in dims()])
+def cases(plan: Plan) -> list[RunConfig]:
+    return plan.expand([presets.post("conv", dim, EPOCHS) for dim in dims()])
 
 
 def curve_of(dim: int | None) -> Points | None:
@@ -49,41 +49,34 @@ def page(evidence: Evidence) -> Page:
     table = ComparisonTable(evidence)
     for dim, row in zip(dims(), rows(), strict=True):
         run = presets.post("conv", dim, EPOCHS)
-        if evidence.plan.cut(run) is None:
+        if evidence.plan.adapt(run) is None:
             continue
         value: Published | None = Published(row["accuracy"], content()["unit"], draws())
         printed = f"{row['accuracy']:.1f}"
         if evidence.quick:  # the ten-epoch figures show the same training from its start
             curve = ultra_small.published_curve("conv", dim)
             value, printed = read_off(curve, evidence.scored_at(run), ultra_small.precision())
-        table.add({"free parameters": row["free"]}, run, value, printed)
-    figures = {"subspace": lambda: draw(evidence)}
-    notes = table.chance() if evidence.quick else [*table.chance(), digits()]
-    opening = [PROTOCOL, at(evidence)]
-    return Page(TITLE, opening, table.frame(), table.data(), notes, table.summary(), figures)
-
-
-def at(evidence: Evidence) -> str:
-    """Where accuracies are compared."""
-    run = presets.post("conv", None, EPOCHS)
-    cut = evidence.plan.cut(run) or run
-    if evidence.quick:
-        return f"Here: {cut.protocol.steps:,} updates, compared after {cut.protocol.last_score:,}."
-    return (
-        f"{run.protocol.steps:,} updates. The accuracy is the last one that the post's loop takes, "
-        f"after update {run.protocol.last_score:,}; the post took it over {draws():,} random draws "
-        "of test images, we over all 10,000."
+        name = f"d = {dim:,}" if dim else "D"
+        table.add(name, {"free parameters": row["free"]}, run, value, printed)
+    values = {
+        "length": evidence.protocol(presets.post("conv", None, EPOCHS)),
+        "draws": draws(),
+        "notebook": [row["notebook_text"] for row in rows()],
+    }
+    figure = PageFigure(
+        lambda: draw(evidence),
+        "Test accuracy of the conv net over 100 epochs: our mean (line) and all seeds (band), and "
+        "the post's points (dots)",
     )
-
-
-def digits() -> str:
-    """What the post's notebook prints, and which of its numbers do not round to the table's."""
-    said = "; ".join(f"{row['free']:,}: {row['notebook_text']}" for row in rows())
-    wrong = [r for r in rows() if f"{r['notebook']:.1f}" != f"{r['accuracy']:.1f}"]
-    odd = "; ".join(
-        f"{r['notebook']} rounds to {r['notebook']:.1f}, not {r['accuracy']}" for r in wrong
+    return make_page(
+        STUDY,
+        evidence,
+        table.summary(),
+        tables={"accuracies": table.frame()},
+        data=table.data(),
+        values={**table.values(), **values},
+        figures={"subspace": figure},
     )
-    return f"The post's notebook prints {said}." + (f" ({odd}.)" if odd else "")
 
 
 def draw(evidence: Evidence) -> Figure:
@@ -97,8 +90,4 @@ def draw(evidence: Evidence) -> Figure:
     return figure
 
 
-PROTOCOL = (
-    "θ = Pω with P's columns orthonormal and the first along θ_init: only d numbers are trained. "
-    "Adam (3·10⁻³, 0.9, 0.99), batches of 256 images drawn anew at every step."
-)
-STUDY = Study("subspace", TITLE, runs, page)
+STUDY = Study("subspace", TITLE, cases, page, order=30)

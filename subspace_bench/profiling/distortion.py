@@ -1,4 +1,4 @@
-"""How P distorts norms, and how its columns resemble each other: from its products alone."""
+"""How P distorts norms, ‖Pω‖/‖ω‖, and how coherent its columns are, from its products alone."""
 
 from __future__ import annotations
 
@@ -11,74 +11,76 @@ from torch import Tensor
 from subspace_bench.projectors import Projector
 from subspace_bench.projectors.base import HALF
 
-COLUMNS = 100  # of P, held against as many others
-DRAWS = 24  # of ω, for the distortion of norms
-AT_ONCE = 1 << 24  # numbers of the θ's that are made together
+COLUMNS = 100  # columns of P that are compared with as many others
+DRAWS = 24  # random ω
+BATCH_NUMBERS = 1 << 24  # numbers in the θ's of one batch
 
 
-def quality(
-    projector: Projector, device: torch.device, kind: torch.dtype, budget: float
+def measure_distortion(
+    projector: Projector, device: torch.device, dtype: torch.dtype, budget: float
 ) -> dict[str, float]:
-    """How P distorts norms and how its columns resemble each other, as far as `budget` seconds go.
+    """Norm distortion and coherence, from as many samples as `budget` seconds allow.
 
-    Mean and standard deviation of ‖Pω‖/‖ω‖ over `norm_n` random ω; the coherence, the largest
-    |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) over `pairs` pairs: random columns, 100 where there are so many and
-    time allows, each against as many others; all pairs where d is at most 100. Half precision is
-    left out of it: it is P that counts.
+    `norm_mean` and `norm_sd` are those of ‖Pω‖/‖ω‖ over `norm_n` Gaussian ω. `coherence` is the
+    largest |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) over `pairs` pairs of columns: COLUMNS random columns, each
+    with COLUMNS others, or all pairs if d ≤ COLUMNS; NaN for d = 1. Half-precision dtypes are
+    measured in float32: it is P that counts, not the rounding of ω.
     """
     draw = torch.Generator().manual_seed(1)
-    together = max(1, AT_ONCE // projector.native)
-    like = torch.empty(0, device=device, dtype=torch.float32 if kind in HALF else kind)
-    began, ratios = time.perf_counter(), torch.empty(0)
-    while len(ratios) < 2 or (len(ratios) < DRAWS and time.perf_counter() - began < budget / 4):
-        omega = torch.randn(min(together, DRAWS), projector.dim, generator=draw).to(like)
-        ratios = torch.cat([ratios, (lengths(projector(omega)) / lengths(omega)).float()])
-    each = (time.perf_counter() - began) / len(ratios)
-    found: dict[str, float] = {
+    batch = max(1, BATCH_NUMBERS // projector.native)
+    like = torch.empty(0, device=device, dtype=torch.float32 if dtype in HALF else dtype)
+    start, ratios = time.perf_counter(), torch.empty(0)
+    while len(ratios) < 2 or (len(ratios) < DRAWS and time.perf_counter() - start < budget / 4):
+        omega = torch.randn(min(batch, DRAWS), projector.dim, generator=draw).to(like)
+        ratios = torch.cat([ratios, (row_norms(projector(omega)) / row_norms(omega)).float()])
+    seconds = (time.perf_counter() - start) / len(ratios)
+    norms: dict[str, float] = {
         "norm_mean": float(ratios.mean()), "norm_sd": float(ratios.std()), "norm_n": len(ratios),
     }  # fmt: skip
     if projector.dim == 1:
-        return {**found, "coherence": math.nan, "pairs": 0}
-    # A pair of columns takes two forwards and a transpose, three forwards about.
-    affordable = max(1, int(budget / each / 3))
+        return {**norms, "coherence": math.nan, "pairs": 0}
+    # A column costs two forwards and a transpose, about three forwards.
+    affordable = max(1, int(budget / seconds / 3))
     chosen = torch.randperm(projector.dim, generator=draw)
     if projector.dim <= min(COLUMNS, affordable):
-        found["coherence"] = coherence(projector, chosen, chosen, like, together)
-        return {**found, "pairs": projector.dim * (projector.dim - 1) // 2}
-    columns = min(COLUMNS, projector.dim // 2, affordable)
-    first, second = chosen[:columns], chosen[columns : 2 * columns]
-    found["coherence"] = coherence(projector, first, second, like, together)
-    return {**found, "pairs": columns**2}
+        first = second = chosen
+        pairs = projector.dim * (projector.dim - 1) // 2
+    else:
+        columns = min(COLUMNS, projector.dim // 2, affordable)
+        first, second = chosen[:columns], chosen[columns : 2 * columns]
+        pairs = columns**2
+    largest = coherence(projector, first, second, like, batch)
+    return {**norms, "coherence": largest, "pairs": pairs}
 
 
 def coherence(
-    projector: Projector, first: Tensor, second: Tensor, like: Tensor, together: int
+    projector: Projector, first: Tensor, second: Tensor, like: Tensor, batch: int
 ) -> float:
-    """The largest |cosine| between columns `first` and columns `second` of P, but of a pair alike.
+    """The largest |cosine| between a column in `first` and a different one in `second`.
 
-    Pᵀp_i holds ⟨p_i, p_j⟩ for all j at once, so that pairs are had without P's matrix.
+    Pᵀp_i holds ⟨p_i, p_j⟩ for all j at once, so P's matrix is never formed.
     """
     norms = torch.cat(
-        [lengths(projector(units(j, projector, like))) for j in torch.split(second, together)]
+        [row_norms(projector(unit_rows(j, projector, like))) for j in torch.split(second, batch)]
     )
 
-    def cosines(i: Tensor) -> Tensor:  # a function, so that it keeps no θ beyond its turn
-        columns = projector(units(i, projector, like))
+    def cosines(i: Tensor) -> Tensor:  # a function, so that no θ outlives its batch
+        columns = projector(unit_rows(i, projector, like))
         products = projector.transpose(columns)[:, second.to(like.device)]
         products[i[:, None] == second] = 0
-        return products / (lengths(columns)[:, None] * norms)
+        return products / (row_norms(columns)[:, None] * norms)
 
-    return max(float(cosines(i).abs().max()) for i in torch.split(first, together))
+    return max(float(cosines(i).abs().max()) for i in torch.split(first, batch))
 
 
-def units(numbers: Tensor, projector: Projector, like: Tensor) -> Tensor:
-    """Unit vectors e_j (n, d), one a row."""
-    rows = like.new_zeros(len(numbers), projector.dim)
-    rows[torch.arange(len(numbers)), numbers] = 1
+def unit_rows(indices: Tensor, projector: Projector, like: Tensor) -> Tensor:
+    """The unit vector e_j of each index j, as rows (n, d)."""
+    rows = like.new_zeros(len(indices), projector.dim)
+    rows[torch.arange(len(indices)), indices] = 1
     return rows
 
 
-def lengths(rows: Tensor) -> Tensor:
+def row_norms(rows: Tensor) -> Tensor:
     """The norm of each row, float64; summed by pieces, since float32 loses sums of 10⁹ squares."""
     pieces = torch.split(rows, 1 << 20, dim=1)
     norms = torch.stack([torch.linalg.vector_norm(piece, dim=1).double() for piece in pieces])

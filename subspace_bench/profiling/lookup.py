@@ -1,89 +1,79 @@
-"""What `compare` measured, to look things up in."""
+"""Queries on the timing table, and the quantities derived from its columns.
+
+A product reads or writes P as stored, ω and θ once each; bytes moved over time is compared with
+the speed at which the same memory is merely read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import torch
 
+from subspace_bench import projectors
 from subspace_bench.common.errors import UserError
-from subspace_bench.profiling.timing import itemsize
-from subspace_bench.projectors import nonzero_rows
-from subspace_bench.reporting.statistics import Sample
 
-Accuracies = Mapping[tuple[str, int], Sample]  # (projector, d) → accuracies over seeds
 Size = tuple[int, int]  # (D, d)
-Row = dict[str, Any]
+Row = dict[str, Any]  # a row of the table with the derived columns
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The cells that were measured, and the accuracies that projectors reach."""
+class Measurements:
+    """The rows of a timing table, with derived columns.
 
-    cells: pd.DataFrame
-    accuracies: Accuracies
-
-    def at(self, where: Size) -> dict[str, Row]:
-        """projector → its cell at this (D, d), with `ms`, of forward and transpose."""
-        frame = self.cells
-        rows = frame[(frame.native == where[0]) & (frame.dim == where[1])].to_dict("records")
-        return {
-            str(row["projector"]): {
-                **{str(k): v for k, v in row.items()}, "ms": row["forward_ms"] + row["transpose_ms"]
-            }
-            for row in rows
-        }  # fmt: skip
-
-    def ranked(self, where: Size) -> list[Row]:
-        """The cells at this (D, d), that of the least time for forward and transpose first."""
-        return sorted(self.at(where).values(), key=lambda row: float(row["ms"]))
-
-    def sizes(self, *names: str) -> list[Size]:
-        """(D, d) at which all of these were measured, or any where none is named; by D, then d."""
-        frame = self.cells
-        parts = [frame[frame.projector == name] for name in names] or [frame]
-        found = [{(int(n), int(d)) for n, d in part[["native", "dim"]].values} for part in parts]
-        return sorted(set.intersection(*found))
-
-    def largest(self, *names: str) -> tuple[Size, list[Row]] | None:
-        """The (D, d) of the most entries at which all of these were measured, and their cells."""
-        where = max(self.sizes(*names), key=entries, default=None)
-        return None if where is None else (where, [self.at(where)[name] for name in names])
-
-    def crowded(self) -> Size:
-        """The (D, d) at which the most projectors were measured; of several, of most entries."""
-        counts = self.cells.groupby(["native", "dim"]).size()
-        return max(
-            ((int(n), int(d)) for n, d in counts[counts == counts.max()].index),
-            key=entries,
-        )
-
-
-def entries(where: Size) -> int:
-    """How many a dense P has."""
-    return where[0] * where[1]
-
-
-def moved_bytes(row: Row) -> float:
-    """What forward and transpose must read and write at least: P as held, ω and θ, each.
-
-    A transpose reads only the elements of θ where P has a nonzero row.
+    `ms`: forward and transpose together. `theta_bytes`: of one θ. `peak_thetas`: peak memory in
+    copies of θ. `nonzero_rows`: fraction of θ that P moves. `moved_bytes`: by both products.
+    `gbs`: bytes moved over `ms`. `read_limit`: GB/s at which that memory is merely read.
     """
-    native, dim, one = int(row["native"]), int(row["dim"]), itemsize(row["dtype"])
+
+    rows: list[Row]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Measurements:
+        return cls([derive(row) for row in frame.to_dict("records")])
+
+    def successful(self, dtype: str = "float32") -> Measurements:
+        """Only the cases that were measured in this dtype."""
+        return Measurements([r for r in self.rows if r["status"] == "ok" and r["dtype"] == dtype])
+
+    @property
+    def sizes(self) -> list[Size]:
+        """The (D, d) that occur, in order."""
+        return sorted({(row["native"], row["dim"]) for row in self.rows})
+
+    @property
+    def projectors(self) -> list[str]:
+        """Names in the order of the table."""
+        return list(dict.fromkeys(row["projector"] for row in self.rows))
+
+    def fastest_first(self, size: Size) -> list[Row]:
+        """The rows at this (D, d), sorted by the time of both products."""
+        here = [row for row in self.rows if (row["native"], row["dim"]) == size]
+        return sorted(here, key=lambda row: float(row["ms"]))
+
+
+def derive(row: dict[Any, Any]) -> Row:
+    """A row of the table with its derived columns; NaN where the case was not measured."""
+    native, dim = int(row["native"]), int(row["dim"])
+    itemsize = getattr(torch, row["dtype"]).itemsize
+    theta, resident = native * itemsize, float(row["resident_bytes"])
     try:
-        read = nonzero_rows(str(row["projector"]), native, dim)
-    except UserError:  # measured with another package's projector that is no longer installed
-        read = 1.0
-    return 2 * (float(row["resident_bytes"]) + dim * one) + (1 + read) * native * one
-
-
-def read_speed(row: Row) -> float:
-    """GB/s at which what is held was read, in turn with the products; else memory's.
-
-    Only where that is most of what moves does it tell how fast that can be read.
-    """
-    if pd.isna(row.get("read_ms")) or 4 * float(row["resident_bytes"]) < moved_bytes(row):
-        return float(row["read_gbs"])
-    return float(row["resident_bytes"] / row["read_ms"] / 1e6)
+        nonzero = projectors.nonzero_rows(row["projector"], native, dim)
+    except UserError:  # of another package that is no longer installed
+        nonzero = 1.0
+    moved = 2 * (resident + dim * itemsize) + (1 + nonzero) * theta
+    ms = float(row["forward_ms"]) + float(row["transpose_ms"])
+    # Only if P is most of what moves does reading P tell how fast that can be read.
+    own_speed = not pd.isna(row.get("read_ms")) and 4 * resident >= moved
+    return {
+        **{str(name): value for name, value in row.items()},
+        "ms": ms,
+        "theta_bytes": theta,
+        "peak_thetas": float(row["peak_bytes"]) / theta,
+        "nonzero_rows": nonzero,
+        "moved_bytes": moved,
+        "gbs": moved / ms / 1e6,
+        "read_limit": resident / row["read_ms"] / 1e6 if own_speed else float(row["read_gbs"]),
+    }

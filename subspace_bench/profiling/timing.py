@@ -1,6 +1,7 @@
-"""What a projector costs on this machine: time, memory, distortion; one cell of `compare`.
+"""Measures one case: seconds of set-up, milliseconds of Pω and Pᵀθ, peak memory.
 
-The same cases serve `subspace-bench compare` and the asv suite.
+`subspace-bench compare` and the asv suite share these functions. The cost of P is compared with
+that of reading P's bytes once, which bounds from below what any stored P can take.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_bench import models, projectors
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.hardware import (
     peak_memory,
@@ -25,248 +25,193 @@ from subspace_bench.common.hardware import (
     reset_peak_memory,
     resident_memory,
 )
-from subspace_bench.profiling.distortion import quality
+from subspace_bench.profiling.cases import TimingCase
+from subspace_bench.profiling.distortion import measure_distortion
 from subspace_bench.projectors import Projector
-from subspace_bench.projectors.base import Footprint
 
-NETS = {21_840: "conv", 199_210: "fc"}  # D → the model whose layers a projector goes by
-# D and d of the projector that compiles what set-up and products need; powers of two need less.
-TINY = (3_000, 32)
-SET_UPS, CHEAP = 5, 1.0  # set-ups at most, and seconds of them that are enough
-READ = 1_000_000  # bytes held, from which they are also merely read, to compare
-LONG_ENOUGH = 0.3  # seconds of samples, after which `repeat` of them are enough
-TOO_LONG, FEWEST = 10.0, 3  # seconds of samples, after which so few are enough
-PART = 1 << 24  # numbers that are brought to float64 together
-QUALITY = 20.0  # seconds that distortion and coherence may take
-DTYPES = ("float32", "float64", "bfloat16", "float16")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One cell: a projector at a size, on a device, in a dtype of ω and θ."""
-
-    projector: str
-    native: int
-    dim: int
-    device: str = "cpu"
-    dtype: str = "float32"
-
-    @property
-    def kind(self) -> torch.dtype:
-        found: torch.dtype = getattr(torch, self.dtype)
-        return found
-
-    @property
-    def footprint(self) -> Footprint:
-        """What the projector takes, predicted.
-
-        Raises:
-            UserError: where the projector cannot be had, or does not say.
-        """
-        # On CUDA plain PyTorch does part of what kernels do on a CPU, as it does for float64.
-        wide = torch.float64 if self.device == "cuda" else self.kind
-        layers = layers_at(self.native)
-        return projectors.footprint(self.projector, self.native, self.dim, wide, layers)
-
-    @property
-    def needed_bytes(self) -> int:
-        """The projector, made and applied, beside two ω and two θ; raises as `footprint`."""
-        need = self.footprint
-        return (
-            need.resident_bytes
-            + need.workspace_bytes
-            + 2 * self.kind.itemsize * (self.native + self.dim)
-        )
-
-    @property
-    def label(self) -> str:
-        return f"{self.projector} {self.native:,} × {self.dim:,}"
-
-    def make(self) -> Projector:
-        """The projector, on its device."""
-        layers = layers_at(self.native)
-        made = projectors.make(self.projector, self.native, self.dim, seed=0, layers=layers)
-        return made.to(self.device)
-
-
-def itemsize(dtype: str) -> int:
-    """Bytes of one number."""
-    found: torch.dtype = getattr(torch, dtype)
-    return found.itemsize
-
-
-@functools.cache
-def layers_at(native: int) -> list[int] | None:
-    """Sizes of the parameters of the model that has D of them; None where there is none."""
-    if native not in NETS:
-        return None
-    return [p.numel() for p in models.build(NETS[native]).parameters()]
+# D and d at which kernels are compiled; not powers of two, which need fewer of them.
+WARM_UP_SIZE = (3_000, 32)
+SET_UP_SAMPLES, SET_UP_SECONDS = 5, 1.0  # whichever is reached first
+READ_FROM_BYTES = 1_000_000  # smaller projectors are not read for comparison
+LONG_ENOUGH = 0.3  # seconds of samples after which `repeat` of them suffice
+TOO_LONG, FEWEST_SAMPLES = 10.0, 3  # seconds of samples after which so few suffice
+CHUNK = 1 << 24  # numbers converted to float64 at a time
+DISTORTION_SECONDS = 20.0
 
 
 @torch.no_grad()
-def measure(case: Case, repeat: int, threads: int) -> Iterator[dict[str, Any]]:
-    """Makes the projector of a case and measures it, in two parts, each as soon as it is known.
+def measure(case: TimingCase, repeat: int, threads: int) -> Iterator[dict[str, Any]]:
+    """Makes the projector of a case and measures it; yields two parts, each when it is known.
 
-    First bytes held, and at most in a forward and a transpose (beside ω and θ); seconds of set-up,
-    the median while it is cheap; milliseconds of forward and transpose, and of a mere read of what
-    is held where that is READ bytes or more, median and quartiles. Then what `quality` returns.
+    First `resident_bytes` and `peak_bytes` (as `measure_peak_bytes`), `setup_s` (median seconds),
+    and milliseconds of "forward", "transpose" and, if P holds READ_FROM_BYTES or more, "read"
+    (as `sample_times`). Then the values of `measure_distortion`.
+
+    Arguments:
+        repeat: the fewest samples of each time.
+        threads: CPU threads of torch.
 
     Raises:
-        UserError: where the projector cannot be made, or its products are wrong.
+        UserError: if the projector cannot be made, or Pω and Pᵀθ are not adjoint.
     """
     torch.set_num_threads(threads)
-    compile_of(case)
-    omega, theta = vectors(case)
-    found, projector = set_up(case)
-    consistent(case, projector, omega, theta)
-    found["resident_bytes"] = projector.nbytes
-    found["peak_bytes"] = peak(case, projector, omega, theta)
-    acts: dict[str, Callable[[], Any]] = {
-        "forward": lambda: projector(omega), "transpose": lambda: projector.transpose(theta),
-    }  # fmt: skip
-    if projector.nbytes >= READ:
-        acts["read"] = functools.partial(read, list(projector.buffers()))
-    yield found | timed(acts, case.device, repeat)
-    yield quality(projector, omega.device, case.kind, QUALITY)
+    warm_up(case)
+    omega, theta = random_vectors(case)
+    seconds, projector = measure_set_up(case)
+    check_adjoint(case, projector, omega, theta)
+    calls: dict[str, Callable[[], Any]] = {
+        "forward": lambda: projector(omega),
+        "transpose": lambda: projector.transpose(theta),
+    }
+    if projector.nbytes >= READ_FROM_BYTES:
+        calls["read"] = functools.partial(read_buffers, list(projector.buffers()))
+    yield {
+        "setup_s": seconds,
+        "resident_bytes": projector.nbytes,
+        "peak_bytes": measure_peak_bytes(case, projector, omega, theta),
+        **sample_times(calls, case.device, repeat),
+    }
+    yield measure_distortion(projector, omega.device, case.torch_dtype, DISTORTION_SECONDS)
 
 
-def vectors(case: Case) -> tuple[Tensor, Tensor]:
-    """A random ω (d,) and θ (D,), the same on every device."""
+def random_vectors(case: TimingCase) -> tuple[Tensor, Tensor]:
+    """Gaussian ω (d,) and θ (D,), the same on every device."""
     draw = torch.Generator().manual_seed(0)
-    return tuple(
-        torch.randn(size, generator=draw).to(case.device, case.kind)
+    omega, theta = (
+        torch.randn(size, generator=draw).to(case.device, case.torch_dtype)
         for size in (case.dim, case.native)
-    )  # type: ignore[return-value]
+    )
+    return omega, theta
 
 
-def compile_of(case: Case) -> None:
-    """Makes and applies a small projector of the class, so that no time holds its compilation."""
-    native = min(case.native, TINY[0])
-    tiny = replace(case, native=native, dim=min(case.dim, native, TINY[1]))
-    omega, theta = vectors(tiny)
-    projector = tiny.make()
+def warm_up(case: TimingCase) -> None:
+    """Makes and applies a small projector of the class, so that no sample includes compilation."""
+    native = min(case.native, WARM_UP_SIZE[0])
+    small = replace(case, native=native, dim=min(case.dim, native, WARM_UP_SIZE[1]))
+    omega, theta = random_vectors(small)
+    projector = small.make()
     projector(omega), projector.transpose(theta)
-    synchronise(case.device)
+    synchronize(case.device)
 
 
-def set_up(case: Case) -> tuple[dict[str, float], Projector]:
-    """Seconds that making the projector and bringing it to its device take, and the projector."""
+def measure_set_up(case: TimingCase) -> tuple[float, Projector]:
+    """Median seconds to make the projector and move it to its device, and the projector."""
     samples: list[float] = []
     projector: Projector | None = None
-    while projector is None or (len(samples) < SET_UPS and sum(samples) < CHEAP):
-        projector = None  # its memory is free before the next is made
-        began = time.perf_counter()
+    while projector is None or (len(samples) < SET_UP_SAMPLES and sum(samples) < SET_UP_SECONDS):
+        projector = None  # frees its memory before the next one is made
+        start = time.perf_counter()
         projector = case.make()
-        synchronise(case.device)
-        samples.append(time.perf_counter() - began)
-    return {"setup_s": float(np.median(samples))}, projector
+        synchronize(case.device)
+        samples.append(time.perf_counter() - start)
+    return float(np.median(samples)), projector
 
 
-def consistent(case: Case, projector: Projector, omega: Tensor, theta: Tensor) -> None:
-    """Makes sure that what is to be timed are finite products of one map, ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩.
+def check_adjoint(case: TimingCase, projector: Projector, omega: Tensor, theta: Tensor) -> None:
+    """Checks ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩ up to rounding, so that only correct products are timed.
 
-    Of random θ and a wrong Pᵀ, the two differ by about `scale`.
+    For random θ and a wrong Pᵀ the two sides differ by about ‖Pω‖‖θ‖/√D.
 
     Raises:
-        UserError: where they are not.
+        UserError: if they differ, or are not finite.
     """
     forward, transpose = projector(omega), projector.transpose(theta)
-    gap = abs(inner(forward, theta) - inner(omega, transpose))
-    scale = math.sqrt(inner(forward, forward) * inner(theta, theta) / case.native)
-    if not gap <= (1e-3 + 50 * torch.finfo(case.kind).eps) * scale:
+    gap = abs(inner_product(forward, theta) - inner_product(omega, transpose))
+    squares = inner_product(forward, forward) * inner_product(theta, theta)
+    scale = math.sqrt(squares / case.native)
+    if not gap <= (1e-3 + 50 * torch.finfo(case.torch_dtype).eps) * scale:
         raise UserError(
             f"projector {case.projector!r} is wrong: ⟨Pω, θ⟩ and ⟨ω, Pᵀθ⟩ are not finite and equal"
         )
 
 
-def inner(a: Tensor, b: Tensor) -> float:
-    """⟨a, b⟩ in float64, a part at a time."""
-    parts = zip(torch.split(a, PART), torch.split(b, PART), strict=True)
-    return sum(float(one.double() @ other.double()) for one, other in parts)
+def inner_product(a: Tensor, b: Tensor) -> float:
+    """⟨a, b⟩ summed in float64, chunk by chunk."""
+    pairs = zip(torch.split(a, CHUNK), torch.split(b, CHUNK), strict=True)
+    return sum(float(x.double() @ y.double()) for x, y in pairs)
 
 
-def timed(acts: dict[str, Callable[[], Any]], device: str, repeat: int) -> dict[str, float]:
-    """Milliseconds of one call of each, which was made before: median, quartiles, and their number.
+def sample_times(calls: dict[str, Callable[[], Any]], device: str, repeat: int) -> dict[str, float]:
+    """Median milliseconds of each call, quartiles and sample count: `_ms`, `_q25`, `_q75`, `_n`.
 
-    They are called in turn, as the speed of memory changes within seconds on a shared machine.
-    At least `repeat` samples of each, but fewer where they take too long.
+    The calls alternate, because the memory speed of a shared machine changes within seconds.
     """
-    samples: dict[str, list[float]] = {name: [] for name in acts}
+    samples: dict[str, list[float]] = {name: [] for name in calls}
     count, seconds = 0, 0.0
-    while not enough(count, seconds / len(acts), repeat):
-        for name, act in acts.items():
-            synchronise(device)
-            began = time.perf_counter()
-            act()
-            synchronise(device)
-            samples[name].append(time.perf_counter() - began)
+    while not has_enough_samples(count, seconds / len(calls), repeat):
+        for name, call in calls.items():
+            synchronize(device)
+            start = time.perf_counter()
+            call()
+            synchronize(device)
+            samples[name].append(time.perf_counter() - start)
             seconds += samples[name][-1]
         count += 1
-    found: dict[str, float] = {}
-    for name, each in samples.items():
-        low, middle, high = np.percentile(np.array(each) * 1e3, (25, 50, 75))
-        found |= {f"{name}_ms": middle, f"{name}_q25": low, f"{name}_q75": high, f"{name}_n": count}
-    return found
+    times: dict[str, float] = {}
+    for name, values in samples.items():
+        low, median, high = np.percentile(np.array(values) * 1e3, (25, 50, 75))
+        times |= {f"{name}_ms": median, f"{name}_q25": low, f"{name}_q75": high, f"{name}_n": count}
+    return times
 
 
-def read(buffers: Sequence[Tensor]) -> None:
-    """Reads all of these tensors, as fast as torch does: sums over their bytes as float32."""
+def has_enough_samples(count: int, seconds: float, repeat: int) -> bool:
+    """Whether `count` samples that took `seconds` in all suffice for a median."""
+    if seconds > TOO_LONG:
+        return count >= min(repeat, FEWEST_SAMPLES)
+    return count >= repeat and (seconds >= LONG_ENOUGH or count >= 50 * repeat)
+
+
+def read_buffers(buffers: Sequence[Tensor]) -> None:
+    """Reads tensors as fast as torch can: sums their bytes as float32."""
     for buffer in buffers:
         whole = buffer.nbytes // 4 * 4
         buffer.reshape(-1).view(torch.uint8)[:whole].view(torch.float32).sum()
 
 
-def enough(samples: int, seconds: float, repeat: int) -> bool:
-    """Whether a median needs no more samples."""
-    if seconds > TOO_LONG:
-        return samples >= min(repeat, FEWEST)
-    return samples >= repeat and (seconds >= LONG_ENOUGH or samples >= 50 * repeat)
+def measure_peak_bytes(case: TimingCase, projector: Projector, omega: Tensor, theta: Tensor) -> int:
+    """P's bytes plus the most that Pω and Pᵀθ take besides P, ω and θ.
 
-
-def peak(case: Case, projector: Projector, omega: Tensor, theta: Tensor) -> int:
-    """Bytes that the projector takes at most while it is applied both ways, beside ω and θ.
-
-    It was applied before, which compiles.
+    On a CPU it reads the process's peak, so below some 2 MB the allocator's slack dominates. The
+    projector must have been applied before: compilation would count.
     """
-    release(case.device)
+    release_memory(case.device)
     if case.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         base = torch.cuda.memory_allocated()
     else:
         reset_peak_memory()
         base = resident_memory()
-    both = projector(omega), projector.transpose(theta)
-    synchronise(case.device)
-    most = torch.cuda.max_memory_allocated() if case.device == "cuda" else peak_memory()
-    results = sum(part.nbytes for part in both)
-    return projector.nbytes + max(most - base - results, 0)
+    products = projector(omega), projector.transpose(theta)
+    synchronize(case.device)
+    peak = torch.cuda.max_memory_allocated() if case.device == "cuda" else peak_memory()
+    return projector.nbytes + max(peak - base - sum(part.nbytes for part in products), 0)
 
 
-def release(device: str) -> None:
-    """Gives back what this process has freed but keeps for reuse."""
+def release_memory(device: str) -> None:
+    """Returns memory that this process has freed but keeps for reuse."""
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
     release_free_memory()
 
 
-def synchronise(device: str) -> None:
-    """Waits for a GPU, whose calls return before their work is done."""
+def synchronize(device: str) -> None:
+    """Waits for a GPU, whose calls return before they have run."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def read_bandwidth(device: str, threads: int) -> float:
-    """Bytes a second at which this device reads memory: the best of ten sums over 1 GB."""
+    """Bytes a second at which the device reads memory: the best of ten sums over 1 GB."""
     torch.set_num_threads(threads)
     values = torch.ones(250_000_000, device=device)
     best = math.inf
     for _ in range(10):
-        synchronise(device)
-        began = time.perf_counter()
+        synchronize(device)
+        start = time.perf_counter()
         values.sum()
-        synchronise(device)
-        best = min(best, time.perf_counter() - began)
+        synchronize(device)
+        best = min(best, time.perf_counter() - start)
     del values
-    release(device)  # the process that measures cells needs what this one would keep
+    release_memory(device)  # the process that measures needs what this one would keep
     return 1e9 / best

@@ -1,90 +1,125 @@
-"""A process that measures cells, so that one that fails or is killed takes nothing along."""
+"""Carries timing cases out, one at a time, in a worker process that may fail or be killed."""
 
 from __future__ import annotations
 
-import multiprocessing
+import math
 import time
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from subspace_bench.common.errors import UserError
-from subspace_bench.profiling.timing import Case, measure, release
+from subspace_bench.common.formatting import format_bytes
+from subspace_bench.common.hardware import available_memory
+from subspace_bench.profiling.cases import TimingCase
+from subspace_bench.profiling.table import TimingTable
+from subspace_bench.profiling.timing import measure, release_memory
+from subspace_bench.training.executor import describe
+from subspace_bench.training.worker_pool import TimeLimitExceeded, WorkerPool, emit
 
-CONTEXT = multiprocessing.get_context("spawn")
-LEAST, MORE = 180.0, 60.0  # seconds that a cell may take, and more for each GB of P
-
-
-def limit(case: Case) -> float:
-    """Seconds that a cell may take: the more, the more there is to make."""
-    return LEAST + MORE * case.footprint.resident_bytes / 1e9
-
-
-class Bench:
-    """The process, made again when it was lost."""
-
-    def __init__(self) -> None:
-        self.process: Any = None
-        self.pipe: Connection | None = None
-
-    def measure(self, case: Case, repeat: int, threads: int, seconds: float) -> dict[str, Any]:
-        """What a cell comes to in so many seconds; "status" is ok as soon as its times are known.
-
-        A cell whose time ends in the distortion and coherence keeps what was measured before.
-        """
-        if self.process is None or not self.process.is_alive():
-            self.start()
-        assert self.pipe is not None
-        found: dict[str, Any] = {"status": f"not measured: longer than {seconds:.0f} s"}
-        end = time.monotonic() + seconds
-        self.pipe.send((case, repeat, threads))
-        try:
-            while self.pipe.poll(max(0.0, end - time.monotonic())):
-                part, done = self.pipe.recv()
-                found |= part
-                if done:
-                    return found
-        except (EOFError, OSError):
-            self.process.join()
-            code = self.process.exitcode
-            if found["status"] != "ok":
-                found["status"] = f"failed: its process ended with code {code}, out of memory?"
-        self.close()
-        return found
-
-    def start(self) -> None:
-        self.pipe, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=serve, args=(theirs,), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def close(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.join()
-            self.process = None
+MEMORY_SHARE = 0.9  # of the free memory that a case may need
+BASE_SECONDS, SECONDS_PER_GB = 180.0, 60.0  # time limit of a case
 
 
-def serve(pipe: Connection) -> None:
-    """The life of a measuring process: (what is known of a cell, whether that is all) each time."""
+def time_limit(case: TimingCase) -> float:
+    """Seconds that a case may take: more if P is large."""
+    return BASE_SECONDS + SECONDS_PER_GB * case.footprint.resident_bytes / 1e9
+
+
+def free_memory(device: str) -> float:
+    """Bytes that the device can still allocate."""
+    return available_memory() if device == "cpu" else float(torch.cuda.mem_get_info()[0])
+
+
+def fits(case: TimingCase, free: float) -> bool:
+    """Whether the predicted memory fits; True if there is no prediction, so that the case says why.
+
+    Arguments:
+        free: bytes.
+    """
     try:
-        while True:
-            case, repeat, threads = pipe.recv()
-            done: dict[str, Any] = {}
-            try:
-                for part in measure(case, repeat, threads):
-                    done = {"status": "ok"}
-                    pipe.send(({**done, **part}, False))
-                release(case.device)
-            except Exception as failure:
-                said = reason(failure)
-                done = {**done, "lost": said} if done else {"status": f"failed: {said}"}
-            pipe.send((done, True))
-    except (EOFError, OSError, KeyboardInterrupt):
-        return
+        return case.needed_bytes <= MEMORY_SHARE * free
+    except UserError:
+        return True
 
 
-def reason(failure: Exception) -> str:
-    """A failure in one line."""
-    if isinstance(failure, UserError):
-        return str(failure)
-    return f"{type(failure).__name__}: {(str(failure).splitlines() or [''])[0]}"
+def measure_all(
+    cases: Sequence[TimingCase],
+    table: TimingTable,
+    repeat: int,
+    on_result: Callable[[TimingCase, dict[str, Any]], None],
+    seconds: float = math.inf,
+) -> int:
+    """Measures cases in order, adds each to the table, and returns how many were finished.
+
+    After a timeout, larger d of the same projector and D are skipped and marked as such.
+
+    Arguments:
+        repeat: as of `measure`.
+        on_result: gets each case with its result: "status" and what was measured.
+        seconds: budget; a case that runs out of it is dropped, not recorded.
+    """
+    end = time.monotonic() + seconds
+    timeouts: dict[tuple[str, int], int] = {}  # (projector, D) → the d that took too long
+
+    def limit(case: TimingCase, *_: Any) -> float:
+        return min(time_limit(case), end - time.monotonic())
+
+    with WorkerPool(1, time_limit=limit, stop_seconds=0) as pool:
+        for done, case in enumerate(cases):
+            if time.monotonic() >= end:
+                return done
+            series = case.projector, case.native
+            if series in timeouts:
+                status = f"not measured: takes too long already at d = {timeouts[series]:,}"
+                result: dict[str, Any] = {"status": status}
+            else:
+                result = measure_in_pool(case, table.threads, repeat, pool)
+                if result["status"].startswith("not measured"):
+                    if time.monotonic() >= end:
+                        return done
+                    timeouts[series] = case.dim
+            table.put(case, result)
+            on_result(case, result)
+    return len(cases)
+
+
+def measure_in_pool(
+    case: TimingCase, threads: int, repeat: int, pool: WorkerPool
+) -> dict[str, Any]:
+    """What was measured of a case, with "status": "ok", or why it was not.
+
+    The status is "ok" once the times are known. If the distortion then fails, "lost" says why; if
+    it takes too long, it is merely missing.
+    """
+    try:
+        needed, free = case.needed_bytes, free_memory(case.device)
+    except UserError as failure:
+        return {"status": f"failed: {failure}"}
+    prediction = {"predicted_bytes": needed}
+    if needed > MEMORY_SHARE * free:
+        return {"status": f"does not fit: needs {format_bytes(needed)}", **prediction}
+    measured: dict[str, Any] = {}
+
+    def collect(kind: str, part: Any) -> None:
+        if kind == "progress":
+            measured.update(part)
+
+    lost: dict[str, str] = {}
+    try:
+        pool.submit_with_listener(collect, emit_measurements, case, repeat, threads).result()
+        status = "ok"
+    except TimeLimitExceeded as failure:
+        status = "ok" if measured else f"not measured: {failure}"
+    except Exception as failure:
+        status = "ok" if measured else f"failed: {describe(failure)}"
+        lost = {"lost": describe(failure)} if measured else {}
+    return {"status": status, **measured, **lost, **prediction}
+
+
+def emit_measurements(case: TimingCase, repeat: int, threads: int) -> None:
+    """In a worker: emits each part of `measure` as soon as it is known."""
+    for part in measure(case, repeat, threads):
+        emit(part)
+    release_memory(case.device)

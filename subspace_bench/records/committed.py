@@ -9,9 +9,7 @@ from subspace_bench.records.store import Store
 PACKAGE = Path(__file__).parents[1]
 
 
-def committed_store() -> Store | None:
-    """The reference records, or None where this copy of the package has none."""
-    for folder in (PACKAGE.parent / "results" / "records", PACKAGE / "packaged_records"):
-        if folder.is_dir():
-            return Store(folder)
-    return None
+def committed_store() -> Store:
+    """The committed records; an empty store if this copy of the package has none."""
+    checkout, wheel = PACKAGE.parent / "results" / "records", PACKAGE / "packaged_records"
+    return Store(checkout if checkout.is_dir() else wheel)

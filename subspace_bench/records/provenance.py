@@ -14,7 +14,7 @@ import torch
 
 from subspace_bench import __version__
 from subspace_bench.common.hardware import peak_memory
-from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records.config import RunConfig
 
 DECIDING = ("cpu", "cpu_capability", "python", "torch", "numpy", "numba")  # the bits, on a CPU

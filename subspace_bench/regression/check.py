@@ -174,10 +174,14 @@ def method(outcomes: Sequence[Outcome], alpha: float) -> str:
 
 def markdown(outcomes: Sequence[Outcome], alpha: float) -> str:
     """The check as a page."""
-    from subspace_bench.experiments.legacy_render import table
+    from subspace_bench.reporting.render import markdown_table
 
     summary = {0: "within", 1: "moved", 2: "not all could be judged"}[exit_code(outcomes)]
-    parts = [f"# Accuracy check: {summary}", table(frame(outcomes)), method(outcomes, alpha)]
+    parts = [
+        f"# Accuracy check: {summary}",
+        markdown_table(frame(outcomes)),
+        method(outcomes, alpha),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

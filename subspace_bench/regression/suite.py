@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from subspace_bench.common.files import digest
-from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records import provenance
 from subspace_bench.records.config import NUMERICS, RunConfig
 from subspace_bench.records.store import Store
 from subspace_bench.regression.check import Measured, Task
 from subspace_bench.regression.reference import Reference
 from subspace_bench.training import presets
-from subspace_bench.training.executor import Event, run_all
+from subspace_bench.training.executor import Event
+from subspace_bench.training.runner import train_all
 
 STEPS = 300
 DIM = 1_000
@@ -74,7 +75,7 @@ def measurer(
     dataset: str,
     root: Path | None,
     jobs: int,
-    tell: Callable[[Event], None],
+    tell: Callable[[Event[RunConfig]], None],
     folder: Path | None = None,
 ) -> Measure:
     """Trains tasks, `jobs` at a time.
@@ -89,10 +90,10 @@ def measurer(
         wanted = {task: replace(named[task[0]], seed=task[1]) for task in tasks}
         with tempfile.TemporaryDirectory() as temporary:
             store = Store(folder or Path(temporary))
-            failures = run_all(
+            failures = train_all(
                 [run for run in wanted.values() if store.get(run) is None], store, root, jobs, tell
             )
-            reasons = {message.run: message.reason for message in failures}
+            reasons = {failure.case: failure.reason for failure in failures}
             return {task: number(run, store, reasons) for task, run in wanted.items()}
 
     return measure

@@ -6,7 +6,7 @@ A study makes pages; `render` writes them. The text of the page called `name` st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +33,17 @@ class Page:
     """A page, ready to be rendered.
 
     Attributes:
-        name: stem of its files, `results/<name>.md` and `.csv`, and of its template.
+        name: stem of its files, `results/<name>.md` and `.csv`, and of its template; without such
+            a template, the page is its tables and figures in order.
         title: its heading.
         summary: what it found, in one line with numbers; also shown in the index of all pages.
         tables: name → frame of strings. The first is also what the terminal shows.
         data: the numbers behind the tables, written as csv; None where there is no csv.
         values: what else the template refers to: numbers and short phrases, no sentences.
         figures: stem of the figure's files → figure.
+        notices: what sets this page apart from a full run, in one line each.
         command: the shell command that writes this page again.
+        template: stem of the template, where several pages share one; by default the name.
     """
 
     name: str
@@ -50,4 +53,6 @@ class Page:
     data: pd.DataFrame | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, PageFigure] = field(default_factory=dict)
+    notices: Sequence[str] = ()
     command: str = ""
+    template: str = ""

@@ -46,9 +46,23 @@ def markdown(page: Page) -> str:
         name: f"![{figure.caption}](figures/{name}.svg)\n\n*{figure.caption}*"
         for name, figure in page.figures.items()
     }
-    template = _environment().get_template(f"{page.name}.md.j2")
+    template = _environment().select_template(
+        [f"{page.template or page.name}.md.j2", "default.md.j2"]
+    )
     context = {**page.values, "page": page, "tables": tables, "figures": figures}
     return template.render(context).strip() + "\n"
+
+
+def read_title(text: str) -> str:
+    """The title of a rendered page."""
+    return text.split("\n", 1)[0].removeprefix("# ")
+
+
+def read_summary(text: str) -> str:
+    """The summary of a rendered page: the bold line under its title; "" if there is none."""
+    line = next((line for line in text.splitlines()[1:] if line), "")
+    bold = line.startswith("**") and line.endswith("**")
+    return line.removeprefix("**").removesuffix("**") if bold else ""
 
 
 def markdown_table(frame: pd.DataFrame) -> str:

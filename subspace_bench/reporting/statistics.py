@@ -1,7 +1,10 @@
-"""How many seeds say what: means, intervals, and verdicts on published numbers.
+"""Statistics over seeds: means, intervals, and verdicts on published numbers.
 
-Accuracies are in %, differences in points. Intervals of means are Student's t, of shares Clopper
-and Pearson's, from `scipy.stats`.
+Accuracies are in %, differences in percentage points. Intervals of a mean use Student's t,
+
+    mean ± t(0.975, n − 1) · sd / √n,
+
+differences use Welch's t, proportions Clopper and Pearson's exact interval (`scipy.stats`).
 """
 
 from __future__ import annotations
@@ -14,10 +17,10 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
-FEWEST = 5  # seeds for a verdict
-WIDEST = 1.0  # points: half-width of the mean's interval at which a verdict is still given
+MIN_SEEDS = 5  # for a verdict
+MAX_HALF_WIDTH = 1.0  # points: with a wider interval of the mean there is no verdict
 
-REPRODUCES, DOES_NOT, TOO_FEW = "reproduces", "does not", "too few seeds"
+REPRODUCES, DOES_NOT, TOO_FEW = "reproduces", "does not reproduce", "too few seeds"
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "not decidable yet"
 
 
@@ -60,63 +63,65 @@ class Sample:
             return math.nan
         return math.sqrt(math.fsum((x - self.mean) ** 2 for x in self.values) / (self.n - 1))
 
-    def confidence(self, looks: int = 1) -> Interval | None:
-        """Where the mean over all seeds lies, with 95% confidence; None for n < 2.
+    def confidence(self, comparisons: int = 1) -> Interval | None:
+        """95% confidence interval of the mean over all seeds; None for n < 2.
 
         Arguments:
-            looks: how many means share the 95% (Bonferroni).
+            comparisons: number of intervals that hold together with 95% confidence (Bonferroni).
         """
         if self.n < 2:
             return None
-        half = quantile(self.n - 1, looks) * self.sd / math.sqrt(self.n)
+        half = t_quantile(self.n - 1, comparisons) * self.sd / math.sqrt(self.n)
         return Interval(self.mean - half, self.mean + half)
 
     def prediction(self, extra_sd: float = 0.0, rounding: float = 0.0) -> Interval | None:
-        """Where one more run lies, with 95% probability, as somebody else would report it.
+        """95% prediction interval for one more run, as another lab would print it; None for n < 2.
 
         Arguments:
-            extra_sd: of the other's own test sampling.
-            rounding: the unit of the last printed digit; half of it is added at both ends.
+            extra_sd: standard deviation, in points, that their test sampling adds.
+            rounding: unit of the last printed digit; half of it is added at both ends.
         """
         if self.n < 2:
             return None
-        own = self.sd**2 * (1 + 1 / self.n)
-        total = own + extra_sd**2
-        # Welch-Satterthwaite: the other's sampling is known, only our spread is estimated.
-        freedom = (self.n - 1) * (total / own) ** 2 if own else math.inf
-        half = quantile(freedom) * math.sqrt(total) + rounding / 2
+        # A new run varies by sd², and our mean, from which it is predicted, by sd² / n.
+        estimated = self.sd**2 * (1 + 1 / self.n)
+        total = estimated + extra_sd**2
+        # Welch-Satterthwaite: only `estimated` has n − 1 degrees of freedom. Binomial sampling is
+        # known exactly, so it adds variance but no uncertainty about the variance.
+        freedom = (self.n - 1) * (total / estimated) ** 2 if estimated else math.inf
+        half = t_quantile(freedom) * math.sqrt(total) + rounding / 2
         return Interval(self.mean - half, self.mean + half)
 
-    def show(self, looks: int = 1) -> str:
+    def show(self, comparisons: int = 1) -> str:
         """Mean ± half-width of its interval (n), as every table prints it."""
         if not self.n:
             return "not run"
-        interval = self.confidence(looks)
+        interval = self.confidence(comparisons)
         if interval is None:
             return f"{self.mean:.2f} (n = 1)"
         return f"{self.mean:.2f} ± {interval.half_width:.2f} (n = {self.n})"
 
 
-def quantile(freedom: float, looks: int = 1) -> float:
-    """The two-sided 95% point of Student's t, for `looks` intervals together."""
-    return float(stats.t.isf((1 - LEVEL) / 2 / looks, freedom))
+def t_quantile(freedom: float, comparisons: int = 1) -> float:
+    """Two-sided 95% quantile of Student's t, Bonferroni-corrected for `comparisons` intervals."""
+    return float(stats.t.isf((1 - LEVEL) / 2 / comparisons, freedom))
 
 
 def binomial_sd(accuracy: float, draws: int) -> float:
-    """Standard deviation, in points, of an accuracy taken over random draws of test images."""
+    """Standard deviation, in points, of an accuracy measured on `draws` random test images."""
     p = min(max(accuracy / 100, 0.0), 1.0)
     return 100 * math.sqrt(p * (1 - p) / draws)
 
 
 @dataclass(frozen=True)
 class Published:
-    """A number somebody else printed.
+    """An accuracy that somebody else printed.
 
     Attributes:
-        value: in %; of a range, its ends' mean.
+        value: in %; the middle of a range.
         rounding: unit of the last digit, or twice the reading error of a figure.
-        draws: test images drawn at random for it, or None where all were scored.
-        range: for a published range such as "98-99%".
+        draws: test images drawn at random for it; None if all 10,000 were scored.
+        range: the ends of a published range such as "98-99%".
     """
 
     value: float
@@ -126,18 +131,19 @@ class Published:
 
 
 def verdict(sample: Sample, published: Published, dim: int | None = None) -> str:
-    """Whether a published number reproduces; "" where one run or none can say nothing.
+    """Whether a published number reproduces; "" for fewer than two seeds.
 
-    A single number reproduces inside the 95% prediction interval for one more run, widened by its
-    rounding and its own test sampling; a range does by overlap with that interval. Below five
-    seeds, or where the mean is known to worse than a point at d ≥ 300, seeds are too few to tell.
+    A number reproduces if it lies in the 95% prediction interval for one more run, widened by its
+    rounding and its own test sampling; a range does if it overlaps that interval. There are too few
+    seeds to tell below `MIN_SEEDS`, and at d ≥ 300 while the mean is not known to a point.
     """
-    if sample.n < 2:
+    interval = sample.confidence()
+    if interval is None:
         return ""
-    known = sample.confidence()
-    assert known is not None
-    vague = known.half_width > WIDEST and (dim is None or dim >= 300)
-    if sample.n < FEWEST or vague:
+    # Below d = 300 some seeds leave the plateau near 10% and some do not, so that no affordable
+    # number of them gives a narrow interval.
+    imprecise = interval.half_width > MAX_HALF_WIDTH and (dim is None or dim >= 300)
+    if sample.n < MIN_SEEDS or imprecise:
         return TOO_FEW
     extra = binomial_sd(sample.mean, published.draws) if published.draws else 0.0
     expected = sample.prediction(extra, published.rounding)
@@ -147,49 +153,52 @@ def verdict(sample: Sample, published: Published, dim: int | None = None) -> str
     return REPRODUCES if published.value in expected else DOES_NOT
 
 
-def difference(a: Sample, b: Sample, looks: int = 1) -> Interval | None:
-    """Mean of a − mean of b, with 95% confidence (Welch); None where either has fewer than two.
+def difference(a: Sample, b: Sample, comparisons: int = 1) -> Interval | None:
+    """95% confidence interval of mean(a) − mean(b) by Welch's t; None if either has n < 2.
+
+    Welch's, because seeds spread more in a small subspace than in a large one.
 
     Arguments:
-        looks: how many differences share the 95% (Bonferroni).
+        comparisons: number of intervals that hold together with 95% confidence (Bonferroni).
     """
     if a.n < 2 or b.n < 2:
         return None
+    # By hand: scipy's ttest_ind gives NaN for two constant samples and rounds its means otherwise.
     va, vb = a.sd**2 / a.n, b.sd**2 / b.n
     middle = a.mean - b.mean
     if va + vb == 0:
         return Interval(middle, middle)
     freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1))
-    half = quantile(freedom, looks) * math.sqrt(va + vb)
+    half = t_quantile(freedom, comparisons) * math.sqrt(va + vb)
     return Interval(middle - half, middle + half)
 
 
 def tukey_hsd(samples: Mapping[str, Sample]) -> tuple[list[tuple[str, str]], float]:
-    """Which means differ, with 95% confidence for all pairs together: Tukey's HSD (Kramer, 1956).
+    """Pairs of means that differ at the 5% level over all pairs: Tukey's HSD (Kramer, 1956).
 
-    One spread is taken to be common to all, which three seeds each could not tell alone.
+    It pools one variance over all samples, because three seeds give too poor an estimate each.
 
     Returns:
-        (name of the higher, name of the lower) of each pair that differs, and how many points apart
-        means must be for it, those of the fewest seeds where numbers of seeds differ; no pair and
-        NaN for fewer than two samples of two seeds or more.
+        (name of the higher, name of the lower) of each pair that differs, and the least significant
+        difference in points (the largest one if numbers of seeds differ). Without two samples of
+        two or more seeds: no pair, and NaN.
     """
-    known = {name: sample.values for name, sample in samples.items() if sample.n > 1}
-    if len(known) < 2:
+    values = {name: sample.values for name, sample in samples.items() if sample.n > 1}
+    if len(values) < 2:
         return [], math.nan
-    interval = stats.tukey_hsd(*known.values()).confidence_interval(LEVEL)
+    interval = stats.tukey_hsd(*values.values()).confidence_interval(LEVEL)
     low, high = np.asarray(interval.low), np.asarray(interval.high)
     pairs = [
         (higher, lower)
-        for i, higher in enumerate(known)
-        for j, lower in enumerate(known)
+        for i, higher in enumerate(values)
+        for j, lower in enumerate(values)
         if low[i, j] > 0
     ]
     return pairs, float((high - low).max() / 2)
 
 
 def at_least(interval: Interval | None, threshold: float) -> str:
-    """Whether what the interval brackets is at least the threshold."""
+    """Whether a quantity is at least the threshold, given its confidence interval."""
     if interval is None:
         return UNDECIDED
     if interval.low >= threshold:
@@ -198,7 +207,7 @@ def at_least(interval: Interval | None, threshold: float) -> str:
 
 
 def at_most(interval: Interval | None, threshold: float) -> str:
-    """Whether what the interval brackets is at most the threshold."""
+    """Whether a quantity is at most the threshold, given its confidence interval."""
     if interval is None:
         return UNDECIDED
     if interval.high <= threshold:
@@ -208,7 +217,7 @@ def at_most(interval: Interval | None, threshold: float) -> str:
 
 @dataclass(frozen=True)
 class Rate:
-    """A measured probability with its 95% interval, as shares of 1."""
+    """An observed proportion, `count` of `of` trials, with its 95% interval, in 0 … 1."""
 
     count: int
     of: int
@@ -216,11 +225,11 @@ class Rate:
     high: float
 
     def __str__(self) -> str:
-        share, low, high = (f"{100 * x:.2f}" for x in (self.count / self.of, self.low, self.high))
-        return f"{self.count:,} of {self.of:,}, {share}% [{low}, {high}]"
+        percent, low, high = (f"{100 * x:.2f}" for x in (self.count / self.of, self.low, self.high))
+        return f"{self.count:,} of {self.of:,}, {percent}% [{low}, {high}]"
 
 
 def binomial(count: int, of: int) -> Rate:
-    """`count` of `of` trials, with the interval of Clopper and Pearson (Biometrika, 1934)."""
-    found = stats.binomtest(count, of).proportion_ci(0.95)
-    return Rate(count, of, found.low, found.high)
+    """`count` of `of` trials with its exact 95% interval (Clopper and Pearson, 1934)."""
+    interval = stats.binomtest(count, of).proportion_ci(LEVEL)
+    return Rate(count, of, interval.low, interval.high)

@@ -1,7 +1,7 @@
-"""Where an interrupted run goes on: everything between two steps, in one file beside the record.
+"""Checkpoints: the state of a training between two updates, in one file beside the record.
 
-Random streams need no state (they are functions of seed and step), so this is the trained
-numbers, the optimizer's moments, the module's buffers and the curve so far.
+It holds the trained vector, the optimizer's moments, the module's buffers and the curve so far.
+Random streams have no state: they are functions of seed and step.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from subspace_bench.training.optimizers import Optimizer
 
 @dataclass
 class TrainingState:
-    """How far a run has come.
+    """How far a training has come.
 
     Attributes:
-        updates: made so far.
-        seconds: of training and scoring, set-up left out.
+        updates: number of updates so far.
+        seconds: spent on training and scoring, without set-up.
         curve: rows of [updates, test accuracy in %, loss].
         extra: further entries of the record's result.
     """
@@ -37,30 +37,29 @@ class TrainingState:
 
 
 class Checkpoint:
-    """The checkpoint of one run, or none where `path` is None."""
+    """The checkpoint file of one run; with `path` None, nothing is kept."""
 
     def __init__(self, path: Path | None, run: RunConfig) -> None:
         self.path, self.run = path, run
 
     def load(self, optimizer: Optimizer, module: nn.Module) -> TrainingState | None:
-        """Brings optimizer and module back to where they were; None where there is nothing."""
+        """Restores optimizer and module; returns None where there is no usable checkpoint."""
         if self.path is None or not self.path.exists():
             return None
         try:
             content = torch.load(self.path, map_location=self.run.device, weights_only=True)
-            ours = content["run"] == self.run.hash
+            if content["run"] != self.run.hash:
+                return None
             state = TrainingState(**content["state"])
-            moved, buffers = content["optimizer"], content["buffers"]
+            optimizer_state, buffers = content["optimizer"], content["buffers"]
         except Exception:  # a damaged checkpoint costs minutes, not results: start over
             return None
-        if not ours:
-            return None
-        optimizer.load_state_dict(moved)
+        optimizer.load_state_dict(optimizer_state)
         module.load_state_dict(buffers, strict=False)
         return state
 
     def write(self, state: TrainingState, optimizer: Optimizer, module: nn.Module) -> None:
-        """Writes the checkpoint atomically."""
+        """Writes the checkpoint, atomically."""
         if self.path is None:
             return
         file = io.BytesIO()

@@ -1,7 +1,8 @@
-"""What a run will take, before it is trained: seconds, memory, disk.
+"""The cost of a run before it is trained: seconds, memory and disk.
 
-Where there is a record of the same training (with any seed or length) its own figures are scaled;
-elsewhere they are estimated from the model's multiply-adds and the bytes of P.
+If there is a record of the same training with any seed or length, its figures are scaled. If not,
+
+    seconds = set-up + steps · (constant + multiply-adds / rate + P's update) + scores · score
 """
 
 from __future__ import annotations
@@ -18,26 +19,30 @@ from subspace_bench.models import ConvPoolRelu
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record
 
-# Fitted to this package's runs on one thread each of a 2-core AVX-512 server, both cores busy.
-PER_UPDATE = 0.9e-3  # seconds: batch, dropout masks, autograd, Adam, whatever the net
-CONV_RATE = 120e9  # operations a second, two a multiply-add, forward and backward of convolutions
-DENSE_RATE = 95e9  # of dense layers
-SCORE_RATE = 80e9  # of the forward passes that score
-START = 4.0  # seconds until a worker has imported torch and read the data
-LAPACK_QR_RATE = 2.5e10  # operations a second, float64
-CUDA = 20  # how many times faster a GPU is taken to be, but for PER_UPDATE
+# Fitted to runs on one thread each of a 2-core AVX-512 server with both cores busy.
+PER_UPDATE = 0.9e-3  # seconds for the batch, dropout masks, autograd and Adam of any model
+CONV_RATE = 120e9  # operations per second (2 per multiply-add), convolutions, forward and backward
+DENSE_RATE = 95e9  # the same for dense layers
+SCORE_RATE = 80e9  # the same for the forward passes that score
+START = 4.0  # seconds for a worker to import torch and read the dataset
+LAPACK_QR_RATE = 2.5e10  # operations per second, float64
+CUDA = 20  # CPU threads that a GPU is worth, except for PER_UPDATE
 
-# Bytes.
-BASE_MEMORY = 1_050_000_000  # a worker's: Python, torch, MNIST and the activations of scoring
-PARENT_MEMORY = 1_200_000_000  # of the process that writes tables and figures: 0.5 to 1.15 GB seen
-RECORD, ROW = 2_000, 60  # a record without its curve, and a row of the curve
+BASE_MEMORY = 1_050_000_000  # bytes of a worker: Python, torch, MNIST, activations when scoring
+PARENT_MEMORY = 1_200_000_000  # bytes of the process that writes pages; 0.5 to 1.15 GB observed
+RECORD, ROW = 2_000, 60  # bytes of a record without its curve, and of a row of the curve
 
-IMAGES = {"mnist-5k": 1_000}  # test images, where they are not 10,000
+IMAGES = {"mnist-5k": 1_000}  # test images, if not 10,000
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run takes: seconds of set-up and training, bytes of memory and disk."""
+    """What one run takes.
+
+    Attributes:
+        set_up, training: seconds.
+        memory, disk: bytes; disk includes the checkpoint.
+    """
 
     set_up: float
     training: float
@@ -50,19 +55,19 @@ class Cost:
 
 
 def estimator(records: Iterable[Record]) -> Callable[[RunConfig], Cost]:
-    """A function from a run to its expected cost, which knows these records' figures."""
+    """A function from a run to its expected cost, scaled from the first matching record if any."""
     known: dict[RunConfig, Record] = {}
     for record in records:
-        known.setdefault(training_of(record.run), record)
+        known.setdefault(without_seed_and_length(record.run), record)
 
     def expected(run: RunConfig) -> Cost:
-        guess = estimate(run)
-        record = known.get(training_of(run))
+        cost = estimate(run)
+        record = known.get(without_seed_and_length(run))
         if record is None:
-            return guess
+            return cost
         facts, updates = record.provenance, record.run.protocol.steps
         return replace(
-            guess,
+            cost,
             set_up=facts["seconds_set_up"],
             training=facts["seconds_training"] * run.protocol.steps / updates,
             memory=facts["peak_memory_mb"] * 1e6,
@@ -71,18 +76,18 @@ def estimator(records: Iterable[Record]) -> Callable[[RunConfig], Cost]:
     return expected
 
 
-def training_of(run: RunConfig) -> RunConfig:
-    """The run without its seed and length: what takes the same time for an update."""
+def without_seed_and_length(run: RunConfig) -> RunConfig:
+    """What runs share whose updates take the same time."""
     return replace(run, seed=0, numerics=0).with_steps(1)
 
 
 def estimate(run: RunConfig) -> Cost:
-    """The cost of a run of which there is no record.
+    """The cost of a run, from its model, projector and protocol alone.
 
     Raises:
         UserError: for an unknown model or projector.
     """
-    conv, dense, native = work(run.model)
+    conv, dense, native = count_operations(run.model)
     protocol, faster = run.protocol, CUDA if run.device == "cuda" else run.threads
     scores = 1 + (protocol.steps - protocol.score_first) // protocol.score_every
     images = IMAGES.get(run.dataset, 10_000)
@@ -110,8 +115,8 @@ def estimate(run: RunConfig) -> Cost:
 
 
 @functools.cache
-def work(model: str) -> tuple[int, int, int]:
-    """Multiply-adds of one image in convolutions and in dense layers, and D; from the built net."""
+def count_operations(model: str) -> tuple[int, int, int]:
+    """Multiply-adds for one image in convolutions and in dense layers, and D, of a built model."""
     net = models.build(model).to("meta").eval()
     counts = {"conv": 0, "dense": 0}
 
@@ -134,21 +139,21 @@ def work(model: str) -> tuple[int, int, int]:
 
 
 def wall_seconds(costs: Sequence[Cost], jobs: int) -> float:
-    """How long runs take that are begun in this order, `jobs` at a time."""
-    ends = [START] * max(1, jobs)
+    """Seconds that runs take which start in this order, `jobs` at a time."""
+    ends = [START] * jobs
     for cost in costs:
-        first = ends.index(min(ends))
-        ends[first] += cost.seconds
+        next_free = ends.index(min(ends))
+        ends[next_free] += cost.seconds
     return max(ends)
 
 
 def jobs_that_fit(costs: Sequence[Cost], jobs: int, memory: float) -> int:
-    """The most jobs, up to `jobs` and at least one, that take no more than `memory` together."""
+    """The largest number of jobs, from 1 to `jobs`, whose runs fit into `memory` bytes."""
     while jobs > 1 and memory_together(costs, jobs) > memory:
         jobs -= 1
     return jobs
 
 
 def memory_together(costs: Sequence[Cost], jobs: int) -> float:
-    """Bytes that the largest `jobs` runs take at a time, and the process that starts them."""
+    """Bytes of the `jobs` largest runs and of the process that starts them."""
     return PARENT_MEMORY + sum(sorted((c.memory for c in costs), reverse=True)[:jobs])

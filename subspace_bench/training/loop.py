@@ -1,6 +1,8 @@
-"""One run → one record: sample, forward, backward, project, step, evaluate.
+"""The training loop: one run → one record.
 
-θ = θ₀ + Pω. The gradient at θ is g, at ω it is Pᵀg; the optimizer moves ω (or θ, for a baseline).
+    g = ∇L(θ) on a batch,   ω ← Adam or SGD (ω, Pᵀg),   θ = θ₀ + Pω
+
+A baseline trains θ itself. The test accuracy is taken when the protocol says.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from torch import Tensor, nn
 
 from subspace_bench import models
 from subspace_bench.common.rng import generator, seed_torch
-from subspace_bench.datasets.batches import Batches, kept, scaled
-from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.datasets.batches import Batches, scale_pixels, training_slice
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.models.initialization import initialise, sigmas
 from subspace_bench.records import provenance
 from subspace_bench.records.config import RunConfig
@@ -32,19 +34,18 @@ from subspace_bench.training.optimizers import Optimizer, make_optimizer
 
 EVALUATION_CHUNK = 500  # images: their activations stay in cache
 CHECKPOINT_SECONDS = 60.0
-TELL_SECONDS = 5.0
-FINGERPRINT_STEP = 200  # where a short retraining can be held against the record
+PROGRESS_SECONDS = 5.0
+FINGERPRINT_STEP = 200  # tests train this far again and compare with the record
 
 
 class Interrupted(Exception):
-    """Training was asked to stop; its checkpoint is kept."""
+    """The training was asked to stop, and wrote its checkpoint."""
 
 
 @dataclass
 class Progress:
-    """What a run tells while it trains: at every score, and between them without an accuracy."""
+    """How far a training has come, with the test accuracy in % where it was just taken."""
 
-    run: RunConfig
     updates: int
     accuracy: float | None
     seconds: float
@@ -60,30 +61,30 @@ def train(
     """Trains one run and returns its record.
 
     Arguments:
-        checkpoint: a file from which an interrupted run goes on, and to which this one writes at
-            least every two minutes; None keeps none.
-        on_progress: called after every score, and every few seconds between.
-        should_stop: asked at every step; when it says yes, the checkpoint is written.
+        checkpoint: a file to resume from and to write to, at least every two minutes; None keeps
+            no checkpoint.
+        on_progress: called after every score, and every few seconds in between.
+        should_stop: called at every step; once it returns True, the checkpoint is written and
+            training ends.
 
     Raises:
-        Interrupted: after `should_stop` said yes.
-        UserError: for an unknown model or projector, or a dimension that the model has not.
+        Interrupted: after `should_stop` returned True.
+        UserError: for an unknown model or projector, or d outside 1 … D.
     """
     began = time.monotonic()
-    provenance.revision()  # of the code that trains, not of a commit made meanwhile
+    provenance.revision()  # cached now: the code that trains, not a commit made meanwhile
     torch.set_num_threads(run.threads)
     if run.device == "cuda":
-        deterministic_cuda()
+        make_cuda_deterministic()
     net = prepare(run)
     optimizer = make_optimizer(run, net)
-    batches = Batches(run, dataset)
-    images, labels = scored_images(run, dataset)
-    test = images.to(run.device), labels.to(run.device)
+    batches = make_batches(run, dataset)
+    images, labels = (part.to(run.device) for part in scored_images(run, dataset))
     set_up = time.monotonic() - began
 
     saved = Checkpoint(checkpoint, run)
     state = saved.load(optimizer, net.module) or TrainingState()
-    began = written = told = time.monotonic() - state.seconds
+    began = written = reported = time.monotonic() - state.seconds
     while state.updates < run.protocol.steps:
         x, y = batches(state.updates)
         seed_torch(run.seed, "dropout", state.updates)
@@ -98,13 +99,13 @@ def train(
             if not math.isfinite(value):
                 state.extra["diverged"] = state.updates
                 break
-            accuracy = evaluate(net.module, *test, run.protocol.scale)
+            accuracy = evaluate(net.module, images, labels, run.protocol.scale)
             state.curve.append([state.updates, accuracy, value])
-            on_progress(Progress(run, state.updates, accuracy, now - began))
-            told = now
-        elif now - told > TELL_SECONDS:
-            on_progress(Progress(run, state.updates, None, now - began))
-            told = now
+            on_progress(Progress(state.updates, accuracy, now - began))
+            reported = now
+        elif now - reported > PROGRESS_SECONDS:
+            on_progress(Progress(state.updates, None, now - began))
+            reported = now
         state.seconds = time.monotonic() - began
         if should_stop():
             saved.write(state, optimizer, net.module)
@@ -117,11 +118,11 @@ def train(
 
 
 def loss_curve(run: RunConfig, dataset: Dataset) -> list[float]:
-    """The loss of every step of a run, before its update; nothing is scored or kept."""
+    """The loss of each step's batch, before its update; nothing is scored or kept."""
     torch.set_num_threads(run.threads)
     net = prepare(run)
     optimizer = make_optimizer(run, net)
-    batches = Batches(run, dataset)
+    batches = make_batches(run, dataset)
     losses = []
     for update in range(run.protocol.steps):
         x, y = batches(update)
@@ -130,16 +131,22 @@ def loss_curve(run: RunConfig, dataset: Dataset) -> list[float]:
     return losses
 
 
+def make_batches(run: RunConfig, dataset: Dataset) -> Batches:
+    """The batches that a run trains on."""
+    p, dtype = run.protocol, getattr(torch, run.dtype)
+    return Batches(dataset, p.batch, run.seed, p.sampling, p.scale, p.train, run.device, dtype)
+
+
 def scored_images(run: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Images and labels that the run is scored on: the test set, or training images held out."""
+    """Images and labels that the run is scored on: the test set, or held-out training images."""
     if run.protocol.score_on == "test":
         return dataset.test_images, dataset.test_labels
-    rest = slice(kept(run.protocol, len(dataset.train_labels)).stop, None)
+    rest = slice(training_slice(run.protocol.train, len(dataset.train_labels)).stop, None)
     return dataset.train_images[rest], dataset.train_labels[rest]
 
 
-def deterministic_cuda() -> None:
-    """The same bits from run to run on one GPU, as far as PyTorch has deterministic kernels."""
+def make_cuda_deterministic() -> None:
+    """Asks for the same bits in every run on one GPU, as far as PyTorch has such kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
@@ -148,7 +155,7 @@ def deterministic_cuda() -> None:
 
 
 def prepare(run: RunConfig) -> FlatParameters:
-    """The run's model at θ_init, on its device, as one vector."""
+    """The run's model at θ_init on the run's device, its parameters one vector θ (D,)."""
     module = models.build(run.model)
     if run.draws == "author":
         theta = author.theta_init(run.model, sigmas(run.init)).float()
@@ -170,22 +177,22 @@ def step(net: FlatParameters, optimizer: Optimizer, x: Tensor, y: Tensor) -> Ten
 
 @torch.no_grad()
 def evaluate(module: nn.Module, images: Tensor, labels: Tensor, scale: str) -> float:
-    """Accuracy in % over all images (N, 28, 28) uint8, dropout off."""
+    """Accuracy in % over all images (N, 28, 28) uint8, without dropout."""
     module.eval()
     dtype = next(module.parameters()).dtype
     correct = 0
     chunks = torch.split(images, EVALUATION_CHUNK), torch.split(labels, EVALUATION_CHUNK)
     for x, y in zip(*chunks, strict=True):
-        correct += int((module(scaled(x, scale, dtype)).argmax(1) == y).sum())
+        correct += int((module(scale_pixels(x, scale, dtype)).argmax(1) == y).sum())
     return round(100 * correct / len(labels), 4)
 
 
 def result(
     run: RunConfig, net: FlatParameters, optimizer: Optimizer, state: TrainingState
 ) -> dict[str, Any]:
-    """The part of the record that is the same, bit for bit, for the same run."""
+    """The part of the record that is the same for the same run, bit for bit."""
     native = net.theta.numel()
-    scores = {int(updates): accuracy for updates, accuracy, _ in state.curve if updates}
+    scores = {int(updates): accuracy for updates, accuracy, _ in state.curve}
     return {
         "accuracy": scores.get(run.protocol.last_score),
         "accuracy_end": scores.get(run.protocol.steps),

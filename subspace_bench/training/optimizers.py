@@ -22,9 +22,9 @@ from subspace_bench.training import author
 
 
 class Optimizer(ABC):
-    """Reads the gradient in `net.gradient`, moves what is trained, and leaves θ in `net.theta`."""
+    """Reads the gradient in `net.gradient`, updates `trained`, and writes θ to `net.theta`."""
 
-    trained: Tensor  # ω (d,), or θ (D,) of a baseline
+    trained: Tensor  # ω (d,), or θ (D,) for a baseline
 
     @abstractmethod
     def step(self) -> None:
@@ -32,15 +32,15 @@ class Optimizer(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on."""
+        """Everything that the next step depends on."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from `state_dict`, θ included."""
+        """Restores `state_dict`, including θ."""
 
 
 def make_optimizer(run: RunConfig, net: FlatParameters) -> Optimizer:
-    """The optimizer of a run, its projector included.
+    """The optimizer of a run, with its projector: the fused one where it applies.
 
     Raises:
         UserError: for an unknown projector or a dimension outside 1 … D.
@@ -62,10 +62,10 @@ def make_optimizer(run: RunConfig, net: FlatParameters) -> Optimizer:
 
 
 def subspace_of(run: RunConfig, net: FlatParameters) -> tuple[Projector, Tensor, Tensor]:
-    """(P, θ₀, ω₀) of a run: both ways to start leave θ₀ + Pω₀ = θ_init.
+    """(P, θ₀, ω₀) of a run, with θ₀ + Pω₀ = θ_init.
 
-    Origin "zero" is the post's: P's first column lies along θ_init, so ω₀ = (θ_init[0]/P[0,0], 0,
-    …, 0). Origin "init" is Li et al.'s: θ₀ = θ_init and ω₀ = 0.
+    Origin "zero" is the post's: θ₀ = 0, P's first column is parallel to θ_init, and
+    ω₀ = (θ_init[i]/P[i,0], 0, …, 0) for any i. Origin "init" is Li et al.'s: θ₀ = θ_init, ω₀ = 0.
     """
     assert run.dim is not None
     assert run.projector is not None
@@ -86,7 +86,7 @@ def subspace_of(run: RunConfig, net: FlatParameters) -> tuple[Projector, Tensor,
     omega = theta.new_zeros(run.dim)
     if not through_zero:
         return projector, theta.clone(), omega
-    # Where |θ_init[0]| is largest the quotient loses least; the post takes row 0.
+    # The post takes i = 0; the largest |θ_init[i]| loses the fewest digits.
     row = int(theta.abs().argmax())
     unit = theta.new_zeros(run.dim)
     unit[0] = 1
@@ -95,7 +95,7 @@ def subspace_of(run: RunConfig, net: FlatParameters) -> tuple[Projector, Tensor,
 
 
 def torch_optimizer(protocol: TrainingConfig, groups: Any) -> torch.optim.Optimizer:
-    """torch's Adam or SGD as the protocol says."""
+    """torch's Adam or SGD with the protocol's constants."""
     if protocol.optimizer == "adam":
         return torch.optim.Adam(
             groups,
@@ -114,7 +114,7 @@ def torch_optimizer(protocol: TrainingConfig, groups: Any) -> torch.optim.Optimi
 
 
 def schedule(protocol: TrainingConfig, updates: int) -> float:
-    """The factor on the learning rate after so many updates."""
+    """The factor on the learning rate after `updates` updates."""
     if protocol.schedule == "inv":  # Caffe's
         return float((1 + protocol.gamma * updates) ** -protocol.power)
     if protocol.schedule == "one-cycle":  # Smith and Topin 2017
@@ -127,15 +127,15 @@ def schedule(protocol: TrainingConfig, updates: int) -> float:
 
 
 class FullSpaceOptimizer(Optimizer):
-    """Trains θ itself."""
+    """Trains θ itself, with torch's optimizer: the baseline."""
 
     def __init__(self, protocol: TrainingConfig, net: FlatParameters) -> None:
         self.protocol, self.net = protocol, net
         self.trained = net.theta
         if protocol.bias_lr == 1.0:  # one vector: elementwise the same, with less overhead
-            whole = torch.nn.Parameter(net.theta, requires_grad=False)
-            whole.grad = net.gradient
-            groups: list[dict[str, Any]] = [{"params": [whole], "factor": 1.0}]
+            theta = torch.nn.Parameter(net.theta, requires_grad=False)
+            theta.grad = net.gradient
+            groups: list[dict[str, Any]] = [{"params": [theta], "factor": 1.0}]
         else:
             weights = [p for p in net.parameters if p.ndim > 1]
             biases = [p for p in net.parameters if p.ndim == 1]
@@ -154,8 +154,11 @@ class FullSpaceOptimizer(Optimizer):
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        inner = self.optimizer.state_dict()
-        return {"theta": self.net.theta, "updates": self.updates, "optimizer": inner}
+        return {
+            "theta": self.net.theta,
+            "updates": self.updates,
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.net.theta.copy_(state["theta"])
@@ -164,9 +167,10 @@ class FullSpaceOptimizer(Optimizer):
 
 
 class SubspaceOptimizer(Optimizer):
-    """Trains ω with torch's optimizer: Pᵀg, update, θ₀ + Pω. Any projector, device and dtype.
+    """Trains ω with torch's optimizer, for any projector, device and dtype.
 
-    `rows` (D,), where given, are factors of P's rows.
+    Arguments:
+        rows: (D,), factors on P's rows; None for 1.
     """
 
     def __init__(
@@ -193,18 +197,17 @@ class SubspaceOptimizer(Optimizer):
             gradient = gradient * self.rows
         self.trained.grad = self.projector.transpose(gradient)
         self.optimizer.step()
-        moved = self.projector(self.trained)
+        change = self.projector(self.trained)
         if self.rows is not None:
-            moved.mul_(self.rows)
-        torch.add(self.origin, moved, out=self.net.theta)
+            change.mul_(self.rows)
+        torch.add(self.origin, change, out=self.net.theta)
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        inner = self.optimizer.state_dict()
         return {
             "omega": self.trained.detach(),
             "updates": self.updates,
-            "optimizer": inner,
+            "optimizer": self.optimizer.state_dict(),
             "theta": self.net.theta,
         }
 
@@ -217,7 +220,10 @@ class SubspaceOptimizer(Optimizer):
 
 
 class FusedSubspaceAdam(Optimizer):
-    """Trains ω with Adam, reading a dense P once a step (see `kernels.projected_adam`)."""
+    """Trains ω with Adam in a kernel that reads a stored P once a step, not twice.
+
+    Pᵀg, Adam's update and Pω, a column at a time; see `kernels.cpu.projected_adam`.
+    """
 
     def __init__(
         self,
@@ -251,8 +257,13 @@ class FusedSubspaceAdam(Optimizer):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        moved = {"omega": self.trained, "m": self.m, "v": self.v, "theta": self.net.theta}
-        return {**moved, "updates": self.updates}
+        return {
+            "omega": self.trained,
+            "m": self.m,
+            "v": self.v,
+            "theta": self.net.theta,
+            "updates": self.updates,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.trained.copy_(state["omega"])

@@ -1,6 +1,6 @@
-"""The trainings that tables ask for, each as a run with seed 0: who trains what, and for how long.
+"""The runs that studies ask for, with seed 0: a model, its protocol, a dimension and a length.
 
-Protocols are data (`protocols.toml`); this puts models, dimensions and lengths to them.
+Protocols are data: see `protocols.toml`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from subspace_bench.records.config import RunConfig, TrainingConfig
 
-# Not the post's: a recipe of ours that leaves the plateau at once, for comparing projectors with
-# each other and for checks of accuracy. θ = θ_init + Pω, P's rows scaled by fan-in, no dropout;
-# `lr` is the peak of the cycle.
+# Ours, not the post's: it learns from the first step, so a short training already shows differences
+# between projectors, and regressions. θ = θ_init + Pω, P's rows scaled by fan-in, no dropout; `lr`
+# is the peak of the cycle.
 RECIPE = TrainingConfig(
     steps=2_350,  # 10 epochs of 235 batches
     batch=256,
@@ -32,19 +32,19 @@ SMALL = (3, 10, 30, 100, 300, 1_000)  # d of the post's ultra-small figures
 
 @functools.cache
 def protocols() -> dict[str, Any]:
-    """The content of `protocols.toml`: how each net of the post is trained, with sources."""
+    """The content of `protocols.toml`: how each model of the post is trained, with sources."""
     text = (resources.files(__package__) / "protocols.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
 def epochs(count: int) -> int:
-    """Updates of `count` of the post's "epochs": its loop runs i = 0 … int(60000 · count / 256)."""
+    """Updates in `count` of the post's "epochs": its loop runs i = 0 … int(60000 · count / 256)."""
     return int(60_000 * count // protocols()["post"]["batch"]) + 1
 
 
 @functools.cache
 def native(model: str) -> int:
-    """D, counted from the built net."""
+    """D, counted from the built model."""
     from subspace_bench import models
 
     return models.parameter_count(models.build(model))
@@ -52,24 +52,22 @@ def native(model: str) -> int:
 
 def protocol(name: str, **changes: Any) -> TrainingConfig:
     """A training protocol from the data file."""
-    content = {k: v for k, v in protocols()[name].items() if k in FIELDS}
+    fields = TrainingConfig.__dataclass_fields__
+    content = {k: v for k, v in protocols()[name].items() if k in fields}
     content["betas"] = tuple(content.get("betas", (0.9, 0.999)))
     return TrainingConfig(**{**content, **changes})
-
-
-FIELDS = set(TrainingConfig.__dataclass_fields__)
 
 
 def post(
     model: str, dim: int | None, length: int, init: str | None = None, draws: str = "streams"
 ) -> RunConfig:
-    """The post's net `conv` or `fc`, in a subspace through the origin that contains θ_init.
+    """The post's model "conv" or "fc", in a subspace through the origin that contains θ_init.
 
     Arguments:
-        dim: d, or None for θ itself.
+        dim: d, or None for the baseline.
         length: in the post's epochs.
         init: another initialisation than the post's.
-        draws: "author" for the author's own θ_init and P.
+        draws: "author" for the author's own θ_init and P (see `author`).
     """
     chosen = protocols()["post"]["init"][model]
     run = RunConfig(model, init or chosen, protocol("post", steps=epochs(length)), draws=draws)
@@ -77,17 +75,17 @@ def post(
 
 
 def lite(model: str, length: int = 10) -> RunConfig:
-    """A net of the MNIST-lite table, trained directly for `length` of the post's epochs."""
+    """A model of the MNIST-lite table, trained in full space for `length` of the post's epochs."""
     scheme = protocols()["mnist-lite"]["init"]
     return RunConfig(model, scheme, protocol("mnist-lite", steps=epochs(length)))
 
 
 def recipe(projector: str, dim: int, lr: float, held_out: bool = False) -> RunConfig:
-    """The post's conv net, without dropout, in a subspace through He-initialised θ_init.
+    """The post's conv net without dropout under RECIPE, in a subspace through a He θ_init.
 
     Arguments:
-        lr: peak rate.
-        held_out: train on 50,000 images and score on the other 10,000, for picking the rate.
+        lr: the peak learning rate.
+        held_out: train on 50,000 images and score on the other 10,000, to choose `lr`.
     """
     protocol = replace(RECIPE, lr=lr)
     if held_out:
@@ -98,13 +96,15 @@ def recipe(projector: str, dim: int, lr: float, held_out: bool = False) -> RunCo
 
 
 def direct(model: str, lr: float) -> RunConfig:
-    """A net trained in θ itself under the recipe."""
+    """A model trained in full space under RECIPE."""
     return RunConfig(model, "he", replace(RECIPE, lr=lr))
 
 
 def tutorial(row: str) -> RunConfig:
-    """A tutorial of the post's first table, under its own protocol, scored ten times."""
+    """A tutorial of the post's first table under its own protocol, scored ten times."""
     name = f"tutorial-{row}"
     content = protocols()[name]
-    each = content["steps"] // 10
-    return RunConfig(name, content["init"], protocol(name, score_first=each, score_every=each))
+    interval = content["steps"] // 10
+    return RunConfig(
+        name, content["init"], protocol(name, score_first=interval, score_every=interval)
+    )

@@ -1,4 +1,4 @@
-"""Large vectors lie in large pages, and hold what they should."""
+"""Large vectors are allocated in large pages."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ SYSTEM = Path("/sys/kernel/mm/transparent_hugepage")
 
 def flags(address: int) -> list[str]:
     """The flags of this process's mapping that holds an address."""
-    found = False
+    inside = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         head = line.split()[0]
         if "-" in head and not head.endswith(":"):
             start, stop = (int(part, 16) for part in head.split("-"))
-            found = start <= address < stop
-        elif found and head == "VmFlags:":
+            inside = start <= address < stop
+        elif inside and head == "VmFlags:":
             return line.split()[1:]
     return []
 
@@ -35,7 +35,7 @@ def test_a_large_theta_is_in_large_pages(name) -> None:
 
 def test_small_memory_is_left_as_it_comes(monkeypatch) -> None:
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(large_pages, "_ask_for_large_pages", lambda *of: asked.append(of))
+    monkeypatch.setattr(large_pages, "_advise_large_pages", lambda *of: asked.append(of))
     empty_in_large_pages(torch.empty(0), LARGE // 4 - 1)
     assert not asked
     large = empty_in_large_pages(torch.empty(0), LARGE // 4)
@@ -46,10 +46,10 @@ def test_small_memory_is_left_as_it_comes(monkeypatch) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_fresh_memory_is_what_was_asked_for(size, dtype) -> None:
     torch.ones(size, dtype=dtype)  # so that what is reused is not zero by chance
-    made = empty_in_large_pages(torch.empty(0, dtype=dtype), 1, size, zero=True)
-    assert made.shape == (1, size)
-    assert made.dtype == dtype
-    assert not made.any()
+    tensor = empty_in_large_pages(torch.empty(0, dtype=dtype), 1, size, zero=True)
+    assert tensor.shape == (1, size)
+    assert tensor.dtype == dtype
+    assert not tensor.any()
 
 
 def test_other_devices_have_their_own_memory() -> None:

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.datasets.batches import Batches, kept, scaled
-from subspace_bench.datasets.mnist import Dataset
-from subspace_bench.records.config import RunConfig, TrainingConfig
+from subspace_bench.datasets.batches import Batches, scale_pixels, training_slice
+from subspace_bench.datasets.dataset import Dataset
 
 N = 1200
 
@@ -19,11 +18,8 @@ def dataset() -> Dataset:
     return Dataset("fake", images, labels, images[:10], labels[:10], digest="", where="")
 
 
-def batches(**protocol) -> Batches:
-    run = RunConfig(
-        "conv", "default", TrainingConfig(**{"steps": 1, "batch": 256, "lr": 0.1, **protocol})
-    )
-    return Batches(run, dataset())
+def batches(batch: int = 256, **options: str) -> Batches:
+    return Batches(dataset(), batch, **options)
 
 
 def test_independent_batches_are_distinct_images_drawn_anew() -> None:
@@ -62,17 +58,17 @@ def test_partial_batches_can_be_dropped() -> None:
 
 
 def test_held_out_images_are_never_trained_on() -> None:
-    assert kept(TrainingConfig(1, 1, 0.1, train="after-5000"), 60_000) == slice(5_000, 60_000)
-    assert kept(TrainingConfig(1, 1, 0.1, train="first-50000"), 60_000) == slice(0, 50_000)
+    assert training_slice("after-5000", 60_000) == slice(5_000, 60_000)
+    assert training_slice("first-50000", 60_000) == slice(0, 50_000)
     draw = batches(train="after-5000")
     assert min(draw(i)[1].min().item() for i in range(20)) >= 100
 
 
 def test_scales() -> None:
     x = torch.tensor([[[0, 255]]], dtype=torch.uint8)
-    assert scaled(x, "unit", torch.float32).flatten().tolist() == [0, 1]
-    assert scaled(x, "256", torch.float32).flatten().tolist() == [0, 255 / 256]
-    standard = scaled(x, "standard", torch.float64).flatten().tolist()
+    assert scale_pixels(x, "unit", torch.float32).flatten().tolist() == [0, 1]
+    assert scale_pixels(x, "256", torch.float32).flatten().tolist() == [0, 255 / 256]
+    standard = scale_pixels(x, "standard", torch.float64).flatten().tolist()
     assert standard == pytest.approx([-0.1307 / 0.3081, (1 - 0.1307) / 0.3081])
 
 

@@ -1,4 +1,4 @@
-"""What `compare` measures of a projector, and that predicted bytes are the bytes it takes."""
+"""Measuring one case: times, memory, distortion; predicted bytes against those taken."""
 
 from __future__ import annotations
 
@@ -13,27 +13,25 @@ from pathlib import Path
 import pytest
 import torch
 
-from subspace_bench.common import hardware
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.hardware import (
-    last_level_cache,
     peak_memory,
     release_free_memory,
     reset_peak_memory,
     resident_memory,
 )
 from subspace_bench.profiling import distortion, timing
-from subspace_bench.profiling.timing import Case
+from subspace_bench.profiling.cases import TimingCase, layer_sizes
 from subspace_bench.projectors import footprint, make, names
 
 SIZE = (1_100_000, 4)
 DTYPES = ("float32", "float64", "bfloat16")
-MEGABYTE = 1e6  # that the allocator may take besides
+MEGABYTE = 1e6  # slack of the allocator
 
 
-def bytes_taken(case: Case) -> int:
-    """The most that making and applying a projector takes beside its ω's and θ's."""
-    omega, theta = timing.vectors(case)
+def bytes_taken(case: TimingCase) -> int:
+    """The peak of making and applying a projector, without its ω's and θ's."""
+    omega, theta = timing.random_vectors(case)
     release_free_memory()
     reset_peak_memory()
     base = resident_memory()
@@ -50,14 +48,15 @@ def take_all() -> None:
     torch.set_grad_enabled(False)
     for name in names():
         for dtype in DTYPES:
-            case = Case(name, *SIZE, dtype=dtype)
-            timing.compile_of(case)
-            print(json.dumps([name, dtype, bytes_taken(case), 2 * case.kind.itemsize * sum(SIZE)]))
+            case = TimingCase(name, *SIZE, dtype=dtype)
+            timing.warm_up(case)
+            vectors = 2 * case.torch_dtype.itemsize * sum(SIZE)
+            print(json.dumps([name, dtype, bytes_taken(case), vectors]))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system starts the peak anew")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak")
 def test_predicted_bytes_are_the_bytes_it_takes() -> None:
-    # A fixed threshold of glibc's: otherwise what was freed before decides what is given back.
+    # A fixed threshold: otherwise glibc adapts it, and what it returns depends on the past.
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 18)}
     env["PYTHONPATH"] = os.pathsep.join([str(Path(timing.__file__).parents[2]), *sys.path])
     found = subprocess.run([sys.executable, __file__], env=env, capture_output=True, text=True)
@@ -73,27 +72,27 @@ def test_predicted_bytes_are_the_bytes_it_takes() -> None:
 
 def test_half_precision_needs_copies_and_float64_more_than_float32() -> None:
     single, double, half = (
-        Case("srht", 10**6, 10, dtype=dtype).needed_bytes
+        TimingCase("srht", 10**6, 10, dtype=dtype).needed_bytes
         for dtype in ("float32", "float64", "float16")
     )
     assert double > 2 * single
     assert half == single  # half of the vectors, and copies of them in float32
 
 
-def test_a_measurement_comes_in_two_parts() -> None:
-    times, quality = timing.measure(Case("gaussian", 700, 30), 3, 1)
+def test_measure_yields_times_then_distortion() -> None:
+    times, norms = timing.measure(TimingCase("gaussian", 700, 30), 3, 1)
     assert times["setup_s"] > 0
     assert times["resident_bytes"] == 4 * 700 * 30
     assert times["forward_n"] >= 3
     assert times["forward_q25"] <= times["forward_ms"] <= times["forward_q75"]
-    assert quality["norm_n"] == 24
-    assert quality["pairs"] == 30 * 29 / 2
+    assert norms["norm_n"] == 24
+    assert norms["pairs"] == 30 * 29 / 2
     assert "read_ms" not in times
     assert torch.is_grad_enabled()
 
 
-def test_what_is_held_is_also_merely_read_where_it_is_large() -> None:
-    times, _ = timing.measure(Case("gaussian", 2500, 100), 3, 1)
+def test_large_projectors_are_also_read() -> None:
+    times, _ = timing.measure(TimingCase("gaussian", 2500, 100), 3, 1)
     assert 0 < times["read_q25"] <= times["read_ms"]
     assert times["read_n"] == times["forward_n"] == times["transpose_n"]
 
@@ -104,7 +103,7 @@ def test_coherence_is_the_largest_cosine_between_the_columns() -> None:
     first, second = torch.tensor([0, 3, 5]), torch.tensor([1, 2])
     unit = columns / columns.norm(dim=1, keepdim=True)
     expected = (unit[first] @ unit[second].T).abs().max()
-    found = distortion.coherence(projector, first, second, torch.empty(0), together=2)
+    found = distortion.coherence(projector, first, second, torch.empty(0), batch=2)
     assert found == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -113,71 +112,48 @@ def test_coherence_is_the_largest_cosine_between_the_columns() -> None:
 )
 def test_pairs_are_distinct_and_counted(dim, pairs) -> None:
     projector = make("hashed", 500, dim, seed=0)
-    found = distortion.quality(projector, torch.device("cpu"), torch.bfloat16, budget=1e3)
+    cpu = torch.device("cpu")
+    found = distortion.measure_distortion(projector, cpu, torch.bfloat16, budget=1e3)
     assert found["pairs"] == pairs
     assert math.isnan(found["coherence"]) if dim == 1 else found["coherence"] < 1e-6
     assert found["norm_mean"] == pytest.approx(1, abs=1e-5)
 
 
-def test_little_time_makes_few_samples() -> None:
-    found = distortion.quality(
+def test_short_budgets_take_few_samples() -> None:
+    found = distortion.measure_distortion(
         make("gaussian", 500, 400, seed=0), torch.device("cpu"), torch.float32, budget=0.0
     )
     assert found["norm_n"] <= 24
     assert found["pairs"] == 1
-    assert timing.enough(3, 11.0, 7)
-    assert not timing.enough(6, 9.0, 7)
-    assert timing.enough(7, 1.0, 7)
+    assert timing.has_enough_samples(3, 11.0, 7)
+    assert not timing.has_enough_samples(6, 9.0, 7)
+    assert timing.has_enough_samples(7, 1.0, 7)
 
 
-def test_set_up_is_the_median_of_several_while_it_is_cheap(monkeypatch) -> None:
+def test_set_up_is_a_median(monkeypatch) -> None:
     waits = iter([0.03, 0.0, 0.0, 0.0, 0.0])
     made = make("hashed", 50, 5, seed=0)
 
-    def slow_at_first(case: Case):
+    def slow_at_first(case: TimingCase):
         time.sleep(next(waits))
         return made
 
-    monkeypatch.setattr(Case, "make", slow_at_first)
-    found, projector = timing.set_up(Case("hashed", 50, 5))
+    monkeypatch.setattr(TimingCase, "make", slow_at_first)
+    seconds, projector = timing.measure_set_up(TimingCase("hashed", 50, 5))
     assert projector is made
-    assert found["setup_s"] < 0.03
+    assert seconds < 0.03
 
 
 def test_layers_are_those_of_the_models() -> None:
-    assert sum(timing.layers_at(21_840) or []) == 21_840
-    assert timing.layers_at(44_426) is None
-    layered = Case("fastfood-layers", 21_840, 300).make()
-    assert layered.identity()["layers"] == timing.layers_at(21_840)
+    assert sum(layer_sizes(21_840) or []) == 21_840
+    assert layer_sizes(44_426) is None
+    layered = TimingCase("fastfood-layers", 21_840, 300).make()
+    assert layered.identity()["layers"] == layer_sizes(21_840)
 
 
-def test_the_cache_is_read_where_the_system_tells(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(hardware, "CACHES", tmp_path)
-    assert last_level_cache() == 0
-    for index, size in enumerate(("48K", "2M", "?")):
-        (tmp_path / f"index{index}").mkdir()
-        (tmp_path / f"index{index}" / "size").write_text(size + "\n")
-    assert last_level_cache() == 2 << 20
-
-
-def test_limits_of_a_container_count(tmp_path, monkeypatch) -> None:
-    free, cores = hardware.available_memory(), hardware.core_count()
-    (tmp_path / "memory.max").write_text("5000")
-    (tmp_path / "memory.current").write_text("3000")
-    (tmp_path / "memory.stat").write_text("anon 2000\ninactive_file 500\n")
-    (tmp_path / "cpu.max").write_text("50000 100000")
-    monkeypatch.setattr(hardware, "_cgroups", lambda: [tmp_path])
-    assert hardware.available_memory() == 2500
-    assert hardware.core_count() == 1
-    (tmp_path / "memory.max").write_text("max")
-    (tmp_path / "cpu.max").write_text("max 100000")
-    assert hardware.available_memory() == pytest.approx(free, rel=0.2)
-    assert hardware.core_count() == cores
-
-
-def test_an_unknown_projector_needs_no_bytes() -> None:
+def test_an_unknown_projector_has_no_footprint() -> None:
     with pytest.raises(UserError, match="unknown projector"):
-        _ = Case("gausian", 10, 2).needed_bytes
+        _ = TimingCase("gausian", 10, 2).needed_bytes
 
 
 if __name__ == "__main__":

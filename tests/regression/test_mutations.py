@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from subspace_bench.datasets.mnist import VARIABLE
+from subspace_bench.datasets.locate import VARIABLE
 from subspace_bench.records.store import Store
 from subspace_bench.regression import suite
 from subspace_bench.training.loop import train

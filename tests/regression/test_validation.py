@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from subspace_bench.datasets import mnist
+from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import Reference, save
 from subspace_bench.regression.sequential import Design
@@ -38,7 +38,7 @@ def measured(tmp_path, monkeypatch):
     for name, few in (("CHECKS", 60), ("RESAMPLES", 4)):
         monkeypatch.setattr(resampling, name, few)
     monkeypatch.setattr(page, "belongs", lambda *given: None)
-    monkeypatch.setattr(trials, "load_or_embedded", mnist.embedded)
+    monkeypatch.setattr(trials, "load_or_embedded", embedded_digits)
     trials.identity.cache_clear()
     monkeypatch.setattr(text, "TRADE", ((40, 16),))
     rng = np.random.default_rng(0)

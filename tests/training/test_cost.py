@@ -15,12 +15,12 @@ from subspace_bench.training.cost import (
     PARENT_MEMORY,
     START,
     Cost,
+    count_operations,
     estimate,
     estimator,
     jobs_that_fit,
     memory_together,
     wall_seconds,
-    work,
 )
 
 RUN = RunConfig("conv", "he", TrainingConfig(steps=2_000, batch=256, lr=3e-3))
@@ -28,12 +28,12 @@ WIDE = replace(RUN, dim=10_000, projector="orthonormal", origin="zero")
 FACTS = {"seconds_set_up": 5.0, "seconds_training": 100.0, "peak_memory_mb": 900}
 
 
-def test_work_is_counted_from_the_net() -> None:
+def test_operations_are_counted_from_the_net() -> None:
     first, second = 10 * 25 * 24**2, 20 * 10 * 25 * 8**2
-    assert work("conv") == (first + second, 320 * 50 + 50 * 10, 21_840)
-    assert work("fc") == (0, 784 * 200 + 200 * 200 + 200 * 10, 199_210)
+    assert count_operations("conv") == (first + second, 320 * 50 + 50 * 10, 21_840)
+    assert count_operations("fc") == (0, 784 * 200 + 200 * 200 + 200 * 10, 199_210)
     for name in models.MODELS:
-        conv, dense, native = work(name)
+        conv, dense, native = count_operations(name)
         assert conv + dense > native / 2
 
 

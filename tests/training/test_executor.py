@@ -1,106 +1,208 @@
-"""Workers: the same records however many there are, and failures that stop nobody else."""
+"""The worker pool: results, failures that stop nobody else, time limits, events, a clean end."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-from dataclasses import replace
-from pathlib import Path
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
-from subspace_bench.common.errors import Unwritable
-from subspace_bench.records.config import RunConfig, TrainingConfig
-from subspace_bench.records.store import Store
-from subspace_bench.training import executor
-from subspace_bench.training.executor import Event, run_all
-
-RUN = RunConfig(
-    "mlp-16",
-    "default",
-    TrainingConfig(steps=8, batch=64, lr=3e-3, score_every=4),
-    dataset="mnist-5k",
+from subspace_bench.common.errors import Unwritable, UserError
+from subspace_bench.training.executor import (
+    Event,
+    TimeLimitExceeded,
+    WorkerDied,
+    WorkerPool,
+    emit,
+    run_all,
+    should_stop,
 )
-RUNS = [
-    RUN,
-    replace(RUN, seed=1),
-    replace(RUN, dim=20, projector="gaussian"),
-    replace(RUN, dim=20, projector="orthonormal", origin="zero"),
-]
+
+PLANTED: list[int] = []
 
 
-def quiet(message: Event) -> None: ...
+def square(n: int) -> int:
+    return n * n
 
 
-def test_records_do_not_depend_on_jobs_or_order(tmp_path: Path) -> None:
-    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
-    assert run_all(RUNS, one, None, 1, quiet) == []
-    assert run_all(RUNS[::-1], two, None, 2, quiet) == []
-    assert len(list(one.records())) == len(RUNS)
-    for a, b in zip(one.records(), two.records(), strict=True):
-        assert a.run == b.run
-        assert a.result == b.result
-    assert not list(one.folder.glob("*.checkpoint"))
+def worker_id(_: int = 0) -> int:
+    return os.getpid()
 
 
-def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
-    messages: list[Event] = []
-    bad = replace(RUN, dim=10**6, projector="gaussian")
-    failures = run_all([bad, RUN], Store(tmp_path), None, 1, messages.append)
-    assert [f.run for f in failures] == [bad]
-    assert "12,730" in failures[0].reason
-    assert [m.kind for m in messages if m.run == bad] == ["started", "failed"]
-    done = [m for m in messages if m.kind == "done"]
-    assert [m.run for m in done] == [RUN]
-    assert [r.run for r in Store(tmp_path).records()] == [RUN]
+def plant(n: int) -> list[int]:
+    PLANTED.append(n)
+    return PLANTED
 
 
-def test_a_place_that_takes_no_records_ends_it_all(tmp_path: Path) -> None:
-    messages: list[Event] = []
-    (tmp_path / "file").write_text("in the way of a folder")
-    with pytest.raises(Unwritable, match="cannot write"):
-        run_all(RUNS, Store(tmp_path / "file"), None, 1, messages.append)
-    assert [m.kind for m in messages if m.kind != "progress"] == ["started"]
+def unpicklable(_: int) -> object:
+    return lambda: None
 
 
-def test_a_worker_that_is_killed_is_reported_and_replaced(tmp_path: Path) -> None:
-    long = RUN.with_steps(100_000)
-
-    def kill(message: Event) -> None:
-        if message.kind == "progress" and message.run == long:
-            for child in multiprocessing.active_children():
-                assert child.pid is not None
-                os.kill(child.pid, signal.SIGKILL)
-
-    failures = run_all([long, RUN], Store(tmp_path), None, 1, kill)
-    assert [f.run for f in failures] == [long]
-    assert "killed" in failures[0].reason
-    assert Store(tmp_path).get(RUN) is not None
-
-
-def test_the_gpu_s_peak_is_of_one_run(tmp_path: Path, monkeypatch) -> None:
-    def reset() -> None:
-        raise RuntimeError("asked for")
-
-    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", reset)
-    for device, said in (("cpu", "nothing is 'read'"), ("cuda", "asked for")):
-        monkeypatch.setattr(executor, "load", lambda name, root: {}["nothing is 'read'"])
-        run = replace(RUN, device=device)
-        message = executor.carry_out_one(run, Store(tmp_path), None, None, None)
-        assert said in message.reason
+def misbehave(what: str) -> str:
+    match what:
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(3)
+        case "user":
+            raise UserError("not so")
+        case "error":
+            raise ValueError("first line\nsecond line")
+        case "memory":
+            raise MemoryError
+        case "full":
+            raise Unwritable("no space")
+        case "sleep":
+            time.sleep(60)
+    return what
 
 
-def test_an_interruption_leaves_a_checkpoint_of_what_was_in_progress(tmp_path: Path) -> None:
-    long = RUN.with_steps(100_000)
+def count_until_stopped(path: str) -> str:
+    """Works until it is asked to end, and leaves a file then."""
+    n = 0
+    while not should_stop():
+        n += 1
+        emit(n)
+        time.sleep(0.01)
+    with open(path, "w") as file:
+        file.write(str(n))
+    return "stopped"
 
-    def interrupt(message: Event) -> None:
-        if message.kind == "progress":
+
+def emit_twice(n: int) -> int:
+    emit(n)
+    emit(n + 1)
+    return n + 2
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[WorkerPool]:
+    """One worker for all that needs no pool of its own: starting one takes a second."""
+    with WorkerPool(1) as pool:
+        yield pool
+
+
+def test_it_is_an_executor_with_workers_that_are_reused(pool: WorkerPool) -> None:
+    assert list(pool.map(square, range(5))) == [0, 1, 4, 9, 16]
+    assert pool.submit(int, "11", base=2).result() == 3
+    first, second = pool.submit(worker_id).result(), pool.submit(worker_id).result()
+    assert first == second != os.getpid()
+
+
+def test_events_and_the_request_to_stop_are_nothing_outside_a_worker() -> None:
+    emit("heard by nobody")
+    assert not should_stop()
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "reason"),
+    [
+        ("killed", WorkerDied, "its process ended with code -9, killed: out of memory?"),
+        ("exit", WorkerDied, "its process ended with code 3"),
+        ("user", UserError, "not so"),
+        ("error", ValueError, "ValueError: first line"),
+        ("memory", MemoryError, "out of memory: use fewer --jobs or a smaller d"),
+    ],
+)
+def test_a_failure_is_that_of_one_case(pool: WorkerPool, what, kind, reason) -> None:
+    events: list[Event[str]] = []
+    [failure] = run_all([what, "fine"], misbehave, pool, events.append)
+    assert (failure.case, failure.reason) == (what, reason)
+    assert isinstance(failure.value, kind)
+    assert [(e.kind, e.case) for e in events] == [
+        ("started", what), ("failed", what), ("started", "fine"), ("done", "fine"),
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_pickled_is_a_failure_and_no_hang(pool: WorkerPool) -> None:
+    with pytest.raises(Exception, match=r"pickle"):
+        pool.submit(lambda: 1).result(60)
+    with pytest.raises(Exception, match=r"pickle"):
+        pool.submit(unpicklable, 1).result(60)
+    assert pool.submit(square, 3).result() == 9
+
+
+def test_a_worker_that_dies_between_tasks_is_replaced(pool: WorkerPool) -> None:
+    os.kill(pool.submit(worker_id).result(), signal.SIGKILL)
+    time.sleep(0.1)
+    assert pool.submit(square, 3).result() == 9
+
+
+def test_the_place_that_takes_no_results_ends_it_all(pool: WorkerPool) -> None:
+    events: list[Event[str]] = []
+    with pytest.raises(Unwritable, match="no space"):
+        run_all(["full", "sleep"], misbehave, pool, events.append)
+    assert [e.kind for e in events] == ["started"]
+
+
+def test_events_come_in_order_before_the_result(pool: WorkerPool) -> None:
+    events: list[Event[int]] = []
+    assert run_all([1, 5], emit_twice, pool, events.append) == []
+    assert [(e.kind, e.case, e.value) for e in events] == [
+        ("started", 1, None), ("progress", 1, 1), ("progress", 1, 2), ("done", 1, 3),
+        ("started", 5, None), ("progress", 5, 5), ("progress", 5, 6), ("done", 5, 7),
+    ]  # fmt: skip
+
+
+def test_any_other_executor_will_do() -> None:
+    events: list[Event[str]] = []
+    with ThreadPoolExecutor(1) as threads:
+        [failure] = run_all(["user", "fine"], misbehave, threads, events.append)
+    assert failure.reason == "not so"
+    assert sorted(e.kind for e in events) == ["done", "failed", "started", "started"]
+
+
+def test_a_task_that_takes_too_long_is_killed() -> None:
+    with WorkerPool(1, time_limit=lambda what: 0.2 if what == "sleep" else 60) as pool:
+        sleeping, fine = pool.submit(misbehave, "sleep"), pool.submit(misbehave, "fine")
+        with pytest.raises(TimeLimitExceeded):
+            sleeping.result()
+        assert fine.result() == "fine"
+
+
+def test_a_process_of_its_own_for_each_task() -> None:
+    with WorkerPool(1, tasks_per_worker=1) as pool:
+        assert list(pool.map(plant, (1, 2))) == [[1], [2]]
+
+
+def test_stopped_tasks_end_themselves_and_pending_ones_do_not_begin(tmp_path) -> None:
+    kept, others = tmp_path / "kept", multiprocessing.active_children()
+
+    def interrupt(event: Event[str]) -> None:
+        if event.kind == "progress":
             raise KeyboardInterrupt
 
-    store = Store(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        run_all([long], store, None, 1, interrupt)
-    assert store.path(long).with_suffix(".checkpoint").exists()
-    assert store.get(long) is None
-    assert not multiprocessing.active_children()
+    cases = [str(kept), str(tmp_path / "pending")]
+    with pytest.raises(KeyboardInterrupt), WorkerPool(1) as pool:
+        run_all(cases, count_until_stopped, pool, interrupt)
+    assert int(kept.read_text()) >= 1
+    assert list(tmp_path.iterdir()) == [kept]
+    assert multiprocessing.active_children() == others
+
+
+def test_shutdown_can_cancel_what_is_pending(tmp_path) -> None:
+    pool = WorkerPool(1)
+    running = pool.submit(misbehave, "fine")
+    pending = [pool.submit(square, n) for n in range(50)]
+    pool.shutdown(cancel_futures=True)
+    assert running.cancelled() or running.result() == "fine"
+    with pytest.raises(CancelledError):
+        pending[-1].result()
+    with pytest.raises(RuntimeError, match="shut down"):
+        pool.submit(square, 1)
+
+
+def test_without_grace_a_stopped_task_is_killed_at_once() -> None:
+    pool = WorkerPool(1, stop_seconds=0)
+    future = pool.submit(misbehave, "sleep")
+    while not future.running():
+        time.sleep(0.01)
+    pool.stop()
+    start = time.monotonic()
+    pool.shutdown()
+    assert time.monotonic() - start < 10
+    assert future.exception() is not None

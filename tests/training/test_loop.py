@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from subspace_bench import models
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.rng import generator, seed_torch
-from subspace_bench.datasets.batches import Batches
 from subspace_bench.models.initialization import initialise
 from subspace_bench.projectors import names
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.subspace import Subspace
-from subspace_bench.training.loop import evaluate, prepare, scored_images, train
+from subspace_bench.training.loop import evaluate, make_batches, prepare, scored_images, train
 from subspace_bench.training.optimizers import (
     FusedSubspaceAdam,
     SubspaceOptimizer,
@@ -44,7 +43,7 @@ def test_it_is_what_a_plain_pytorch_loop_computes(digits) -> None:
     initialise(module, "he", generator(0, "init"))
     net = Subspace(module, 40, "gaussian", seed=0)
     optimizer = torch.optim.Adam([net.omega], 3e-3, betas=(0.9, 0.99))
-    batches = Batches(LI, digits)
+    batches = make_batches(LI, digits)
     for i in range(12):
         x, y = batches(i)
         seed_torch(0, "dropout", i)
@@ -70,7 +69,7 @@ def test_theta_stays_in_the_subspace(digits) -> None:
     net = prepare(POST)
     optimizer = make_optimizer(POST, net)
     projector, origin, _ = subspace_of(POST, prepare(POST))
-    batches = Batches(POST, digits)
+    batches = make_batches(POST, digits)
     for i in range(3):
         x, y = batches(i)
         F.cross_entropy(net.module(x), y).backward()
@@ -127,7 +126,7 @@ def test_sgd_with_double_bias_rate_matches_torch(digits) -> None:
     sgd = torch.optim.SGD(
         [{"params": weights}, {"params": biases}], 0.01, momentum=0.9, weight_decay=5e-4
     )
-    batches = Batches(run, digits)
+    batches = make_batches(run, digits)
     for i in range(4):
         x, y = batches(i)
         net.gradient.zero_()
@@ -175,7 +174,7 @@ def test_held_out_images_are_scored_and_never_trained_on(digits) -> None:
     protocol = replace(SHORT, train="first-50000", score_on="held-out")
     run = replace(DIRECT, protocol=protocol)
     images, labels = scored_images(run, digits)
-    batches = Batches(run, digits)
+    batches = make_batches(run, digits)
     assert len(images) == len(labels)
     assert len(images) + len(batches.labels) == len(digits.train_labels)
     assert torch.equal(images, digits.train_images[len(batches.labels) :])

@@ -1,6 +1,6 @@
-"""Numbers that somebody else published, and criteria and protocols, as data with their sources.
+"""Published numbers and the criteria that judge them, as data with their sources.
 
-No number of anyone else's stands in code, and none of these is a result of ours.
+None of these numbers is ours, and no code contains a published number.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any
 
 @functools.cache
 def load(name: str) -> dict[str, Any]:
-    """The content of `published/<name>.toml`: "post", "claims" or "protocols".
+    """The content of `published/<name>.toml`: "post", "claims" or "start".
 
-    It is read once, so it is not to be changed. Points that a figure hides are NaN.
-    Raises FileNotFoundError for a name that has no file.
+    The file is read once and shared: do not modify the result. Points that a figure hides are NaN.
+
+    Raises:
+        FileNotFoundError: for a name without a file.
     """
     return tomllib.loads((resources.files(__name__) / f"{name}.toml").read_text(encoding="utf-8"))

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 from subspace_bench.cli.check_flow import REMEDY, belongs
 from subspace_bench.common.files import write_atomically
-from subspace_bench.datasets.mnist import load_or_embedded
-from subspace_bench.experiments.legacy_render import write_figures
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.regression import check as checking
 from subspace_bench.regression.reference import Reference, load
 from subspace_bench.regression.sequential import MOVED, WITHIN, Design
@@ -28,6 +27,7 @@ from subspace_bench.regression.validation.trials import (
     RUNS,
     UNCHANGED,
 )
+from subspace_bench.reporting.figures import write_figure
 from subspace_bench.reporting.statistics import Sample, difference
 
 
@@ -151,7 +151,7 @@ def write(results: Path) -> None:
         "then `page`.",
     ]
     write_atomically(results / "regression.md", "\n\n".join(parts) + "\n")
-    write_figures({"regression": lambda: draw(faults, references)}, results)
+    write_figure("regression", lambda: draw(faults, references), results)
 
 
 def draw(faults: Sequence[Found], references: Mapping[str, Reference]) -> Figure:

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.training.optimizers import FusedSubspaceAdam, Optimizer, SubspaceOptimizer
 
-data: Any = import_module("subspace_bench.datasets.mnist")
+data: Any = import_module("subspace_bench.datasets.loading")
 models: Any = import_module("subspace_bench.models")
 optimizers: Any = import_module("subspace_bench.training.optimizers")
 train: Any = import_module("subspace_bench.training.loop")

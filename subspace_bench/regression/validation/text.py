@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from subspace_bench.common.formatting import format_duration
-from subspace_bench.experiments.legacy_render import table
 from subspace_bench.regression.reference import Reference
 from subspace_bench.regression.sequential import FUTILITY_P, STAGES, WITHIN, Design
 from subspace_bench.regression.validation import resampling
 from subspace_bench.regression.validation.mutations import MEASURED, MUTATIONS
 from subspace_bench.regression.validation.trials import ALPHA
+from subspace_bench.reporting.render import markdown_table
 from subspace_bench.reporting.statistics import Rate, binomial
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def promised(
         f"{len(references)} runs: *moved* is p of {' or '.join(limits)} or less; a "
         f"look ends the check of a run where p exceeds {clear}. The smallest shift is that "
         "which is found with 95% power, were accuracies normal.",
-        table(pd.DataFrame(rows)),
+        markdown_table(pd.DataFrame(rows)),
     ]
 
 
@@ -107,7 +107,7 @@ def faults(found: Sequence[Found]) -> list[str]:
         "that no other fault has: of the runs that moved, or else of all, that of the "
         "least p, which need not be the run of the effect. A rank test may see a change "
         "of spread, too, where the mean has hardly moved.",
-        table(pd.DataFrame([fault_row(f) for f in order])),
+        markdown_table(pd.DataFrame([fault_row(f) for f in order])),
     ]
 
 
@@ -145,7 +145,7 @@ def false_alarms(
         f"new numbers: {free[0]}; the test goes by ranks, so that there only ties and what the "
         "runs have in common can move the rate. Each interval resamples the trainings, and tells "
         "what others would have given.",
-        table(pd.DataFrame(rows)),
+        markdown_table(pd.DataFrame(rows)),
     ]
 
 
@@ -168,7 +168,7 @@ def shifts(found: Mapping[str, Mapping[float, float]]) -> list[str]:
         "skewed, with their long tail below, and a reference of so many seeds is not quite where "
         "all seeds are: what one side gains by either, the other loses. A fault that ruins few "
         "seeds and leaves the others is no such shift, and is seen less.",
-        table(pd.DataFrame(rows)),
+        markdown_table(pd.DataFrame(rows)),
     ]
 
 
@@ -205,5 +205,5 @@ def trade(references: Mapping[str, Reference]) -> list[str]:
     return [
         "## The trade",
         "The smallest shift that is found with 95% power, in standard deviations and in points.",
-        table(pd.DataFrame(rows)),
+        markdown_table(pd.DataFrame(rows)),
     ]

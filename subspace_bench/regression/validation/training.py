@@ -15,7 +15,7 @@ from subspace_bench.cli.check_flow import REMEDY, Work, belongs, check
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import make_console
 from subspace_bench.common.hardware import core_count
-from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import load
@@ -36,7 +36,8 @@ from subspace_bench.regression.validation.trials import (
     numbers,
     reference_identity,
 )
-from subspace_bench.training import executor
+from subspace_bench.training.executor import describe
+from subspace_bench.training.runner import load_dataset
 
 CHUNK = 25  # seeds that one process trains
 LOCK = threading.Lock()  # of the file that grows
@@ -105,13 +106,13 @@ def one(fault: str, tasks: Sequence[checking.Task]) -> None:
     named = suite.runs()
     for name, seed in tasks:
         try:
-            record = train_one(replace(named[name], seed=seed), executor.load("mnist", None))
+            record = train_one(replace(named[name], seed=seed), load_dataset("mnist", None))
             value = record.result.get("accuracy_end", "diverged")
             value = "diverged" if "diverged" in record.result else value
         except Exception as failure:  # a fault may well end in one, but not in one of these
             if fault == UNCHANGED or isinstance(failure, (UserError, MemoryError, OSError)):
                 raise
-            value = executor.describe(failure)
+            value = describe(failure)
         print(json.dumps([fault, name, seed, value]), flush=True)
 
 

@@ -24,7 +24,7 @@ import pandas as pd
 
 from subspace_bench.cli.check_flow import REMEDY
 from subspace_bench.common.files import digest
-from subspace_bench.datasets.mnist import load_or_embedded
+from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import Reference, load

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from subspace_bench.datasets.mnist import Dataset
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.regression.validation.mutations import fault
 from subspace_bench.regression.validation.patching import change_dataset
 
@@ -19,23 +19,23 @@ train: Any = import_module("subspace_bench.training.loop")
 @fault()
 def normalised_in_training_only() -> None:
     """Pixels are normalised in training and not in the test."""
-    plain = train.scaled
-    train.scaled = lambda x, scale, dtype: plain(x, "unit", dtype)
+    plain = train.scale_pixels
+    train.scale_pixels = lambda x, scale, dtype: plain(x, "unit", dtype)
 
 
 @fault()
 def not_normalised() -> None:
     """Pixels are divided by 255 and never centred."""
     for module in (train, batches):
-        plain = module.scaled
-        module.scaled = lambda x, scale, dtype, plain=plain: plain(x, "unit", dtype)
+        plain = module.scale_pixels
+        module.scale_pixels = lambda x, scale, dtype, plain=plain: plain(x, "unit", dtype)
 
 
 @fault()
 def mean_subtracted_twice() -> None:
     """The mean is taken off twice in training."""
-    plain = batches.scaled
-    batches.scaled = lambda x, scale, dtype: plain(x, scale, dtype) - 0.1307 / 0.3081
+    plain = batches.scale_pixels
+    batches.scale_pixels = lambda x, scale, dtype: plain(x, scale, dtype) - 0.1307 / 0.3081
 
 
 def shift_labels(every: int) -> None:
@@ -111,8 +111,8 @@ def nines_missing() -> None:
 @fault()
 def trained_on_a_tenth() -> None:
     """Only the first tenth of the training images is seen."""
-    plain = batches.kept
-    batches.kept = lambda protocol, n: slice(0, plain(protocol, n).stop // 10)
+    plain = batches.training_slice
+    batches.training_slice = lambda train, n: slice(0, plain(train, n).stop // 10)
 
 
 @fault()
@@ -145,9 +145,9 @@ def last_batch_dropped() -> None:
     """The partial last batch of an epoch is dropped."""
     plain = batches.Batches.__init__
 
-    def init(self: Any, *arguments: Any) -> None:
-        plain(self, *arguments)
-        self.per_epoch = len(self.labels) // self.protocol.batch
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        plain(self, *arguments, **options)
+        self.per_epoch = len(self.labels) // self.batch
 
     batches.Batches.__init__ = init
 
@@ -170,7 +170,7 @@ def one_order_for_all_epochs() -> None:
 def half_of_every_batch() -> None:
     """Half of each batch is lost."""
     plain = batches.Batches.indices
-    batches.Batches.indices = lambda self, step: plain(self, step)[: self.protocol.batch // 2]
+    batches.Batches.indices = lambda self, step: plain(self, step)[: self.batch // 2]
 
 
 @fault()
@@ -179,7 +179,7 @@ def batches_sorted_by_label() -> None:
 
     def indices(self: Any, step: int) -> np.ndarray:
         order = np.argsort(self.labels.numpy(), kind="stable")
-        start = step * self.protocol.batch % len(order)
-        return np.asarray(np.roll(order, -start)[: self.protocol.batch])
+        start = step * self.batch % len(order)
+        return np.asarray(np.roll(order, -start)[: self.batch])
 
     batches.Batches.indices = indices

@@ -1,0 +1,26 @@
+"""`subspace-bench data`: is the dataset there, and is it the right one?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from subspace_bench.cli.options import Data, Dataset
+
+
+def data(data: Data = None, dataset: Dataset = "mnist") -> int:
+    """Locate and verify the dataset; download it if missing."""
+    from subspace_bench.datasets import catalog, download, loading, locate
+
+    catalog.require_dataset(dataset)
+    variable = os.environ.get(locate.VARIABLE)
+    folder = data or (Path(variable).expanduser() if variable else None)
+    # Other commands only read a folder that the user named; this one also downloads to it.
+    downloadable = folder is not None and dataset in catalog.FOLDERS
+    if folder and downloadable and locate.missing_files(locate.raw_folder(dataset, folder)):
+        download.download(dataset, folder)
+    loaded = loading.load(dataset, data)
+    print(f"{dataset}: {loaded.where}, {catalog.VERIFICATION[dataset]}")
+    print(f"{len(loaded.train_labels):,} training and {len(loaded.test_labels):,} test images")
+    print(f"SHA-256 of all: {loaded.digest}")
+    return 0

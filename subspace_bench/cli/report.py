@@ -1,0 +1,42 @@
+"""`subspace-bench report`: pages from records, without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from subspace_bench.cli.options import Dataset, Out, Pages, Profile, page_names
+from subspace_bench.common import validation
+
+
+def report(
+    pages: Pages = None,
+    profile: Profile = "post",
+    dataset: Dataset = "mnist",
+    out: Out = Path("results"),
+    committed_only: Annotated[
+        bool, typer.Option("--committed-only", help="Ignore your local records.")
+    ] = False,
+) -> int:
+    """Write pages again from existing records, without training."""
+    validation.check_output_dir(out)
+    names = page_names(pages, profile)
+    from subspace_bench.datasets.catalog import require_dataset
+    from subspace_bench.experiments import STUDIES, Evidence, Plan
+    from subspace_bench.records.committed import committed_store
+    from subspace_bench.records.store import Store
+    from subspace_bench.reporting.index import write_index
+    from subspace_bench.reporting.render import write_page
+
+    require_dataset(dataset)
+    local = None if committed_only else Store(out / "runs")
+    evidence = Evidence(Plan(profile, dataset=dataset), committed_store(), local)
+    for name in names:
+        if reason := STUDIES[name].withheld(evidence):
+            print(f"{name}: {reason}")
+        else:
+            print(*write_page(STUDIES[name].page(evidence), out), sep="\n")
+    print(write_index(out, STUDIES))
+    return 0

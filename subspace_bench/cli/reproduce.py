@@ -1,0 +1,238 @@
+"""`subspace-bench reproduce`: from the names of pages to the pages.
+
+Everything is checked first, then the cost is shown, then runs without a record are trained, cheap
+ones first. A page is written as soon as its last run has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from subspace_bench.cli.options import (
+    Data,
+    Device,
+    Force,
+    Out,
+    Pages,
+    Profile,
+    page_names,
+    report_failures,
+    report_interruption,
+)
+from subspace_bench.common import validation
+from subspace_bench.common.formatting import (
+    format_bytes,
+    format_duration,
+    make_console,
+    print_table,
+)
+from subspace_bench.common.hardware import available_memory, core_count, resident_memory
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from subspace_bench.experiments import Evidence
+    from subspace_bench.records.config import RunConfig
+    from subspace_bench.training.executor import Event
+    from subspace_bench.training.workload import Workload
+
+MEMORY_SHARE = 0.9  # of the available memory that runs may take together
+
+
+def reproduce(
+    pages: Pages = None,
+    seeds: Annotated[int, typer.Option(help="Seeds for each run: 0, 1, ...")] = 1,
+    profile: Profile = "post",
+    device: Device = "auto",
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time. Default: one per core, if they fit memory.")
+    ] = None,
+    data: Data = None,
+    out: Out = Path("results"),
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show runs, time, memory and disk; train nothing.")
+    ] = False,
+    force: Force = False,
+) -> int:
+    """Train what the pages need, then write the pages with their tables and figures.
+
+    After an interruption, the same command continues.
+    """
+    validation.require_at_least(1, seeds=seeds, jobs=jobs)
+    validation.check_output_dir(out)
+    names = page_names(pages, profile)
+    from subspace_bench.cli.progress import ProgressDisplay, distinct_labels
+    from subspace_bench.experiments import STUDIES, Evidence, Plan
+    from subspace_bench.records.committed import committed_store
+    from subspace_bench.records.store import Store
+    from subspace_bench.training import runner
+    from subspace_bench.training.cost import jobs_that_fit
+    from subspace_bench.training.workload import plan_workload
+
+    console, store = make_console(), Store(out / "runs")
+    asked = Plan(profile, seeds, device=validation.resolve_device(device))
+    if plan:
+        print_location(asked.dataset, data, console)
+    else:
+        validation.check_writable(store.folder)
+        asked = replace(asked, dataset=load_dataset(asked.dataset, data, console))
+
+    local, committed = list(store.records()), list(committed_store().records())
+    cases = {name: STUDIES[name].cases(asked) for name in names}
+    workload = plan_workload(cases, local, committed, retrain=force)
+    labels = distinct_labels(workload.costs)
+    memory = MEMORY_SHARE * (available_memory() + resident_memory())
+    jobs = jobs_that_fit(workload.waiting_costs, jobs or core_count(), memory)
+    if plan:
+        title = f"Runs of {', '.join(names)}, profile {profile}"
+        print_table(console, title, run_table(workload, labels))
+    console.print(summarize(workload, jobs))
+    if plan:
+        return 0
+
+    disk = sum(cost.disk for cost in workload.waiting_costs)
+    validation.check_output_dir(out, needed=disk)
+    if force:
+        for run in workload.waiting:
+            store.discard(run)
+        local = [record for record in local if record.run not in workload.costs]
+    writer = PageWriter(workload, Evidence(asked, committed, local), out, console)
+    failures: list[Event[RunConfig]] = []
+    try:
+        if workload.waiting:
+            costs = {run: workload.costs[run] for run in workload.waiting}
+            with ProgressDisplay(console, costs, labels, jobs) as display:
+
+                def on_event(event: Event[RunConfig]) -> None:
+                    display.on_event(event)
+                    writer.on_event(event)
+
+                failures = runner.train_all(workload.waiting, store, data, jobs, on_event)
+    except KeyboardInterrupt:
+        writer.finish()
+        records = sum(store.path(run).exists() for run in workload.costs)
+        checkpoints = sum(store.checkpoint(run).exists() for run in workload.costs)
+        return report_interruption(
+            f"{records} of {len(workload.costs)} records and {checkpoints} "
+            f"checkpoint{'s' * (checkpoints != 1)} are kept in {store.folder}"
+        )
+    writer.finish()
+    return report_failures(failures, labels)
+
+
+def load_dataset(name: str, root: Path | None, console: Console) -> str:
+    """Loads and verifies the dataset, prints where it is, and returns the name of what was found.
+
+    Without MNIST and without a network, that is mnist-5k.
+    """
+    from subspace_bench.datasets import catalog, loading
+
+    dataset = loading.load_or_embedded(name, root)
+    if dataset.name == name:
+        console.print(f"Data: {name}, {dataset.where}, {catalog.VERIFICATION[name]}")
+    else:
+        console.print(
+            f"Data: {name} is not available; using {dataset.name}, the 5,000 digits "
+            f"{dataset.where}. The results are not comparable with the post."
+        )
+    return dataset.name
+
+
+def print_location(name: str, root: Path | None, console: Console) -> None:
+    """Prints where the dataset is, without reading or downloading it."""
+    from subspace_bench.datasets.locate import locate
+
+    folder = locate(name, root)
+    console.print(f"Data: {name}, " + (f"in {folder}" if folder else "would be downloaded"))
+
+
+def summarize(workload: Workload, jobs: int) -> str:
+    """What is to be trained and what it costs, in one line."""
+    from subspace_bench.training.cost import memory_together, wall_seconds
+
+    costs = workload.waiting_costs
+    idle = " and ".join(name for name, runs in workload.cases.items() if not runs)
+    note = f"; {idle}: trained with --profile full only" if idle else ""
+    if not workload.costs:
+        return f"nothing to train{note}"
+    recorded = len(workload.costs) - len(costs)
+    records = f"{recorded} of {len(workload.costs)} runs have a record"
+    if not costs:
+        return f"{records}: nothing to train{note}"
+    return (
+        f"{records}, {len(costs)} to train: about {format_duration(wall_seconds(costs, jobs))} "
+        f"with {jobs} at a time, {format_bytes(memory_together(costs, jobs))} of memory, "
+        f"{format_bytes(sum(cost.disk for cost in costs))} of disk{note}"
+    )
+
+
+def run_table(workload: Workload, labels: dict[RunConfig, str]) -> pd.DataFrame:
+    """The table of --plan: every run and its expected cost, recorded ones first."""
+    import pandas as pd
+
+    waiting = set(workload.waiting)
+    recorded = [run for run in workload.costs if run not in waiting]
+    return pd.DataFrame(
+        {
+            "run": labels[run],
+            "θ_init": run.init,
+            "updates": f"{run.protocol.steps:,}",
+            "time": format_duration(workload.costs[run].seconds) if run in waiting else "recorded",
+            "memory": format_bytes(workload.costs[run].memory),
+            "disk": format_bytes(workload.costs[run].disk),
+            "pages": ", ".join(name for name, runs in workload.cases.items() if run in runs),
+        }
+        for run in [*recorded, *workload.waiting]
+    )
+
+
+class PageWriter:
+    """Writes a page anew whenever one of its runs has ended, and prints it after the last one."""
+
+    def __init__(self, workload: Workload, evidence: Evidence, out: Path, console: Console) -> None:
+        self.evidence, self.out, self.console = evidence, out, console
+        waiting = set(workload.waiting)
+        self.missing = {name: waiting.intersection(runs) for name, runs in workload.cases.items()}
+        self.written: set[str] = set()  # with all their runs
+
+    def on_event(self, event: Event[RunConfig]) -> None:
+        """Adds the record of a run that is done."""
+        if event.kind != "done":
+            return
+        self.evidence = self.evidence.with_local(event.value)
+        for name, missing in self.missing.items():
+            if event.case in missing:
+                missing.discard(event.case)
+                self.write(name, complete=not missing)
+
+    def finish(self) -> None:
+        """Writes the pages that lack runs or needed none, and the index."""
+        from subspace_bench.experiments import STUDIES
+        from subspace_bench.reporting.index import write_index
+
+        for name in self.missing:
+            if name not in self.written:
+                self.write(name)
+        self.console.print(f"All pages: {write_index(self.out, STUDIES)}")
+
+    def write(self, name: str, complete: bool = True) -> None:
+        """Writes one page; figures, and what the terminal shows, only if it is complete."""
+        from subspace_bench.experiments import STUDIES
+        from subspace_bench.reporting.render import write_page
+
+        if complete:
+            self.written.add(name)
+        if reason := STUDIES[name].withheld(self.evidence):
+            if complete:
+                self.console.print(f"{name}: {reason}")
+            return
+        page = STUDIES[name].page(self.evidence)
+        path = write_page(page, self.out, figures=complete)[0]
+        if complete:
+            print_table(self.console, page.title, next(iter(page.tables.values())))
+            self.console.print(str(path))

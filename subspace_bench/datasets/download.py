@@ -1,0 +1,90 @@
+"""Downloads MNIST or Fashion-MNIST with torchvision: quiet, verified, all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.validation import require_choice
+from subspace_bench.datasets.catalog import FOLDERS
+from subspace_bench.datasets.idx import read_idx
+from subspace_bench.datasets.locate import VARIABLE, cache_folder, missing_files, raw_folder
+
+DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
+
+
+class DatasetUnavailable(UserError):
+    """The dataset is not on this machine and could not be downloaded."""
+
+
+def download(name: str, root: Path | None = None) -> Path:
+    """Downloads a dataset into ROOT/MNIST/raw (or FashionMNIST); returns that folder.
+
+    Files go to a temporary folder below `root` (default: the user's cache directory); once all are
+    verified, the missing ones are moved into place.
+
+    Raises:
+        DatasetUnavailable: no mirror answers within seconds, or `root` cannot be written.
+        UserError: unknown name, or a mirror delivers other content.
+    """
+    require_choice("dataset to download", [name], FOLDERS)
+    from torchvision import datasets
+
+    torchvision_class: type[datasets.MNIST] = getattr(datasets, FOLDERS[name])
+    root = root or cache_folder()
+    folder = raw_folder(name, root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
+            with _short_timeout(), _no_output():
+                torchvision_class(temporary, download=True)
+            downloaded = raw_folder(name, Path(temporary))
+            _verify(name, downloaded)
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in missing_files(folder):
+                (downloaded / file).replace(folder / file)
+    except (OSError, RuntimeError, EOFError) as failure:  # URLErrors and timeouts are OSErrors
+        raise DatasetUnavailable(
+            f"{name} could not be downloaded into {root} ({_last_line(failure)}); "
+            f"name a folder that holds it with --data or {VARIABLE}"
+        ) from failure
+    return folder
+
+
+def _verify(name: str, folder: Path) -> None:
+    try:
+        read_idx(name, folder)
+    except UserError as failure:
+        raise UserError(
+            f"torchvision's mirror delivered other files than {name}'s; "
+            f"name a folder that holds it with --data or {VARIABLE}"
+        ) from failure
+
+
+@contextlib.contextmanager
+def _short_timeout() -> Iterator[None]:
+    """A server that does not answer fails after DOWNLOAD_TIMEOUT."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@contextlib.contextmanager
+def _no_output() -> Iterator[None]:
+    """Hides torchvision's progress bars."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def _last_line(failure: Exception) -> str:
+    """torchvision's message has the answer of every mirror; the last line has the reason."""
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    return lines[-1] if lines else type(failure).__name__

@@ -1,0 +1,140 @@
+"""Which projector to take at each (D, d): the rule, and the table it gives.
+
+Of the projectors that are not shown to be less accurate than the best, that move at least
+MOVED of θ and that need at most COPIES of it (or SMALL bytes), the fastest both ways.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from subspace_bench.common.formatting import format_bytes, format_significant
+from subspace_bench.profiling.lookup import Measurements, Row
+from subspace_bench.reporting.statistics import Sample, difference, tukey_hsd
+
+COPIES = 3  # of θ that P and its workspace may take
+SMALL = 10_000_000  # bytes that nobody minds, however small θ is
+MOVED = 0.85  # least fraction of θ that P moved in the trainings that compare accuracies
+
+Accuracies = Mapping[tuple[str, int], Sample]  # (projector, d) → accuracies over seeds, in %
+
+
+@dataclass(frozen=True)
+class AccuracyComparison:
+    """Accuracies of projectors at each d, against the best.
+
+    Attributes:
+        samples: d → projector → accuracies, for those that were run; d in order.
+        below_best: projector → the d at which its mean is shown to be below that of the best.
+    """
+
+    samples: dict[int, dict[str, Sample]]
+    below_best: dict[str, list[int]]
+
+    @classmethod
+    def of(cls, accuracies: Accuracies) -> AccuracyComparison:
+        """Compares all pairs at each d with Tukey's HSD, 95%."""
+        samples: dict[int, dict[str, Sample]] = {}
+        for (name, dim), sample in sorted(accuracies.items(), key=lambda item: item[0][1]):
+            if sample.n:
+                samples.setdefault(dim, {})[name] = sample
+        below: dict[str, list[int]] = {}
+        for dim, group in samples.items():
+            for higher, lower in tukey_hsd(group)[0]:
+                if higher == best_of(group):
+                    below.setdefault(lower, []).append(dim)
+        return cls(samples, below)
+
+    def points_from_best(self, name: str, dim: int) -> str:
+        """Points that a projector gains over the best (≤ 0) at a d of `samples`, 95% interval."""
+        group = self.samples[dim]
+        best = best_of(group)
+        if name not in group:
+            return "not measured"
+        if name == best:
+            return "best"
+        interval = difference(group[name], group[best])
+        half = f" ± {interval.half_width:.2f}" if interval else ""
+        return f"{group[name].mean - group[best].mean:+.2f}{half}"
+
+    def at_nearest(self, name: str, dim: int) -> str:
+        """`points_from_best` at the nearest d of `samples`, which it names; "" without one."""
+        if not self.samples:
+            return ""
+        nearest = min(self.samples, key=lambda known: abs(math.log(known / dim)))
+        return f"{self.points_from_best(name, nearest)} (d = {nearest:,})"
+
+
+def best_of(samples: Mapping[str, Sample]) -> str:
+    """The projector with the highest mean."""
+    return max(samples, key=lambda name: samples[name].mean)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The candidates at one (D, d), fastest first; none where every projector breaks the rule."""
+
+    native: int
+    dim: int
+    candidates: list[Row]
+
+    @property
+    def projector(self) -> str:
+        return str(self.candidates[0]["projector"]) if self.candidates else "none"
+
+
+def recommend(measured: Measurements, accuracy: AccuracyComparison) -> list[Recommendation]:
+    """The recommendation at each measured (D, d), by the rule above.
+
+    A projector without accuracies is a candidate: nothing is shown against it.
+    """
+
+    def is_candidate(row: Row) -> bool:
+        return (
+            row["projector"] not in accuracy.below_best
+            and row["nonzero_rows"] >= MOVED
+            and row["peak_bytes"] <= max(COPIES * row["theta_bytes"], SMALL)
+        )
+
+    return [
+        Recommendation(*size, [*filter(is_candidate, measured.fastest_first(size))])
+        for size in measured.sizes
+    ]
+
+
+def recommendation_table(found: list[Recommendation], accuracy: AccuracyComparison) -> pd.DataFrame:
+    """One line a (D, d): what to take, what it costs, what it loses, and the runner-up."""
+
+    def show(name: str, row: Row) -> str:
+        return f"{name}{format_significant(row['ms'])} ms, {format_bytes(row['peak_bytes'])}"
+
+    return pd.DataFrame(
+        {
+            "D": f"{each.native:,}",
+            "d": f"{each.dim:,}",
+            "take": each.projector,
+            "it takes": "".join(show("", row) for row in each.candidates[:1]),
+            "accuracy − best, points": accuracy.at_nearest(each.projector, each.dim),
+            "runner-up": "".join(show(f"{r['projector']}: ", r) for r in each.candidates[1:2]),
+        }
+        for each in found
+    )
+
+
+def accuracy_table(accuracy: AccuracyComparison) -> pd.DataFrame:
+    """One line a projector: points from the best at each d, and where it is shown to be below."""
+    names = dict.fromkeys(name for group in accuracy.samples.values() for name in group)
+    return pd.DataFrame(
+        {
+            "projector": name,
+            **{f"d = {dim:,}": accuracy.points_from_best(name, dim) for dim in accuracy.samples},
+            "below the best at": ", ".join(
+                f"d = {dim:,}" for dim in accuracy.below_best.get(name, [])
+            ),
+        }
+        for name in names
+    )

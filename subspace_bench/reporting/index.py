@@ -1,0 +1,32 @@
+"""The index of all pages in a folder: a link, and what each page says it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from subspace_bench.reporting.page import Page
+from subspace_bench.reporting.render import read_summary, read_title, write_page
+
+NAME = "README"
+
+
+def write_index(out: Path, first: Iterable[str] = ()) -> Path:
+    """Writes `README.md` about the pages beside it.
+
+    Arguments:
+        first: names of pages to list first, in this order; the others follow by name.
+    """
+    names = [path.stem for path in sorted(out.glob("*.md")) if path.stem != NAME]
+    order = {name: position for position, name in enumerate(first)}
+    names.sort(key=lambda name: order.get(name, len(order)))
+    texts = {name: (out / f"{name}.md").read_text(encoding="utf-8") for name in names}
+    frame = pd.DataFrame(
+        [{"page": f"[{read_title(text)}]({name}.md)", "finding": read_summary(text)}
+         for name, text in texts.items()],
+        columns=["page", "finding"],
+    )  # fmt: skip
+    page = Page(NAME, "Results", f"{len(names)} pages, one finding each", {"pages": frame})
+    return write_page(page, out)[0]

@@ -1,0 +1,76 @@
+"""Trains runs in worker processes and keeps their records.
+
+Every run sets its own threads and random streams, so which worker trains it, beside what and in
+which order, changes no bit of its record.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from subspace_bench.records.config import RunConfig
+from subspace_bench.records.store import Record, Store
+from subspace_bench.training.executor import Event, WorkerPool, emit, run_all, should_stop
+
+if TYPE_CHECKING:
+    from subspace_bench.datasets.dataset import Dataset
+
+
+def train_all(
+    runs: Sequence[RunConfig],
+    store: Store,
+    data_root: Path | None,
+    jobs: int,
+    on_event: Callable[[Event[RunConfig]], None],
+) -> list[Event[RunConfig]]:
+    """Trains the runs in their order, keeps their records in `store`, and returns the failures.
+
+    Arguments:
+        runs: all of them are trained, also those that have a record.
+        jobs: how many at a time.
+        on_event: gets every event; the value of "progress" is a `loop.Progress`, that of "done"
+            the record.
+
+    Raises:
+        KeyboardInterrupt: after all workers have written their checkpoints.
+        Unwritable: likewise, where records cannot be kept, as on a full disk.
+    """
+    task = functools.partial(train_and_keep, folder=store.folder, data_root=data_root)
+    with WorkerPool(jobs) as pool:
+        return run_all(runs, task, pool, on_event)
+
+
+def train_and_keep(run: RunConfig, folder: Path, data_root: Path | None) -> Record:
+    """Trains one run, from its checkpoint if there is one, and keeps its record in `folder`.
+
+    Raises:
+        Interrupted: where the pool stopped; the checkpoint is written.
+        Unwritable: where the record cannot be kept.
+        UserError: for what `loop.train` refuses.
+    """
+    from subspace_bench.common.hardware import reset_peak_memory
+    from subspace_bench.training.loop import train
+
+    reset_peak_memory()
+    if run.device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+    store = Store(folder)
+    checkpoint = store.checkpoint(run)
+    dataset = load_dataset(run.dataset, data_root)
+    record = train(run, dataset, checkpoint, emit, should_stop)
+    store.put(record)
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+@functools.cache
+def load_dataset(name: str, root: Path | None) -> Dataset:
+    """The dataset, read once a worker."""
+    from subspace_bench.datasets import loading
+
+    return loading.load(name, root)

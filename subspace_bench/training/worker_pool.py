@@ -1,0 +1,294 @@
+"""A pool of spawned worker processes that survives the death of a worker.
+
+`WorkerPool` is a `concurrent.futures.Executor`. Beyond that it limits the time of a task, gives a
+task a process of its own if asked, passes on what a task emits while it runs, and asks tasks to
+end when it is stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import pickle
+import queue
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Any, TypeVar
+
+CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
+STOP_SECONDS = 15.0  # silence after which a worker that was told to stop is killed
+FOREVER = float("inf")
+STOP = b""  # the message that asks a worker to end
+
+T = TypeVar("T")
+Listener = Callable[[str, Any], None]  # gets ("started", None) and ("progress", what was emitted)
+TimeLimit = float | Callable[..., float] | None
+
+
+class WorkerDied(RuntimeError):
+    """The process of a task ended before its result came: killed, crashed or out of memory."""
+
+
+class TimeLimitExceeded(RuntimeError):
+    """A task took longer than its time limit; its process was killed."""
+
+
+@dataclass
+class _Task:
+    future: Future[Any]
+    listen: Listener
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+    time_limit: float
+
+
+class WorkerPool(Executor):
+    """Runs functions in spawned worker processes, which are reused.
+
+    A worker that dies fails only its own task (`WorkerDied`) and is replaced, where
+    `ProcessPoolExecutor` gives up (`BrokenProcessPool`). Left by an exception, such as
+    KeyboardInterrupt, the `with` block stops the tasks (see `stop`).
+
+    Arguments:
+        max_workers: tasks at a time; processes start when there is something to do.
+        time_limit: seconds after which a task's worker is killed and its future raises
+            `TimeLimitExceeded`; or a function of the task's arguments that returns them.
+        tasks_per_worker: tasks after which a worker is replaced; 1 gives each task a process of
+            its own.
+        stop_seconds: grace period of a stopped task (see `stop`); 0 if it has nothing to keep.
+    """
+
+    def __init__(
+        self,
+        max_workers: int,
+        time_limit: TimeLimit = None,
+        tasks_per_worker: int | None = None,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
+        self.max_workers, self.time_limit = max_workers, time_limit
+        self.tasks_per_worker, self.stop_seconds = tasks_per_worker, stop_seconds
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+        # Readable from `stop` on, and never read: it wakes every thread that waits for a worker.
+        self._stop_reader, self._stop_writer = CONTEXT.Pipe(duplex=False)
+        self._stopping = False
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """The future of fn(*args, **kwargs), carried out in a worker."""
+        return self.submit_with_listener(lambda kind, value: None, fn, *args, **kwargs)
+
+    def submit_with_listener(
+        self, listen: Listener, fn: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> Future[T]:
+        """As `submit`; `listen` gets the task's events, in a thread of the pool."""
+        if self._closed:
+            raise RuntimeError("cannot submit to a pool that was shut down")
+        limit = self.time_limit
+        seconds = limit(*args, **kwargs) if callable(limit) else limit
+        future: Future[T] = Future()
+        call = (fn, args, kwargs)
+        self._tasks.put(_Task(future, listen, call, FOREVER if seconds is None else seconds))
+        if len(self._threads) < self.max_workers:
+            thread = threading.Thread(target=self._serve, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return future
+
+    def stop(self) -> None:
+        """Asks running tasks to end, as `should_stop` tells them; no further task begins.
+
+        A task that neither ends nor emits anything for `stop_seconds` is killed: it is still
+        setting up and has nothing to keep.
+        """
+        if not self._stopping:
+            self._stopping = True
+            self._stop_writer.send(None)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """As of `concurrent.futures.Executor`: pending tasks are still carried out, by default."""
+        self._closed = True
+        if cancel_futures:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    if (task := self._tasks.get_nowait()) is not None:
+                        task.future.cancel()
+        for _ in self._threads:
+            self._tasks.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.stop()
+        self.shutdown(wait=True, cancel_futures=kind is not None)
+
+    def _serve(self) -> None:
+        """The life of a thread: one worker at a time, one task at a time."""
+        # The main thread answers signals. Workers inherit the mask: a terminal's Ctrl-C, which goes
+        # to every process, must not end a worker that has a checkpoint to write.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        worker: _Worker | None = None
+        while (task := self._tasks.get()) is not None:
+            if self._stopping:
+                task.future.cancel()
+            if not task.future.set_running_or_notify_cancel():
+                continue
+            try:
+                if worker is None or not worker.is_usable(self.tasks_per_worker):
+                    if worker is not None:
+                        worker.close()
+                    worker = _Worker()
+                task.listen("started", None)
+                value = self._carry_out(worker, task)
+            except BaseException as failure:
+                if worker is not None and worker.busy:  # its answer was lost or cannot be read
+                    worker.kill()
+                task.future.set_exception(failure)
+            else:
+                task.future.set_result(value)
+        if worker is not None:
+            worker.close()
+
+    def _carry_out(self, worker: _Worker, task: _Task) -> Any:
+        """The task's result, or the exception that it raised."""
+        worker.begin(task.call)
+        silence, told = FOREVER, False
+        end = time.monotonic() + task.time_limit
+        while True:
+            watched = [worker.pipe] if told else [worker.pipe, self._stop_reader]
+            seconds = min(end - time.monotonic(), silence)
+            ready = wait(watched, None if seconds == FOREVER else max(0.0, seconds))
+            if worker.pipe in ready:
+                kind, value = worker.receive()
+                if kind == "result":
+                    return value
+                if kind == "exception":
+                    raise value
+                task.listen("progress", value)
+            elif ready:
+                worker.tell_to_stop()
+                silence, told = self.stop_seconds, True
+            else:
+                worker.kill()
+                if told and time.monotonic() < end:
+                    raise CancelledError("stopped while it was set up")
+                raise TimeLimitExceeded(f"longer than {task.time_limit:.0f} s")
+
+
+class _Worker:
+    """A worker process, seen from the pool."""
+
+    reaping = threading.Lock()  # multiprocessing's list of children is not safe between threads
+
+    def __init__(self) -> None:
+        self.pipe, theirs = CONTEXT.Pipe()
+        self.process: SpawnProcess = CONTEXT.Process(target=_work, args=(theirs,), daemon=True)
+        with self.reaping:
+            self.process.start()
+        theirs.close()
+        self.tasks, self.busy = 0, False
+
+    def is_usable(self, tasks_per_worker: int | None) -> bool:
+        """Whether the worker lives and may take one more task."""
+        if tasks_per_worker is not None and self.tasks >= tasks_per_worker:
+            return False
+        with self.reaping:
+            return not self.pipe.closed and self.process.is_alive()
+
+    def begin(self, call: Any) -> None:
+        """Sends a task; one that cannot be pickled raises here."""
+        message = pickle.dumps(call)
+        self.tasks += 1
+        self.busy = True
+        with contextlib.suppress(OSError):  # a worker that died: `receive` raises
+            self.pipe.send_bytes(message)
+
+    def receive(self) -> tuple[str, Any]:
+        """("event" or "result" or "exception", value).
+
+        Raises:
+            WorkerDied: names the exit code.
+        """
+        try:
+            message = self.pipe.recv_bytes()
+        except (EOFError, OSError):
+            self.close()
+        else:
+            kind, value = pickle.loads(message)
+            self.busy = kind == "event"
+            return kind, value
+        code = self.process.exitcode
+        hint = ", killed: out of memory?" if code == -signal.SIGKILL else ""
+        raise WorkerDied(f"its process ended with code {code}{hint}")
+
+    def tell_to_stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self.pipe.send_bytes(STOP)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.close()
+
+    def close(self) -> None:
+        """Lets the process end, and waits for it."""
+        self.busy = False
+        self.pipe.close()
+        wait([self.process.sentinel])
+        with self.reaping:
+            self.process.join()
+
+
+_pipe: Connection | None = None  # in a worker: to the pool
+
+
+def emit(event: Any) -> None:
+    """Passes a picklable event on to the pool, from inside a task; elsewhere it does nothing."""
+    if _pipe is not None:
+        with contextlib.suppress(OSError):  # the parent is gone: `should_stop` tells
+            _pipe.send_bytes(pickle.dumps(("event", event)))
+
+
+def should_stop() -> bool:
+    """Whether a task is asked to end, or its parent process is gone; False outside a worker."""
+    # While a task runs, nothing but the request to stop, or the end of the pipe, can arrive.
+    return _pipe is not None and _pipe.poll()
+
+
+def _work(pipe: Connection) -> None:
+    """The life of a worker: take a task, carry it out, answer, until the pipe closes."""
+    global _pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    _pipe = pipe
+    with contextlib.suppress(EOFError, OSError):  # the parent is done, or gone
+        while (message := pipe.recv_bytes()) != STOP:
+            try:
+                fn, args, kwargs = pickle.loads(message)
+                answer = pickle.dumps(("result", fn(*args, **kwargs)))
+            except BaseException as failure:
+                answer = pickle.dumps(("exception", _sendable(failure)))
+            pipe.send_bytes(answer)
+
+
+def _sendable(failure: BaseException) -> BaseException:
+    """The exception, with the worker's traceback as a note; a plain one where it cannot travel."""
+    failure.add_note("".join(traceback.format_exception(failure)))
+    try:
+        pickle.loads(pickle.dumps(failure))
+    except Exception:
+        return RuntimeError(f"{type(failure).__name__}: {failure}")
+    return failure

@@ -1,0 +1,107 @@
+"""Training in workers: the same records however many there are, and checkpoints of what was cut."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from subspace_bench.common.errors import Unwritable
+from subspace_bench.records.config import RunConfig, TrainingConfig
+from subspace_bench.records.store import Record, Store
+from subspace_bench.training import runner
+from subspace_bench.training.executor import Event
+from subspace_bench.training.runner import train_all, train_and_keep
+
+RUN = RunConfig(
+    "mlp-16",
+    "default",
+    TrainingConfig(steps=8, batch=64, lr=3e-3, score_every=4),
+    dataset="mnist-5k",
+)
+RUNS = [
+    RUN,
+    replace(RUN, seed=1),
+    replace(RUN, dim=20, projector="gaussian"),
+    replace(RUN, dim=20, projector="orthonormal", origin="zero"),
+]
+
+
+def ignore(event: Event[RunConfig]) -> None: ...
+
+
+def test_records_do_not_depend_on_jobs_or_order(tmp_path: Path) -> None:
+    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
+    assert train_all(RUNS, one, None, 1, ignore) == []
+    assert train_all(RUNS[::-1], two, None, 2, ignore) == []
+    assert len(list(one.records())) == len(RUNS)
+    for a, b in zip(one.records(), two.records(), strict=True):
+        assert a.run == b.run
+        assert a.result == b.result
+    assert not list(one.folder.glob("*.checkpoint"))
+
+
+def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
+    events: list[Event[RunConfig]] = []
+    bad = replace(RUN, dim=10**6, projector="gaussian")
+    [failure] = train_all([bad, RUN], Store(tmp_path), None, 1, events.append)
+    assert failure.case == bad
+    assert "12,730" in failure.reason
+    assert [e.kind for e in events if e.case == bad] == ["started", "failed"]
+    [done] = [e for e in events if e.kind == "done"]
+    [record] = Store(tmp_path).records()
+    assert isinstance(done.value, Record)
+    assert done.value.result == record.result
+    assert record.run == RUN
+
+
+def test_a_place_that_takes_no_records_ends_it_all(tmp_path: Path) -> None:
+    events: list[Event[RunConfig]] = []
+    (tmp_path / "file").write_text("in the way of a folder")
+    with pytest.raises(Unwritable):
+        train_all(RUNS, Store(tmp_path / "file"), None, 1, events.append)
+    assert [e.kind for e in events if e.kind != "progress"] == ["started"]
+
+
+def test_a_worker_that_is_killed_is_reported_and_replaced(tmp_path: Path) -> None:
+    long = RUN.with_steps(100_000)
+
+    def kill(event: Event[RunConfig]) -> None:
+        if event.kind == "progress" and event.case == long:
+            for child in multiprocessing.active_children():
+                assert child.pid is not None
+                os.kill(child.pid, signal.SIGKILL)
+
+    failures = train_all([long, RUN], Store(tmp_path), None, 1, kill)
+    assert [f.case for f in failures] == [long]
+    assert Store(tmp_path).get(RUN) is not None
+
+
+@pytest.mark.parametrize(("device", "raised"), [("cpu", KeyError), ("cuda", RuntimeError)])
+def test_the_gpu_s_peak_is_of_one_run(tmp_path: Path, monkeypatch, device, raised) -> None:
+    def reset() -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", reset)
+    monkeypatch.setattr(runner, "load_dataset", lambda name, root: {}["not read"])
+    with pytest.raises(raised):
+        train_and_keep(replace(RUN, device=device), tmp_path, None)
+
+
+def test_an_interruption_leaves_a_checkpoint_of_what_was_in_progress(tmp_path: Path) -> None:
+    long = RUN.with_steps(100_000)
+
+    def interrupt(event: Event[RunConfig]) -> None:
+        if event.kind == "progress":
+            raise KeyboardInterrupt
+
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_all([long], store, None, 1, interrupt)
+    assert store.checkpoint(long).exists()
+    assert store.get(long) is None
+    assert not multiprocessing.active_children()
