@@ -28,9 +28,7 @@ def digits() -> Dataset:
 @pytest.fixture(scope="session")
 def committed_records() -> list[Record]:
     """All records in results/records, read once."""
-    store = committed_store()
-    assert store is not None
-    return list(store.records())
+    return list(committed_store().records())
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
-"""Trains each reference run in small, with each fault of a kind planted: what differs from without?
+"""Trains small versions of the reference runs with every mutation of a kind: what differs?
 
-    python tests/mutations_tried.py KIND
+    python tests/mutations_tried.py KIND…
 
-prints JSON: {fault: {run: "same", "changed" or what was raised}}, and under "again" whether the
-first run came out the same once more after others. A process a fault, forked from one without
+prints JSON: {mutation: {run: "same", "changed" or the error}}, and under "again" whether the first
+run gives the same result after others. Each mutation has a process, forked from one without
 threads.
 """
 
@@ -14,7 +14,6 @@ import json
 import os
 import sys
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -29,10 +28,12 @@ from subspace_bench.regression.validation.mutations import MUTATIONS, Mutation
 from subspace_bench.training.loop import train
 from subspace_bench.training.runner import load_dataset
 
-TRAIN, TEST, STEPS = 331, 300, 12  # ten batches and a partial one an epoch
+# Ten full batches and a partial one an epoch, so that the last step is in the second epoch; a tenth
+# of the images still fills a batch.
+TRAIN, BATCH, STEPS, TEST, DIM = 85, 8, 12, 80, 30
 
 
-def small() -> Dataset:
+def small_dataset() -> Dataset:
     digits = embedded_digits()
     return replace(
         digits,
@@ -43,24 +44,24 @@ def small() -> Dataset:
     )
 
 
-def runs() -> dict[str, RunConfig]:
+def small_runs() -> dict[str, RunConfig]:
     """The reference runs with few steps, small batches and dimensions, and a seed that is not 0."""
-    found = {}
+    runs = {}
     for name, run in suite.runs("mnist-5k").items():
-        steps = replace(run.protocol, steps=STEPS, batch=32, score_first=STEPS)
-        found[name] = replace(run, protocol=steps, seed=3, dim=run.dim and 60)
-    return found
+        protocol = replace(run.protocol, steps=STEPS, batch=BATCH, score_first=STEPS)
+        runs[name] = replace(run, protocol=protocol, seed=3, dim=run.dim and DIM)
+    return runs
 
 
 def outcome(run: RunConfig) -> Any:
-    """The result of a training, with labels and logits of its tests; or what it raised."""
+    """The result of a training with the labels and logits of its tests, or the error."""
     tested = hashlib.sha256()
 
-    def hear(module: Any, _: Any, logits: Any) -> None:
+    def add_logits(module: Any, _: Any, logits: Any) -> None:
         if not torch.is_grad_enabled():
             tested.update(logits.contiguous().numpy().tobytes())
 
-    hook = register_module_forward_hook(hear)
+    hook = register_module_forward_hook(add_logits)
     try:
         dataset = load_dataset(run.dataset, None)
         tested.update(dataset.test_labels.numpy().tobytes())
@@ -71,43 +72,45 @@ def outcome(run: RunConfig) -> Any:
         hook.remove()
 
 
-def compared(fault: Mutation, before: dict[str, Any]) -> dict[str, str]:
-    """Plants a fault and trains all runs, the first once more at the end."""
-    fault.plant()
-    after = {name: outcome(run) for name, run in runs().items()}
-    said = {
-        name: found if isinstance(found, str) else ("same" if found == before[name] else "changed")
-        for name, found in after.items()
+def compare(mutation: Mutation, before: dict[str, Any]) -> dict[str, str]:
+    """Applies a mutation and trains all runs, the first that it affects once more at the end."""
+    mutation.apply()
+    after = {name: outcome(run) for name, run in small_runs().items()}
+    differences = {
+        name: result
+        if isinstance(result, str)
+        else ("same" if result == before[name] else "changed")
+        for name, result in after.items()
     }
-    first = fault.runs[0]
-    again = outcome(runs()[first]) == after[first]
-    return {**said, "again": "same" if again else "changed"}
+    first = mutation.runs[0]
+    again = outcome(small_runs()[first]) == after[first]
+    return {**differences, "again": "same" if again else "changed"}
 
 
-def forked(fault: Mutation, before: dict[str, Any]) -> dict[str, str]:
-    """`compared` in a child, whose patches end with it."""
+def compare_in_fork(mutation: Mutation, before: dict[str, Any]) -> dict[str, str]:
+    """`compare` in a child process, so that the mutation ends with it."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         with os.fdopen(writing, "w") as pipe:
-            json.dump(compared(fault, before), pipe)
+            json.dump(compare(mutation, before), pipe)
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as pipe:
         text = pipe.read()
     os.waitpid(child, 0)
-    return json.loads(text) if text else dict.fromkeys(before, "its process ended")
+    return json.loads(text) if text else dict.fromkeys(before, "its process died")
 
 
-def main(kind: str) -> None:
-    dataset = small()
+def main(kinds: list[str]) -> None:
+    torch.set_num_threads(1)
+    dataset = small_dataset()
     loading.load = lambda name, root=None: dataset
-    before = {name: outcome(run) for name, run in runs().items()}
+    before = {name: outcome(run) for name, run in small_runs().items()}
     load_dataset.cache_clear()
-    module = import_module(f"subspace_bench.regression.validation.mutations.{kind}").__name__
-    chosen = {name: f for name, f in MUTATIONS.items() if f.plant.__module__ == module}
-    print(json.dumps({name: forked(f, before) for name, f in chosen.items()}))
+    chosen = {n: m for n, m in MUTATIONS.items() if m.apply.__module__.split(".")[-1] in kinds}
+    print(json.dumps({name: compare_in_fork(m, before) for name, m in chosen.items()}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])

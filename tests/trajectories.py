@@ -1,16 +1,15 @@
-"""The way that short trainings take, kept so that a machine of any class can be held against it.
+"""Trajectories of short trainings, stored to compare a machine of any class with.
 
-`python tests/trajectories.py` makes tests/data/trajectories.json anew, in a minute or two, which is
-needed only where SAMPLE changes, or where results are meant to (and `NUMERICS` is raised). A row of
-a training is [updates, ‖trained − start‖, loss of that update's batch, tolerance].
+`python tests/trajectories.py` writes tests/data/trajectories.json again, in a minute or two; needed
+only after a change of SAMPLE, or of results (when `NUMERICS` is raised). A row of a training is
+[updates, ‖trained − start‖, loss of that update's batch, tolerance].
 
-The tolerance is relative, of both numbers, and four times as far as rounding carried them when it
-was made: the same training again, its gradient moved at every update by Gaussian noise of 10⁻⁷ and
-of 10⁻⁶ of its root mean square. It is 0.005 at least, and 0.02 from update 50, since one ReLU or
-maximum that flips shows now and then. Another class of machine adds up in another order, which
-moves sums by about 10⁻⁷.
-Of losses at update 101 that an Intel Xeon recorded, an AMD EPYC found conv's 0.5% and
-FC's 0.1% away, and the others', where they are recorded, within 10⁻⁶.
+The tolerance is relative and applies to both numbers. It is four times their change when the
+training is repeated with Gaussian noise on every gradient, of 10⁻⁷ and of 10⁻⁶ of the gradient's
+root mean square; at least 0.005, and 0.02 from update 50 on, because a single ReLU or maximum may
+flip. Machines of another class sum in another order, which changes sums by about 10⁻⁷: at update
+101, an AMD EPYC differed from an Intel Xeon by 0.5% in conv's loss, by 0.1% in FC's, and by less
+than 10⁻⁶ in the others.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ Row = list[float]
 
 
 def follow(run: RunConfig, digits: Dataset, noise: float = 0.0) -> tuple[Record, list[Row]]:
-    """Trains a run as it always is, and watches: its record, and [updates, moved, loss] of AT."""
+    """Trains a run; returns its record and its rows [updates, ‖trained − start‖, loss] at AT."""
     rows: list[Row] = []
     step, done = loop.step, 0
     start = torch.empty(0)
@@ -88,35 +87,35 @@ def follow(run: RunConfig, digits: Dataset, noise: float = 0.0) -> tuple[Record,
 
 
 def differences(rows: list[Row], kept: list[Row]) -> list[str]:
-    """Where a training left the way that is kept, in words; it may be shorter than that.
+    """Where a training leaves the stored trajectory, in words; it may be shorter than that.
 
     Raises:
-        ValueError: where a row has nothing to be compared with, or there is none.
+        ValueError: if there are no rows, or a row has no stored counterpart.
     """
-    found = []
+    if not rows:
+        raise ValueError("there are no rows to compare")
+    problems = []
     for (updates, *ours), (same, *theirs, tolerance) in zip(rows, kept[: len(rows)], strict=True):
         if updates != same:
             raise ValueError(f"update {updates} is compared with update {same}")
-        for name, a, b in zip(("moved", "loss"), ours, theirs, strict=True):
-            if not apart(a, b) <= tolerance:
-                found.append(f"update {updates}: {name} {a:.6g}, not {b:.6g} ± {tolerance:.2g}")
-    if not rows:
-        raise ValueError("nothing was compared")
-    return found
+        for name, a, b in zip(("distance", "loss"), ours, theirs, strict=True):
+            if not relative_difference(a, b) <= tolerance:
+                problems.append(f"update {updates}: {name} {a:.6g}, not {b:.6g} ± {tolerance:.2g}")
+    return problems
 
 
-def apart(a: float, b: float) -> float:
-    """Relative to b."""
+def relative_difference(a: float, b: float) -> float:
+    """|a − b| / |b|."""
     return abs(a / b - 1)
 
 
 def make(run: RunConfig, digits: Dataset) -> dict[str, Any]:
-    """What is kept of a training."""
+    """What is stored of a training."""
     run = run.with_steps(STEPS)
     record, rows = follow(run, digits)
-    shaken = [follow(run, digits, noise)[1] for noise in NOISE]
+    noisy = [follow(run, digits, noise)[1] for noise in NOISE]
     for i, row in enumerate(rows):
-        worst = max(apart(other[i][k], row[k]) for other in shaken for k in (1, 2))
+        worst = max(relative_difference(other[i][k], row[k]) for other in noisy for k in (1, 2))
         row.append(max(0.005 if row[0] < 50 else 0.02, float(f"{4 * worst:.2g}")))
     return {"sha256_at_200": record.result["sha256_at_200"], "rows": rows}
 

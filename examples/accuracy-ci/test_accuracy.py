@@ -1,4 +1,4 @@
-"""One line in CI: has the accuracy of `train` moved? Reference: test_accuracy/*.toml, in git."""
+"""A regression test of accuracy in CI. The reference is test_accuracy/*.toml, kept in git."""
 
 from training import train
 

@@ -156,7 +156,7 @@ def summarize(workload: Workload, jobs: int) -> str:
     from subspace_bench.training.cost import memory_together, wall_seconds
 
     costs = workload.waiting_costs
-    idle = " and ".join(name for name, runs in workload.cases.items() if not runs)
+    idle = ", ".join(name for name, runs in workload.cases.items() if not runs)
     note = f"; {idle}: trained with --profile full only" if idle else ""
     if not workload.costs:
         return f"nothing to train{note}"

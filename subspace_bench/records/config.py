@@ -1,6 +1,6 @@
-"""A run's configuration: all that determines one training. Its content hash names its record.
+"""The configuration of a run: everything that determines one training.
 
-The class and its protocol are hashed field by field, so a field keeps its name.
+The content hash names the run's record, so fields keep their names and their defaults.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 
-NUMERICS = 1  # raise by hand when a change moves results: older records become stale
+NUMERICS = 1  # raise by hand when a change alters results: older records become stale
 
 CHOICES = {
     "sampling": ("independent", "epochs", "epochs-drop"),
@@ -26,22 +26,27 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a run trains: data preparation, sampling, optimizer, length, and when it is scored.
+    """A training protocol: data preparation, sampling, optimizer, length and scores.
 
     Attributes:
         steps: number of updates.
+        batch: images per batch.
+        lr: learning rate; the peak of the schedule.
         score_first, score_every: the test accuracy is taken after updates score_first,
             score_first + score_every, … and after the last one.
-        sampling: "independent" (each batch a fresh draw of distinct images), "epochs" (a
+        sampling: "independent" (each batch is a fresh draw of distinct images), "epochs" (a
             permutation, partial last batch kept) or "epochs-drop" (partial batch dropped).
-        scale: "unit" x/255, "standard" (x/255 − 0.1307)/0.3081, or "256" x/256.
+        scale: of pixels x: "unit" x/255, "standard" (x/255 − 0.1307)/0.3081, or "256" x/256.
         train: "all", "after-5000" or "first-50000" of the 60,000 training images.
         optimizer: "adam" or "sgd".
         bias_lr: factor on the learning rate of biases.
         schedule: "constant"; "inv": lr · (1 + gamma · t)^(−power) at update t; or "one-cycle":
             up to lr over the first quarter of the steps, then down to 0 along a cosine.
-        score_on: "test", or "held-out": the last 10,000 of the 60,000 training images, for picking
-            what a protocol leaves open; they are then to be kept from training by `train`.
+        score_on: "test", or "held-out": the last 10,000 of the 60,000 training images, to choose
+            hyperparameters on. Then `train` must be "first-50000".
+
+    Raises:
+        UserError: for an unknown choice, or a number below 1 where that makes no sense.
     """
 
     steps: int
@@ -65,11 +70,11 @@ class TrainingConfig:
     score_on: str = "test"
 
     def scored(self, updates: int) -> bool:
-        """Whether the protocol takes the test accuracy after this many updates."""
+        """Whether the test accuracy is due after this many updates, by score_first and _every."""
         return updates >= self.score_first and (updates - self.score_first) % self.score_every == 0
 
     def __post_init__(self) -> None:
-        for f in fields(self):  # 1 and 1.0 are equal, but not in JSON, nor so in the hash
+        for f in fields(self):  # 1 == 1.0, but their JSON differs, and so would the hash
             if f.type == "float":
                 object.__setattr__(self, f.name, float(getattr(self, f.name)))
         object.__setattr__(self, "betas", tuple(map(float, self.betas)))
@@ -79,13 +84,13 @@ class TrainingConfig:
                     f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(choices)}"
                 )
         if min(self.steps, self.batch, self.score_first, self.score_every) < 1:
-            raise UserError("steps, batch and the scores' distances are whole numbers from 1")
+            raise UserError("steps, batch, score_first and score_every must be 1 or more")
         if self.score_on == "held-out" and self.train != "first-50000":
-            raise UserError("held-out images must not be trained on: take train 'first-50000'")
+            raise UserError("score_on 'held-out' needs train 'first-50000'")
 
     @property
     def last_score(self) -> int:
-        """Updates before the last scheduled score, the one that is reported."""
+        """Updates before the last score by score_first and score_every, the one pages report."""
         return self.steps - (self.steps - self.score_first) % self.score_every
 
 
@@ -94,14 +99,21 @@ class RunConfig:
     """Everything that determines one training.
 
     Attributes:
-        dim: d, or None where θ is trained directly (the baseline).
+        model: a name in `models.MODELS`.
+        init: a scheme of `models.initialise`.
+        dim: d, or None to train θ itself (the baseline).
         projector: its name; None for a baseline.
-        origin: "zero" (θ = Pω, P's first column along θ_init) or "init" (θ = θ_init + Pω).
-        init: scheme of `models.initial`.
+        origin: "zero" (θ = Pω, P's first column parallel to θ_init) or "init" (θ = θ_init + Pω).
         scaling: "none", or "fan-in": row i of P times √(D/d)/√(fan-in of θ_i's layer), so that a
-            unit step of ω moves every layer's outputs alike.
-        draws: "streams": θ_init and P come from the seed's own streams; "author": from the post's
-            author's generator (`author`), so that the seed decides batches and dropout alone.
+            unit step of ω changes the outputs of every layer equally.
+        seed: of all random streams.
+        numerics: NUMERICS when the run was trained; 0 means now.
+        draws: "streams": θ_init and P come from the seed's streams. "author": they come from the
+            post author's generator (`training.author`), and the seed decides only batches and
+            dropout.
+
+    Raises:
+        UserError: for an unknown choice, or choices that exclude each other.
     """
 
     model: str
@@ -116,7 +128,7 @@ class RunConfig:
     device: str = "cpu"
     dtype: str = "float32"
     threads: int = 1
-    numerics: int = 0  # 0: the present NUMERICS
+    numerics: int = 0
     draws: str = "streams"
 
     def __post_init__(self) -> None:
@@ -131,45 +143,46 @@ class RunConfig:
             if (given := getattr(self, name)) not in choices:
                 raise UserError(f"unknown {name} {given!r}: choose {' or '.join(choices)}")
         if self.scaling != "none" and (self.dim is None or self.origin == "zero"):
-            raise UserError("only a subspace through θ_init (origin init) can be scaled by fan-in")
+            raise UserError("scaling 'fan-in' needs a dimension and origin 'init'")
         if (self.dim is None) != (self.projector is None):
-            raise UserError("a subspace has both a dimension and a projector, a baseline neither")
+            raise UserError("give both a dimension and a projector, or neither for a baseline")
         if self.draws == "author" and not (
             self.init.startswith("normal:")
             and (self.dim is None or (self.projector, self.origin) == ("orthonormal", "zero"))
         ):
             raise UserError(
-                "the author's draws are those of a normal θ_init and an orthonormal P through zero"
+                "draws 'author' need init 'normal:…' and, in a subspace, projector 'orthonormal' "
+                "and origin 'zero'"
             )
         if self.seed < 0:
-            raise UserError(f"the seed is {self.seed}: it must be 0 or more")
+            raise UserError(f"seed is {self.seed}: it must be 0 or more")
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the run's content.
+        """SHA-256 of the fields that are not at their default.
 
-        Fields at their default are left out, so that a field added later renames no record.
+        A field that is added later therefore renames no record.
         """
-        content = {**unlike_default(self), "protocol": unlike_default(self.protocol)}
+        content = {**non_default_fields(self), "protocol": non_default_fields(self.protocol)}
         return digest(content)
 
     @property
     def name(self) -> str:
-        """The record's file name without its ending."""
+        """The stem of the record's file name."""
         size = "D" if self.dim is None else str(self.dim)
         return f"{self.model}-d{size}-s{self.seed}-{self.hash[:12]}"
 
     @property
     def label(self) -> str:
-        """For people: model, dimension, seed."""
+        """Model, dimension and seed, for people."""
         size = "D" if self.dim is None else f"{self.dim:,}"
         return f"{self.model} d={size} seed {self.seed}"
 
     def with_steps(self, steps: int) -> RunConfig:
-        """The same run, cut to `steps` updates."""
+        """The same run with another number of updates."""
         return replace(self, protocol=replace(self.protocol, steps=steps))
 
 
-def unlike_default(value: TrainingConfig | RunConfig) -> dict[str, Any]:
-    """The fields whose values are not their defaults."""
+def non_default_fields(value: TrainingConfig | RunConfig) -> dict[str, Any]:
+    """Name → value of the fields that are not at their default."""
     return {f.name: v for f in fields(value) if (v := getattr(value, f.name)) != f.default}

@@ -1,4 +1,4 @@
-"""Where a record comes from: time, memory, versions, hardware, revision. No comparison reads it."""
+"""Provenance of a record: time, memory, versions, hardware, revision. No comparison reads it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from subspace_bench.common.hardware import peak_memory
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records.config import RunConfig
 
-DECIDING = ("cpu", "cpu_capability", "python", "torch", "numpy", "numba")  # the bits, on a CPU
+# What decides the bits of a result on a CPU.
+DECIDING = ("cpu", "cpu_capability", "python", "torch", "numpy", "numba")
 
 
 def collect(run: RunConfig, dataset: Dataset, set_up: float, training: float) -> dict[str, Any]:
-    """Facts about this run on this machine; seconds, megabytes (10⁶ bytes)."""
+    """The provenance of a run that was just trained here; in seconds and megabytes (10⁶ bytes)."""
     facts: dict[str, Any] = {
         "seconds_set_up": round(set_up, 2),
         "seconds_training": round(training, 2),
@@ -50,7 +51,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 
 def same_hardware(facts: Mapping[str, Any], device: str = "cpu") -> bool:
-    """Whether the same bits are to be expected here as where these facts were collected."""
+    """Whether results here should have the same bits as where these facts were collected."""
     here = machine(device)
     names = (*DECIDING, "gpu") if device == "cuda" else DECIDING
     return all(facts.get(name) == here[name] for name in names)
@@ -58,7 +59,7 @@ def same_hardware(facts: Mapping[str, Any], device: str = "cpu") -> bool:
 
 @functools.cache
 def cpu_name() -> str:
-    """The processor's model name."""
+    """The processor's model name; virtual machines may hide its generation."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -70,7 +71,7 @@ def cpu_name() -> str:
 
 @functools.cache
 def revision() -> dict[str, Any]:
-    """The source's git revision, and whether tracked files differ from it; nulls outside git."""
+    """The package's git revision, and whether its files differ from it; None outside git."""
     here = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:

@@ -1,7 +1,7 @@
-"""Records, and the store that keeps them.
+"""Records, and the store that keeps them as JSON files.
 
-A record is what one run came to: `result`, the same bits for the same run, and `provenance`, which
-no comparison reads.
+A record is the outcome of one run: `result`, the same bits for the same run, and `provenance`,
+which no comparison reads.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from subspace_bench.common.files import digest, write_atomically
 from subspace_bench.records.config import RunConfig, TrainingConfig
 
 SCHEMA = 1  # of the record file
-
-
-FIGURES = ("seconds_set_up", "seconds_training", "peak_memory_mb")  # that every record tells
+MEASURED = ("seconds_set_up", "seconds_training", "peak_memory_mb")  # numbers in every provenance
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one run came to.
+    """The outcome of one run.
 
     Attributes:
-        result: `curve`, rows of [updates, test accuracy %, loss of that step's batch];
-            `accuracy` at the last scheduled score and `accuracy_end` after the last update, %;
-            `native_dimension`, `free_parameters`, hashes of the trained numbers; or, where
-            training diverged, `diverged`, the update at which the loss was not finite.
+        result: `curve`, rows of [updates, test accuracy in %, loss of that update's batch];
+            `accuracy` at the last scheduled score and `accuracy_end` after the last update, in %;
+            `native_dimension`, `free_parameters`; hashes of the trained vector, `sha256` at the end
+            and `sha256_at_200`; if training diverged, `diverged`, the update at which the loss was
+            not finite.
         provenance: seconds, memory, versions, hardware, revision, data hash.
     """
 
@@ -39,7 +38,7 @@ class Record:
     provenance: dict[str, Any]
 
     def accuracy_at(self, updates: int) -> float | None:
-        """Test accuracy in % after this many updates, where it was scored."""
+        """Test accuracy in % after this many updates, or None if it was not scored."""
         return next((row[1] for row in self.result["curve"] if row[0] == updates), None)
 
 
@@ -53,11 +52,11 @@ class Store:
         return self.folder / f"{run.name}.json"
 
     def checkpoint(self, run: RunConfig) -> Path:
-        """Where the run's training goes on, while it has no record."""
+        """The run's checkpoint, which exists only while its training is interrupted."""
         return self.path(run).with_suffix(".checkpoint")
 
     def discard(self, run: RunConfig) -> None:
-        """Deletes the run's record and checkpoint: it is trained from its start."""
+        """Deletes the run's record and checkpoint, so that it is trained from the start."""
         self.path(run).unlink(missing_ok=True)
         self.checkpoint(run).unlink(missing_ok=True)
 
@@ -65,13 +64,13 @@ class Store:
         """The run's record, or None.
 
         Raises:
-            UserError: where the file is damaged, edited by hand, or of another schema.
+            UserError: if the file is damaged, was edited by hand, or has another schema.
         """
         path = self.path(run)
         return read_record(path) if path.exists() else None
 
     def put(self, record: Record) -> None:
-        """Keeps a record, atomically."""
+        """Writes a record, atomically."""
         content = {
             "schema": SCHEMA,
             "run": asdict(record.run),
@@ -79,16 +78,16 @@ class Store:
             "result_sha256": digest(record.result),
             "provenance": record.provenance,
         }
-        write_atomically(self.path(record.run), pretty(content))
+        write_atomically(self.path(record.run), format_record(content))
 
     def records(self) -> Iterator[Record]:
-        """All records, in the order of their names."""
+        """All records, in the order of their file names."""
         for path in sorted(self.folder.glob("*.json")):
             yield read_record(path)
 
 
-def pretty(content: dict[str, Any]) -> str:
-    """JSON with one line a field and one line a row of the curve: readable, and diffable in git."""
+def format_record(content: dict[str, Any]) -> str:
+    """JSON with a line for each field and each row of the curve: readable, and diffable in git."""
     curve = content["result"].get("curve", [])
     shown = {**content, "result": {**content["result"], "curve": "@curve@"}}
     rows = ",\n".join("      " + json.dumps(row) for row in curve)
@@ -102,7 +101,7 @@ def read_record(path: Path) -> Record:
     Raises:
         UserError: names the file and what is wrong with it.
     """
-    remedy = "move it away, and the run is trained again"
+    remedy = "move it away to train the run again"
     try:
         content = json.loads(path.read_text())
         if content["schema"] != SCHEMA:
@@ -112,12 +111,12 @@ def read_record(path: Path) -> Record:
         )
         result, provenance = content["result"], content["provenance"]
         intact = digest(result) == content["result_sha256"] and run.name == path.stem
-        for name in FIGURES:
+        for name in MEASURED:
             if type(value := provenance[name]) not in (int, float) or not 0 <= value < float("inf"):
                 raise ValueError(f"{name} is {value!r}")
     except (OSError, KeyError, TypeError, ValueError, UserError) as failure:
         lacks = "it lacks " * isinstance(failure, KeyError)
-        raise UserError(f"{path} is not a record of ours ({lacks}{failure}): {remedy}") from failure
+        raise UserError(f"{path} is not a valid record ({lacks}{failure}): {remedy}") from failure
     if not intact:
-        raise UserError(f"{path} was changed after it was written: restore it, or {remedy}")
+        raise UserError(f"{path} was edited after it was written: restore it, or {remedy}")
     return Record(run, result, provenance)

@@ -1,3 +1,3 @@
-"""Has accuracy moved? New runs against a reference, with stated error rates."""
+"""Has accuracy changed? New seeds against a reference distribution, at a stated error rate."""
 
-FIRST_SEED = 1_000_000  # of the new numbers: none that a reference has
+FIRST_SEED = 1_000_000  # of a check; references use smaller seeds

@@ -1,4 +1,4 @@
-"""A check: new numbers for every reference, two seeds first, more only where in doubt."""
+"""A check: new values for every reference, two seeds first, more only while inconclusive."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ import pandas as pd
 from subspace_bench.common.errors import UserError
 from subspace_bench.regression import FIRST_SEED
 from subspace_bench.regression.reference import Reference
-from subspace_bench.regression.sequential import IN_DOUBT, MOVED, WITHIN, Decision, Design
+from subspace_bench.regression.sequential import CHANGED, INCONCLUSIVE, Decision, Design
+from subspace_bench.reporting import render
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import Sample
 
-FAILED = "not judged"
-# What XML 1.0 (section 2.2) has no place for, such as the colours of a terminal.
+NOT_JUDGED = "not judged"
+# Characters that XML 1.0 (section 2.2) does not allow, such as a terminal's colour codes.
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 Task = tuple[str, int]  # name, seed
-Measured = Mapping[Task, float | str]  # a number, or why there is none
+Results = Mapping[Task, float | str]  # a value, or why there is none
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check says of one reference.
+    """The result of checking one reference.
 
     Attributes:
-        values: the new numbers, in the order of their seeds.
-        failure: why it could not be judged; empty where it was.
+        values: the new values, in the order of their seeds.
+        decision: of the last stage; None if it could not be judged.
+        failure: why it could not be judged, else empty.
     """
 
     name: str
@@ -41,165 +44,160 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        return FAILED if self.decision is None else self.decision.verdict
+        return NOT_JUDGED if self.decision is None else self.decision.verdict
 
     @property
-    def smallest(self) -> float:
-        """The shift that is found with 95% power, in the quantity's own unit."""
+    def minimum_detectable_effect(self) -> float:
+        """The shift that is detected with 95% power, in the quantity's unit."""
         return self.design.minimum_detectable_effect() * self.reference.sample.sd
 
     @property
     def digits(self) -> int:
-        """After the point, so that two of the standard deviation's are seen."""
+        """Decimals that show two significant digits of the standard deviation."""
         sd = self.reference.sample.sd
         return max(0, 1 - math.floor(math.log10(sd))) if sd > 0 else 2
 
     @property
-    def sentence(self) -> str:
-        """What the verdict means."""
+    def meaning(self) -> str:
+        """What the verdict means for the user, in one sentence."""
         if self.decision is None:
-            return f"No verdict: {self.failure}."
-        if self.verdict == MOVED:
-            way = "up, which a leak or a broken test set does too" if self.decision.up else "down"
-            return f"It moved {way}: find the change that did it, or rebase if it is meant."
-        found = f"{self.smallest:.{self.digits}f}"
-        return f"No sign of a move; one of all seeds by {found} is found with 95% power."
+            return f"Not judged: {self.failure}."
+        if self.verdict != CHANGED:
+            shift = f"{self.minimum_detectable_effect:.{self.digits}f}"
+            return f"A shift of {shift} would be detected with 95% power."
+        remedy = "Find the cause, or update the reference if the change is intended."
+        if self.decision.up:
+            return f"It went up, as with leaked or broken test data. {remedy}"
+        return f"It went down. {remedy}"
 
 
 def check(
     references: Mapping[str, Reference],
-    measure: Callable[[Sequence[Task]], Measured],
+    measure: Callable[[Sequence[Task]], Results],
     alpha: float = 0.01,
-    first: int = FIRST_SEED,
+    first_seed: int = FIRST_SEED,
 ) -> list[Outcome]:
-    """Judges every reference by new numbers.
+    """Judges every reference by new values.
 
     Arguments:
-        measure: trains all (name, seed) it is given; it is called once a look.
-        alpha: probability that any reference is called moved though none has.
-        first: the first seed of the new numbers.
+        measure: returns a value for each (name, seed) it gets; called once a stage.
+        alpha: false-positive rate: the probability that any reference is judged "changed" although
+            none has.
+        first_seed: of the new values.
 
     Raises:
-        UserError: where a reference is too small to say anything at this alpha.
+        UserError: if a reference is too small for any verdict at this alpha.
     """
-    designs = {name: design(name, r, alpha, len(references)) for name, r in references.items()}
+    designs = {name: make_design(name, r, alpha, len(references)) for name, r in references.items()}
     values: dict[str, list[float]] = {name: [] for name in references}
-    done: dict[str, Outcome] = {}
-    while len(done) < len(references):
-        tasks = [
-            (name, first + seed)
-            for name in references
-            if name not in done
-            for seed in range(len(values[name]), wanted(designs[name], values[name]))
-        ]
-        found = measure(tasks)
-        for name in references:
-            if name in done:
-                continue
-            new = [found[task] for task in tasks if task[0] == name]
-            reason = failure(new)
+    outcomes: dict[str, Outcome] = {}
+    while len(outcomes) < len(references):
+        running = [name for name in references if name not in outcomes]
+        stage = {n: next(s for s in designs[n].stages if s > len(values[n])) for n in running}
+        tasks = [(n, first_seed + i) for n in running for i in range(len(values[n]), stage[n])]
+        results = measure(tasks)
+        for name in running:
+            new = [results[task] for task in tasks if task[0] == name]
+            failure = find_failure(new)
             values[name] += [v for v in new if isinstance(v, float)]
             decision = None
-            if not reason:
+            if not failure:
                 decision = designs[name].judge(references[name].values, values[name])
-                if decision.verdict == IN_DOUBT:
+                if decision.verdict == INCONCLUSIVE:
                     continue
-            numbers = tuple(values[name])
-            done[name] = Outcome(name, references[name], designs[name], numbers, decision, reason)
-    return [done[name] for name in references]
+            outcomes[name] = Outcome(
+                name, references[name], designs[name], tuple(values[name]), decision, failure
+            )
+    return [outcomes[name] for name in references]
 
 
-def design(name: str, reference: Reference, alpha: float, family: int) -> Design:
+def make_design(name: str, reference: Reference, alpha: float, family: int) -> Design:
     """The test of one reference."""
-    made = Design(alpha, family, len(reference.values))
-    if made.critical_p == 0:
+    design = Design(alpha, family, len(reference.values))
+    if design.critical_p == 0:
         raise UserError(
-            f"{name}: {made.reference} numbers cannot tell a move at an alpha of {alpha:g} over "
-            f"{family}: use a larger alpha"
+            f"{name}: {design.reference} reference values are too few for an alpha of {alpha:g} "
+            f"over {family}: use a larger alpha"
         )
-    return made
+    return design
 
 
-def wanted(design: Design, values: Sequence[float]) -> int:
-    """How many numbers the next look takes."""
-    return next(n for n in design.stages if n > len(values))
-
-
-def failure(values: Sequence[float | str]) -> str:
-    """Why these numbers cannot be judged; empty where they can."""
+def find_failure(values: Sequence[float | str]) -> str:
+    """Why these values cannot be judged; empty if they can."""
     for value in values:
         if isinstance(value, str):
             return value
         if not math.isfinite(value):
-            return f"a training came to {value}"
+            return f"a training returned {value}"
     return ""
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """0: all within; 1: moved; 2: something could not be judged."""
+    """0: no change found; 1: changed; 2: at least one could not be judged."""
     verdicts = {outcome.verdict for outcome in outcomes}
-    return 2 if FAILED in verdicts else 1 if MOVED in verdicts else 0
+    return 2 if NOT_JUDGED in verdicts else 1 if CHANGED in verdicts else 0
 
 
 def frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """The table that a check prints, all strings."""
-    return pd.DataFrame([row(outcome) for outcome in outcomes])
+    """The table of a check: one row a reference, all strings."""
+    return pd.DataFrame([_row(outcome) for outcome in outcomes])
 
 
-def row(o: Outcome) -> dict[str, str]:
-    """One outcome, as text."""
-    known, digits = o.reference.sample, o.digits
-    now = Sample(o.values)
+def _row(outcome: Outcome) -> dict[str, str]:
+    old, new = outcome.reference.sample, Sample(outcome.values)
+    decision, digits = outcome.decision, outcome.digits
     return {
-        "run": o.name,
-        "reference": f"{known.mean:.{digits}f} ± {known.sd:.{digits}f}",
-        "now": f"{now.mean:.{digits}f} (n = {now.n})" if now.n else "",
-        "difference": f"{o.decision.difference:+.{digits}f}" if o.decision else "",
-        "p": f"{o.decision.p:.2g}" if o.decision else "",
-        "verdict": o.verdict,
-        "": o.sentence,
+        "run": outcome.name,
+        "reference": f"{old.mean:.{digits}f} ± {old.sd:.{digits}f}",
+        "now": f"{new.mean:.{digits}f} (n = {new.n})" if new.n else "",
+        "difference": f"{decision.difference:+.{digits}f}" if decision else "",
+        "p": f"{decision.p:.2g}" if decision else "",
+        "verdict": outcome.verdict,
+        "meaning": outcome.meaning,
     }
 
 
 def method(outcomes: Sequence[Outcome], alpha: float) -> str:
-    """What was done, and what p is held against."""
-    limits = sorted({f"{o.design.critical_p:.2g}" for o in outcomes})
+    """What the columns show, and the error rate."""
+    critical = sorted({f"{outcome.design.critical_p:.2g}" for outcome in outcomes})
     return (
-        "Reference: mean ± standard deviation over seeds. p: Wilcoxon-Mann-Whitney, two-sided, of "
-        f"the last look; *moved* where it is at most {' or '.join(limits)}, so that at most "
-        f"{alpha:.2%} of checks of unchanged code raise an alarm, on average over references, in "
-        f"{len(outcomes)} runs together."
+        "Reference: mean ± standard deviation over seeds. p: two-sided Wilcoxon-Mann-Whitney test "
+        f"of the last stage. Critical value: p ≤ {' or '.join(critical)}. False-positive rate: at "
+        f"most {alpha:.2%} for all {len(outcomes)} together, averaged over references."
     )
 
 
 def markdown(outcomes: Sequence[Outcome], alpha: float) -> str:
-    """The check as a page."""
-    from subspace_bench.reporting.render import markdown_table
+    """The check as a markdown page."""
+    summary = "; ".join(
+        f"{verdict}: {sum(outcome.verdict == verdict for outcome in outcomes)} of {len(outcomes)}"
+        for verdict in dict.fromkeys(outcome.verdict for outcome in outcomes)
+    )
+    return page_of("Accuracy check", summary, frame(outcomes), method(outcomes, alpha))
 
-    summary = {0: "within", 1: "moved", 2: "not all could be judged"}[exit_code(outcomes)]
-    parts = [
-        f"# Accuracy check: {summary}",
-        markdown_table(frame(outcomes)),
-        method(outcomes, alpha),
-    ]
-    return "\n\n".join(parts) + "\n"
+
+def page_of(title: str, summary: str, table: pd.DataFrame, method: str) -> str:
+    """A report as markdown, from the template check.md.j2."""
+    return render.markdown(
+        Page("check", title, summary, {"runs": table}, values={"method": method})
+    )
 
 
 def junit(outcomes: Sequence[Outcome]) -> str:
-    """The check as JUnit XML, which CI services show."""
-    kinds = {WITHIN: "", MOVED: "failure", FAILED: "error"}
-    return junit_of([(o.name, kinds[o.verdict], o.sentence) for o in outcomes])
+    """The check as JUnit XML, which CI services display."""
+    kinds = {CHANGED: "failure", NOT_JUDGED: "error"}
+    return junit_of([(o.name, kinds.get(o.verdict, ""), o.meaning) for o in outcomes])
 
 
 def junit_of(cases: Sequence[tuple[str, str, str]]) -> str:
-    """JUnit XML of cases (name, "failure" or "error" or "", what to say of it)."""
+    """JUnit XML of cases: name, "failure" or "error" or "" if passed, message."""
     kinds = [kind for _, kind, _ in cases]
     suite = ElementTree.Element(
         "testsuite", name="accuracy", tests=str(len(cases)),
         failures=str(kinds.count("failure")), errors=str(kinds.count("error")),
     )  # fmt: skip
-    for name, kind, said in cases:
+    for name, kind, message in cases:
         case = ElementTree.SubElement(suite, "testcase", classname="accuracy", name=name)
         if kind:
-            ElementTree.SubElement(case, kind, message=NO_XML.sub("?", said))
+            ElementTree.SubElement(case, kind, message=NO_XML.sub("?", message))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

@@ -3,8 +3,9 @@
     def test_accuracy(accuracy_regression):
         accuracy_regression.check(train)  # train(seed) -> accuracy in %
 
-`pytest --accuracy-update` trains the reference and writes it beside the test, for git to keep;
-without it, new numbers are held against that: two seeds first, more only where in doubt.
+`pytest --accuracy-update` trains a reference distribution and writes it beside the test, to be
+committed. Without it, values of new seeds are compared with the reference: two seeds first, more
+only while the verdict is inconclusive.
 """
 
 from __future__ import annotations
@@ -17,31 +18,32 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+# Every pytest run loads this module: what takes long to import is imported where it is used.
 if TYPE_CHECKING:
-    from subspace_bench.regression.check import Measured, Task
+    from subspace_bench.regression.check import Results, Task
 
 REMEDY = "make one with `pytest --accuracy-update`, and commit it"
-PROPERTY = "accuracy_regression"  # of a test's report: what the terminal says at the end
-LONGEST = 100  # letters of a test's name in that of its file
+PROPERTY = "accuracy_regression"  # of a test's report: lines for the terminal summary
+MAX_NAME = 100  # characters of a test's name in its file's name
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.getgroup("accuracy regression").addoption(
+    group = parser.getgroup("accuracy regression")
+    group.addoption(
         "--accuracy-update",
         action="store_true",
-        help="train new references of accuracy_regression; the old ones are kept as history",
+        help="train new references for accuracy_regression; the files keep the old ones",
     )
-    parser.getgroup("accuracy regression").addoption(
+    group.addoption(
         "--accuracy-first-seed",
         type=int,
         metavar="N",
-        help="first seed of the new numbers, 1000000 or more: another says whether an alarm was "
-        "chance",
+        help="first new seed, 1000000 or more; choose another to repeat a check",
     )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reports = terminalreporter.stats.get("passed", [])  # pytest-xdist brings them from its workers
+    reports = terminalreporter.stats.get("passed", [])  # also those of pytest-xdist's workers
     lines = [text for r in reports for key, text in r.user_properties if key == PROPERTY]
     if lines:
         terminalreporter.section("accuracy regression")
@@ -49,143 +51,145 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 class AccuracyRegression:
-    """Holds trainings against their references, files in the folder that the test's file names."""
+    """Checks trainings against references: files in a folder named after the test's file."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self.node, self.config = request.node, request.config
-        owner = f"{request.cls.__qualname__}." if request.cls else ""
-        self.test = f"{owner}{request.node.name}"
+        parent = f"{request.cls.__qualname__}." if request.cls else ""
+        self.test = f"{parent}{request.node.name}"
         self.folder = request.path.parent / request.path.stem
         self.used: set[Path] = set()
 
     def check(
         self, train: Callable[[int], float], seeds: int = 20, alpha: float = 0.01, name: str = ""
     ) -> None:
-        """Fails the test where the training's numbers have moved, up or down.
+        """Fails the test if the values of a training changed, in either direction.
 
         Arguments:
             train: a function from a seed to one finite number, such as an accuracy in %. It is
                 called with 0, 1, … for a reference and with 1,000,000, 1,000,001, … for a check.
-            seeds: of the reference: 10 or more; more find smaller moves.
-            alpha: probability that this call raises an alarm where nothing has moved. A project of
-                k calls raises k times as many: give each the k-th part of what all may raise.
-            name: of what is trained, where one test checks several trainings.
+            seeds: of the reference, 10 or more; more of them detect smaller shifts.
+            alpha: false-positive rate of this call. A project with k calls has k times the rate:
+                divide the rate you accept by k.
+            name: of the training, if one test checks several.
         """
         __tracebackhide__ = True
         from subspace_bench.common.errors import UserError
 
-        wrong = ""
+        error = ""
         try:
-            possible(seeds, alpha)
+            if not isinstance(seeds, int):
+                raise UserError(f"seeds is {seeds!r}: it must be a whole number")
+            if not 0 < alpha < 1:
+                raise UserError(f"alpha is {alpha}: it must be a probability between 0 and 1")
             path = self._path(name)
             if self.config.getoption("--accuracy-update"):
-                self.node.user_properties.append((PROPERTY, rebase(path, train, seeds)))
+                self.node.user_properties.append((PROPERTY, update(path, train, seeds)))
             else:
-                first = self.config.getoption("--accuracy-first-seed")
-                print(judge(path, train, seeds, alpha, first))  # pytest shows it with -rP
+                first_seed = self.config.getoption("--accuracy-first-seed")
+                print(judge(path, train, seeds, alpha, first_seed))  # pytest shows it with -rP
         except UserError as failure:
-            wrong = str(failure)
-        if wrong:  # failed here, where there is no other exception that pytest would show, too
-            pytest.fail(wrong, pytrace=False)
+            error = str(failure)
+        if error:  # outside `except`, so that pytest shows no second exception
+            pytest.fail(error, pytrace=False)
 
     def _path(self, name: str) -> Path:
-        """The reference's file: a name that no other has, with a mark where letters had to go."""
+        """The file of a reference; a hash makes names unique that had to be changed for it."""
         from subspace_bench.common.errors import UserError
 
-        whole = f"{self.test}.{name}" if name else self.test
-        plain = re.sub(r"[^\w.-]+", "-", whole)[:LONGEST].strip("-")
-        mark = "" if plain == whole else f"-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
-        path = self.folder / f"{plain}{mark}.toml"
+        full = f"{self.test}.{name}" if name else self.test
+        safe = re.sub(r"[^\w.-]+", "-", full)[:MAX_NAME].strip("-")
+        suffix = "" if safe == full else f"-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
+        path = self.folder / f"{safe}{suffix}.toml"
         if path in self.used:
-            raise UserError(f"{path} is the reference of {whole} already: give check a name")
+            raise UserError(f"this test uses {path} already: give each check a name")
         self.used.add(path)
         return path
 
 
-def possible(seeds: int, alpha: float) -> None:
-    """A UserError for arguments that no check can have."""
-    from subspace_bench.common.errors import UserError
-
-    if not isinstance(seeds, int):
-        raise UserError(f"seeds is {seeds!r}: it must be a whole number")
-    if not 0 < alpha < 1:
-        raise UserError(f"alpha is {alpha}, no probability: it must lie between 0 and 1")
-
-
 def judge(
-    path: Path, train: Callable[[int], float], seeds: int, alpha: float, first: int | None
+    path: Path, train: Callable[[int], float], seeds: int, alpha: float, first_seed: int | None
 ) -> str:
-    """A table of what was found.
+    """The table of a check that found no change.
 
     Raises:
-        UserError: where the numbers have moved, or cannot be judged, or the reference is of fewer
-            seeds; for a first seed that a reference may have.
+        UserError: if the values changed or cannot be judged, if the reference has fewer than
+            `seeds` values, or if the first seed may be one of the reference's.
     """
     from subspace_bench.common.errors import UserError
     from subspace_bench.regression import FIRST_SEED
     from subspace_bench.regression import check as checking
     from subspace_bench.regression.reference import load
-    from subspace_bench.regression.sequential import MOVED, WITHIN
+    from subspace_bench.regression.sequential import CHANGED, NO_CHANGE
 
-    first = FIRST_SEED if first is None else first
-    if first < FIRST_SEED:
-        raise UserError(f"--accuracy-first-seed is {first}: it must be {FIRST_SEED} or more")
+    first_seed = FIRST_SEED if first_seed is None else first_seed
+    if first_seed < FIRST_SEED:
+        raise UserError(f"--accuracy-first-seed is {first_seed}: it must be {FIRST_SEED} or more")
     reference = load(path, REMEDY).get(path.stem)
     if reference is None:
-        raise UserError(f"{path} holds no reference of {path.stem}: {REMEDY}")
+        raise UserError(f"{path} has no reference of {path.stem}: {REMEDY}")
     if len(reference.values) < seeds:
-        raise UserError(f"{path} holds {len(reference.values)} seeds, fewer than {seeds}: {REMEDY}")
-    found = checking.check(
-        {path.stem: reference}, lambda tasks: measure(train, tasks), alpha, first
+        raise UserError(f"{path} has {len(reference.values)} seeds, fewer than {seeds}: {REMEDY}")
+    outcomes = checking.check(
+        {path.stem: reference}, lambda tasks: measure(train, tasks), alpha, first_seed
     )
-    said = checking.frame(found).to_string(index=False)
-    if found[0].verdict == WITHIN:
-        return said
-    again = f"Whether it was chance, others say: --accuracy-first-seed {first + FIRST_SEED}"
-    parts = [found[0].sentence, said, checking.method(found, alpha)]
-    raise UserError("\n".join(parts + [again] * (found[0].verdict == MOVED)))
+    table = checking.frame(outcomes).to_string(index=False)
+    if outcomes[0].verdict == NO_CHANGE:
+        return table
+    lines = [outcomes[0].meaning, table, checking.method(outcomes, alpha)]
+    if outcomes[0].verdict == CHANGED:
+        again = first_seed + FIRST_SEED
+        lines.append(f"To rule out chance, repeat the check with --accuracy-first-seed {again}")
+    raise UserError("\n".join(lines))
 
 
-def rebase(path: Path, train: Callable[[int], float], seeds: int) -> str:
-    """Trains and writes a reference; old and new side by side.
+def update(path: Path, train: Callable[[int], float], seeds: int) -> str:
+    """Trains and saves a reference; returns a description of old and new.
 
     Raises:
-        UserError: for too few seeds, a training that came to nothing, a place that takes no files.
+        UserError: if there are too few seeds, a training fails, or the file cannot be written.
     """
     from subspace_bench.common.errors import UserError
-    from subspace_bench.regression.check import failure
-    from subspace_bench.regression.reference import FEWEST, Reference, replaced, save, side_by_side
+    from subspace_bench.regression.check import find_failure
+    from subspace_bench.regression.reference import (
+        MIN_SEEDS,
+        Reference,
+        describe_update,
+        load_old,
+        save,
+    )
 
-    if seeds < FEWEST:
-        raise UserError(f"a reference needs {FEWEST} seeds or more, not {seeds}")
+    if seeds < MIN_SEEDS:
+        raise UserError(f"a reference needs {MIN_SEEDS} seeds or more, not {seeds}")
     name = path.stem
-    found = list(measure(train, [(name, seed) for seed in range(seeds)]).values())
-    if reason := failure(found):
-        raise UserError(f"no reference is made: {reason}")
-    new = Reference(tuple(float(v) for v in found))
-    old = replaced(path)
-    aside = save(path, {name: new})
-    said = f"{path}: {side_by_side(old.get(name), new)}"
-    return f"{aside}\n{said}" if aside else said
+    values = list(measure(train, [(name, seed) for seed in range(seeds)]).values())
+    if failure := find_failure(values):
+        raise UserError(f"no reference is saved: {failure}")
+    new, old = Reference(tuple(map(float, values))), load_old(path)
+    moved_to = save(path, {name: new})
+    description = f"{path}: {describe_update(old.get(name), new)}"
+    if moved_to:
+        description += f"\nthe old file was damaged or edited by hand: moved to {moved_to}"
+    return description
 
 
-def measure(train: Callable[[int], float], tasks: Sequence[Task]) -> Measured:
-    """One number for each task, or why there is none."""
+def measure(train: Callable[[int], float], tasks: Sequence[Task]) -> Results:
+    """The value of every task, or why there is none."""
     from subspace_bench.training.executor import describe
 
-    found: dict[Task, float | str] = {}
+    results: dict[Task, float | str] = {}
     for task in tasks:
         try:
             number: Any = train(task[1])
-            if isinstance(number, str | bytes):  # which float() would take
-                raise TypeError(f"{number!r} is no number")
-            found[task] = float(number)
+            if isinstance(number, str | bytes):  # which float() would accept
+                raise TypeError(f"{number!r} is not a number")
+            results[task] = float(number)
         except Exception as failure:
-            found[task] = f"seed {task[1]} raised {describe(failure)}"
-    return found
+            results[task] = f"seed {task[1]} raised {describe(failure)}"
+    return results
 
 
 @pytest.fixture
 def accuracy_regression(request: pytest.FixtureRequest) -> AccuracyRegression:
-    """Holds a training's numbers against the reference beside the test: `.check(train)`."""
+    """Compares a training with the reference beside the test: `.check(train)`."""
     return AccuracyRegression(request)

@@ -1,6 +1,6 @@
-"""References: what a quantity came to over many seeds, in a TOML file that git keeps.
+"""Reference distributions: the values of a quantity over many seeds, in a TOML file kept in git.
 
-Old references stay in the file as its history; a file that was edited by hand is refused.
+Updating a reference keeps the old one in the file's history. A checksum detects manual edits.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,20 @@ from subspace_bench.common.files import digest, write_atomically
 from subspace_bench.reporting.statistics import Sample
 
 SCHEMA = 1
-FEWEST = 10  # numbers in a reference: with fewer, the test finds too little
-HEAD = "# Made by a rebase and read by checks. Not to be edited by hand.\n"
+MIN_SEEDS = 10  # with fewer values the test has too little power
+HEAD = "# Written by an update of the reference and read by checks. Do not edit.\n"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A quantity over seeds 0 … n−1.
+    """The reference distribution of one quantity.
 
     Attributes:
-        values: one number a seed.
-        identity: what was measured: protocol, data, numerics version; whatever must not differ.
-        origin: where it was measured: machine, versions, revision. Nothing is held against it but
-            the bits of `losses`.
-        losses: float32 losses of every step of seed 0, in hexadecimal, for the exact mode.
+        values: one for each of the seeds 0 … n−1.
+        identity: what was measured (protocol, data, numerics version); must equal that of a check.
+        origin: where it was measured (machine, versions, revision). Only a bitwise comparison of
+            `losses` needs the same one.
+        losses: the float32 loss of every step of seed 0, in hexadecimal, for `--bitwise`.
     """
 
     values: tuple[float, ...]
@@ -46,58 +46,65 @@ class Reference:
         return Sample(self.values)
 
 
-def load(path: Path, remedy: str, fewest: int = FEWEST) -> dict[str, Reference]:
+def load(path: Path, remedy: str, min_seeds: int = MIN_SEEDS) -> dict[str, Reference]:
     """The references in a file, by name.
 
     Arguments:
-        remedy: what a user does to make a new one.
+        remedy: what a user does to make a new one; ends every error message.
 
     Raises:
-        UserError: where there is no file, or it is damaged, edited by hand, of another schema, or
-            holds fewer than `fewest` numbers.
+        UserError: if the file is missing, damaged, edited by hand or of another schema, or if a
+            reference has fewer than `min_seeds` values.
     """
-    content = _read(path, remedy)
-    found = {name: _parse(value) for name, value in content["reference"].items()}
-    for name, reference in found.items():
-        if len(reference.values) < fewest:
+    references = {
+        name: Reference(**{**content, "values": tuple(content["values"])})
+        for name, content in _read(path, remedy)["reference"].items()
+    }
+    for name, reference in references.items():
+        if len(reference.values) < min_seeds:
             raise UserError(
-                f"{path}: {name} has {len(reference.values)} numbers and the test needs {fewest} "
-                f"or more: {remedy}"
+                f"{path}: {name} has {len(reference.values)} values, and the test needs "
+                f"{min_seeds} or more: {remedy}"
             )
-    return found
+    return references
 
 
-def replaced(path: Path) -> dict[str, Reference]:
-    """What a rebase takes the place of; nothing where that cannot be read."""
+def load_old(path: Path) -> dict[str, Reference]:
+    """The references that an update replaces; empty if they cannot be read."""
     try:
-        return load(path, "", fewest=1)
+        return load(path, "", min_seeds=1)
     except UserError:
         return {}
 
 
-def save(path: Path, references: Mapping[str, Reference]) -> str:
-    """Writes references; those that they replace join the history. Returns what a user must know.
+def save(path: Path, references: Mapping[str, Reference]) -> Path | None:
+    """Writes references and moves those that they replace to the history.
 
-    A file that is damaged or was edited is what a rebase is to mend: it is moved aside, not lost.
+    Returns:
+        The new name of the old file, if it was damaged or edited and was moved out of the way.
 
     Raises:
-        UserError: for numbers that no reference can hold; where the place cannot be written.
+        UserError: if a value is not finite, or the file cannot be written.
     """
-    new, aside = {name: _plain(r) for name, r in references.items()}, ""
+    for reference in references.values():
+        if not all(map(math.isfinite, reference.values)):
+            raise UserError("a reference cannot contain NaN or infinity: fix the training first")
     old: dict[str, Any] = {"reference": {}, "history": []}
+    moved_to = None
     if path.exists():
         try:
             old = _read(path, "")
-        except UserError as failure:
+        except UserError:
             mark = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-            bad = path.with_name(f"{path.name}.{mark}.bad")
-            path.replace(bad)
-            aside = f"{str(failure).split(':')[0]}: kept as {bad}"
-    history = [*([old["reference"]] if old["reference"] else []), *old["history"]]
-    content = {"reference": new, "history": history}
+            moved_to = path.with_name(f"{path.name}.{mark}.bad")
+            path.replace(moved_to)
+    content = {
+        "reference": {name: _plain(reference) for name, reference in references.items()},
+        "history": [*([old["reference"]] if old["reference"] else []), *old["history"]],
+    }
     head = {"schema": SCHEMA, "sha256": digest(content)}
     write_atomically(path, HEAD + tomli_w.dumps({**head, **content}))
-    return aside
+    return moved_to
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
@@ -105,37 +112,30 @@ def _read(path: Path, remedy: str) -> dict[str, Any]:
         raise UserError(f"there is no reference file {path}: {remedy}")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        schema, claimed = content.pop("schema"), content.pop("sha256")
+        schema, checksum = content.pop("schema"), content.pop("sha256")
         content.setdefault("history", [])
-        references, present = content["reference"], digest(content)
+        references, actual = content["reference"], digest(content)
     except (ValueError, KeyError, TypeError, OSError) as failure:
-        raise UserError(f"{path} is no reference file ({failure}): {remedy}") from failure
+        raise UserError(f"{path} is not a reference file ({failure}): {remedy}") from failure
     if schema != SCHEMA:
         raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: {remedy}")
-    if present != claimed or not isinstance(references, dict):
+    if actual != checksum or not isinstance(references, dict):
         raise UserError(f"{path} was edited by hand: restore it, or {remedy}")
     return content
 
 
-def _parse(value: dict[str, Any]) -> Reference:
-    return Reference(
-        tuple(value["values"]), value["identity"], value["origin"], value.get("losses", "")
-    )
-
-
 def _plain(reference: Reference) -> dict[str, Any]:
-    values = [float(v) for v in reference.values]
-    if not all(math.isfinite(v) for v in values):
-        raise UserError("a reference cannot hold NaN or infinity: mend the training first")
-    plain = {"values": values, "identity": dict(reference.identity)}
-    plain["origin"] = dict(reference.origin)
-    return plain | ({"losses": reference.losses} if reference.losses else {})
+    """As TOML stores it, without empty losses."""
+    content = {**asdict(reference), "values": [float(v) for v in reference.values]}
+    if not reference.losses:
+        del content["losses"]
+    return content
 
 
-def side_by_side(old: Reference | None, new: Reference) -> str:
-    """What a rebase changes, in a line."""
-    now = f"{new.sample.show()}, sd {new.sample.sd:.3g}"
+def describe_update(old: Reference | None, new: Reference) -> str:
+    """Old and new mean and sd in one line."""
+    after = f"{new.sample.show()}, sd {new.sample.sd:.3g}"
     if old is None:
-        return f"new {now}"
-    gap = new.sample.mean - old.sample.mean
-    return f"old {old.sample.show()}, sd {old.sample.sd:.3g}; new {now}: {gap:+.3f}"
+        return f"new {after}"
+    difference = new.sample.mean - old.sample.mean
+    return f"old {old.sample.show()}, sd {old.sample.sd:.3g}; new {after}: {difference:+.3f}"

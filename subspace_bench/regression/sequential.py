@@ -1,15 +1,15 @@
-"""A sequential rank test: a few new numbers first, more only where in doubt.
+"""A sequential rank test: a few new values first, more only while the verdict is inconclusive.
 
-At look k, n_k new numbers are held against the n₀ of a reference by the exact Wilcoxon-Mann-Whitney
-test (Mann and Whitney, "On a test of whether one of two random variables is stochastically larger
-than the other", 1947; `scipy.stats.mannwhitneyu`). Its two-sided p is compared with one constant p*
-at every look, which pays for the looks as Pocock's boundary does (Jennison and Turnbull, "Group
-Sequential Methods", 2000, section 2.4).
+At stage k, n_k new values are compared with the n₀ values of a reference distribution by the exact
+Wilcoxon-Mann-Whitney test (Mann and Whitney, "On a test of whether one of two random variables is
+stochastically larger than the other", 1947; `scipy.stats.mannwhitneyu`). Its two-sided p-value is
+compared with the same critical value p* at every stage, which accounts for the repeated testing as
+Pocock's boundary does (Jennison and Turnbull, "Group Sequential Methods", 2000, section 2.4).
 
-Only ranks enter, so the false-alarm rate holds for numbers of any distribution, and accuracies are
-not normal: Student's test in its place gives exponential numbers three times the alarms that it
-states, and more (a test shows it). Ending early because nothing is in doubt only lowers the rate;
-what that costs in power is in `power`.
+Only ranks enter, so the false-positive rate holds for values of any distribution. That matters
+because accuracies are not normal: with exponential values, Student's t-test has three times its
+nominal false-positive rate (see the tests). Stopping for futility can only lower the rate; `power`
+includes what it costs.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-WITHIN, MOVED, IN_DOUBT = "within", "moved", "in doubt"
-STAGES = (2, 4, 8, 16)  # new numbers at each look
-FUTILITY_P = (0.9, 0.5, 0.3)  # p values above which a look, but the last, ends the test
-BOUNDARY_DRAWS, POWER_DRAWS = 400_000, 20_000
+NO_CHANGE, CHANGED, INCONCLUSIVE = "no change found", "changed", "inconclusive"
+STAGES = (2, 4, 8, 16)  # new values, in total, at each stage
+FUTILITY_P = (0.9, 0.5, 0.3)  # a stage but the last ends the test where p is above its bound
+CRITICAL_DRAWS, POWER_DRAWS = 400_000, 20_000
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a look says.
+    """The result of one stage.
 
     Attributes:
-        verdict: "within", "moved" or, where the next look is to decide, "in doubt".
-        difference: mean of the new numbers − mean of the reference.
-        p: two-sided, of this look alone; "moved" where it is at most the design's boundary.
-        up: whether the new numbers rank above the reference's; one outlier can turn the means.
-        needed: new numbers that the next look takes; 0 where the verdict is final.
+        verdict: "changed", "no change found" or, if the next stage decides, "inconclusive".
+        difference: mean of the new values − mean of the reference.
+        p: two-sided p-value of this stage alone; at most `Design.critical_p` if "changed".
+        up: whether the new values rank above the reference. The difference of the means may have
+            the other sign, because of an outlier.
+        next_stage: new values, in total, at the next stage; 0 if the verdict is final.
     """
 
     verdict: str
     difference: float
     p: float
     up: bool
-    needed: int = 0
+    next_stage: int = 0
 
 
 @dataclass(frozen=True)
 class Design:
-    """A test of one quantity, among `family` that are tested together.
+    """The test of one quantity, among `family` that are tested together.
 
     Attributes:
-        alpha: probability that any of the family is called moved though none has, over references
-            and new numbers alike.
+        alpha: false-positive rate of the whole family, over both references and new values.
         family: how many quantities share alpha (Bonferroni, which needs no independence).
-        reference: n₀, numbers in the reference.
-        stages: new numbers at each look, growing.
-        futility_p: p values above which the looks before the last end the test.
+        reference: n₀, the number of values in the reference.
+        stages: new values, in total, at each stage; increasing.
+        futility_p: futility bounds, one for each stage but the last.
     """
 
     alpha: float = 0.01
@@ -68,97 +68,99 @@ class Design:
 
     @property
     def critical_p(self) -> float:
-        """p*: a look whose p value is at most this says "moved"."""
+        """p*, the critical value: a stage with p ≤ p* ends in "changed". 0 if none is possible."""
         return _critical_p(self.alpha / self.family, self.reference, self.stages)
 
     def judge(self, reference: Sequence[float], new: Sequence[float]) -> Decision:
-        """What the new numbers say so far.
+        """The decision at the stage that has len(new) values.
 
         Raises:
-            ValueError: where `new` has another length than one of `stages`.
+            ValueError: if no stage has that many.
         """
-        at = self.stages.index(len(new))
+        stage = self.stages.index(len(new))
         difference = math.fsum(new) / len(new) - math.fsum(reference) / len(reference)
         p = p_value(reference, new)
-        up = bool(smaller(reference, new).mean() > len(reference) / 2)
+        up = bool(_count_below(reference, new).mean() > len(reference) / 2)
         if p <= self.critical_p:
-            return Decision(MOVED, difference, p, up)
-        if at + 1 == len(self.stages) or p > self.futility_p[at]:
-            return Decision(WITHIN, difference, p, up)
-        return Decision(IN_DOUBT, difference, p, up, self.stages[at + 1])
+            return Decision(CHANGED, difference, p, up)
+        if stage + 1 == len(self.stages) or p > self.futility_p[stage]:
+            return Decision(NO_CHANGE, difference, p, up)
+        return Decision(INCONCLUSIVE, difference, p, up, self.stages[stage + 1])
 
     def power(self, shift: float) -> float:
-        """Probability of "moved" where normal numbers have moved by `shift` estimated sd's.
+        """Probability of "changed" for normal values shifted by `shift` estimated sd's.
 
-        The sd is the reference's own, as a user sees it: that it is an estimate counts.
+        The sd is estimated from the reference, as a user does; its error is taken into account.
         """
-        return float(self.moved(_shifted(shift, self.reference, self.stages[-1])).mean())
+        return float(self.judge_many(_shifted(shift, self.reference, self.stages[-1])).mean())
 
-    def moved(self, pairs: np.ndarray) -> np.ndarray:
-        """What `judge` ends in, look after look, for many tests at once: (draws,) of "moved".
+    def judge_many(self, u: np.ndarray) -> np.ndarray:
+        """(draws,) of whether the final verdict is "changed"; `judge` for many tests at once.
 
         Arguments:
-            pairs: (draws, n) of pairs whose reference number is the smaller one, ties half, after
-                each of the n = `stages[-1]` new numbers.
+            u: (draws, n), Mann and Whitney's U after each of the n = `stages[-1]` new values: the
+                number of (reference, new) pairs in which the reference is smaller, ties half.
         """
-        found, open_ = np.zeros(len(pairs), bool), np.ones(len(pairs), bool)
-        for n, clear in zip(self.stages, (*self.futility_p, 0.0), strict=True):
-            p = _p_of(pairs[:, n - 1], self.reference, n)
-            found |= open_ & (p <= self.critical_p)
-            open_ &= ~found & (p <= clear)
-        return found
+        changed, running = np.zeros(len(u), bool), np.ones(len(u), bool)
+        for n, futility_p in zip(self.stages, (*self.futility_p, 0.0), strict=True):
+            p = _p_of(u[:, n - 1], self.reference, n)
+            changed |= running & (p <= self.critical_p)
+            running &= ~changed & (p <= futility_p)
+        return changed
 
     def minimum_detectable_effect(self, power: float = 0.95) -> float:
-        """The shift, in estimated standard deviations, that is found with this probability."""
+        """The shift, in estimated sd's, that is detected with this probability."""
         return _minimum_detectable_effect(self, power)
 
 
 def p_value(reference: Sequence[float], new: Sequence[float]) -> float:
-    """Two-sided and exact, by Mann and Whitney; ties count half, rounded to the safe side."""
-    return float(_p_of(smaller(reference, new).sum(), len(reference), len(new)))
+    """Exact two-sided p-value; ties count half, and half counts round towards the larger p."""
+    u = _count_below(reference, new).sum()
+    return float(_p_of(u, len(reference), len(new)))
 
 
-def smaller(reference: Sequence[float], new: Sequence[float]) -> np.ndarray:
-    """(n,) of the reference's numbers that are smaller than each new one; ties count half."""
-    old = np.sort(reference)
-    below, not_above = (np.searchsorted(old, new, side) for side in ("left", "right"))
+def _count_below(reference: Sequence[float], new: Sequence[float]) -> np.ndarray:
+    """(n,), the number of reference values below each new one; ties count half."""
+    ordered = np.sort(reference)
+    below, not_above = (np.searchsorted(ordered, new, side) for side in ("left", "right"))
     counts: np.ndarray = (below + not_above) / 2
     return counts
 
 
-def _p_of(pairs: np.ndarray, reference: int, new: int) -> np.ndarray:
-    """p of counts of pairs whose reference number is the smaller one; halves to the safe side."""
-    rarer = np.ceil(np.minimum(pairs, reference * new - pairs)).astype(int)
-    found: np.ndarray = p_values(reference, new)[rarer]
-    return found
+def _p_of(u: np.ndarray, reference: int, new: int) -> np.ndarray:
+    """The p-values of statistics U; half counts round towards the larger p."""
+    smaller_tail = np.ceil(np.minimum(u, reference * new - u)).astype(int)
+    p: np.ndarray = p_values(reference, new)[smaller_tail]
+    return p
 
 
 @functools.cache
 def p_values(reference: int, new: int) -> np.ndarray:
-    """p of every count U = 0 … n₀·n of pairs whose reference number is the smaller one."""
-    pairs = np.arange(reference * new + 1)[:, None]
-    # Each new number is above as many of the reference's as are left to make up U.
-    above = np.clip(pairs - reference * np.arange(new), 0, reference)
-    old = np.broadcast_to(np.arange(float(reference)), (len(pairs), reference))
+    """The p-value of every U = 0 … n₀·n."""
+    u = np.arange(reference * new + 1)[:, None]
+    # One sample that has this U: each new value is above as many reference values as are left.
+    above = np.clip(u - reference * np.arange(new), 0, reference)
+    old = np.broadcast_to(np.arange(float(reference)), (len(u), reference))
     test = stats.mannwhitneyu(above - 0.5, old, method="exact", axis=1)
     return np.asarray(test.pvalue)
 
 
 @functools.cache
-def _critical_p(alpha: float, reference: int, looks: tuple[int, ...]) -> float:
-    """The largest p* at which the looks together have a false-alarm rate of at most alpha.
+def _critical_p(alpha: float, reference: int, stages: tuple[int, ...]) -> float:
+    """The largest p* for which all stages together have a false-positive rate of at most alpha.
 
-    The ranks of new numbers in a reference from the same distribution, whatever it is, follow
-    Pólya's urn. Drawn from it often enough to be sure of alpha to two standard errors.
+    The ranks of new values among a reference from the same distribution follow Pólya's urn,
+    whatever the distribution. The rate is simulated from the urn, and p* keeps two standard errors
+    of it below alpha.
     """
-    draw, n = np.random.default_rng(0), BOUNDARY_DRAWS
-    below = np.empty((looks[-1], n), np.int32)  # the reference's numbers below each new one
-    for i in range(looks[-1]):
-        ball = draw.integers(reference + 1 + i, size=n)
-        earlier = ball < i  # a gap of the reference counts once more for each number in it
+    rng, n = np.random.default_rng(0), CRITICAL_DRAWS
+    below = np.empty((stages[-1], n), np.int32)  # reference values below each new one
+    for i in range(stages[-1]):
+        ball = rng.integers(reference + 1 + i, size=n)
+        earlier = ball < i  # the ball of an earlier new value: the same gap of the reference again
         below[i] = np.where(earlier, below[np.minimum(ball, max(i - 1, 0)), np.arange(n)], ball - i)
-    pairs = below.cumsum(0)
-    smallest = np.min([p_values(reference, k)[pairs[k - 1]] for k in looks], axis=0)
+    u = below.cumsum(0)
+    smallest = np.min([p_values(reference, k)[u[k - 1]] for k in stages], axis=0)
     values, counts = np.unique(smallest, return_counts=True)
     allowed = np.cumsum(counts) / n <= alpha - 2 * math.sqrt(alpha / n)
     return float(values[allowed][-1]) if allowed.any() else 0.0
@@ -166,17 +168,17 @@ def _critical_p(alpha: float, reference: int, looks: tuple[int, ...]) -> float:
 
 @functools.lru_cache(maxsize=1)
 def _normal(reference: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """References, sorted (draws, n₀), their sd's (draws, 1) and new numbers (draws, n)."""
-    draw = np.random.default_rng(1)
-    old = np.sort(draw.standard_normal((POWER_DRAWS, reference), np.float32), axis=1)
-    return old, old.std(1, ddof=1, keepdims=True), draw.standard_normal((POWER_DRAWS, new))
+    """Sorted references (draws, n₀), their sd's (draws, 1) and new values (draws, n)."""
+    rng = np.random.default_rng(1)
+    old = np.sort(rng.standard_normal((POWER_DRAWS, reference), np.float32), axis=1)
+    return old, old.std(1, ddof=1, keepdims=True), rng.standard_normal((POWER_DRAWS, new))
 
 
 def _shifted(shift: float, reference: int, new: int) -> np.ndarray:
-    """(draws, n) of U after each new number, all of them shifted."""
+    """(draws, n) of U after each new value, all new values shifted."""
     old, sd, z = _normal(reference, new)
-    moved = z + shift * sd
-    below = [(old < moved[:, i : i + 1]).sum(1) for i in range(new)]
+    shifted = z + shift * sd
+    below = [(old < shifted[:, i : i + 1]).sum(1) for i in range(new)]
     return np.cumsum(below, axis=0).T
 
 

@@ -1,40 +1,47 @@
-"""Our own reference runs: short trainings that leave the plateau at once, and so react to faults.
+"""The package's own check: six short trainings, each with a reference distribution.
 
-The exact mode trains seed 0 again and compares the loss of every step, bit for bit: it tells a
+They are short enough to run in CI and leave the plateau at once, so that a bug shows in their
+accuracy. The bitwise comparison trains seed 0 again and compares the loss of every step: it tells a
 change of numerics from a change of accuracy.
 """
 
 from __future__ import annotations
 
+import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
+from subspace_bench.common.validation import check_writable
+from subspace_bench.datasets.catalog import EMBEDDED
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records import provenance
-from subspace_bench.records.config import NUMERICS, RunConfig
+from subspace_bench.records.config import NUMERICS, RunConfig, non_default_fields
 from subspace_bench.records.store import Store
-from subspace_bench.regression.check import Measured, Task
+from subspace_bench.regression import reference
+from subspace_bench.regression.check import Results, Task
 from subspace_bench.regression.reference import Reference
 from subspace_bench.training import presets
-from subspace_bench.training.executor import Event
+from subspace_bench.training.executor import Event, describe
 from subspace_bench.training.runner import train_all
 
 STEPS = 300
 DIM = 1_000
+MIN_SEEDS = 40  # of these references: with fewer, only large shifts would be detected
 UNKNOWN = "unknown"  # the revision of a package outside git
-Measure = Callable[[Sequence[Task]], Measured]
+REMEDY = "make one with `subspace-bench check --update-reference`"
 
 
 def runs(dataset: str = "mnist") -> dict[str, RunConfig]:
     """The reference runs by name, with seed 0.
 
-    Their rates are those, of a few tried, whose accuracies spread least over seeds, for a small
-    spread is what lets a small shift be seen.
+    Among a few learning rates, each has the one whose accuracy varies least over seeds: the smaller
+    the spread, the smaller the minimum detectable effect.
     """
     subspaces = {
         f"conv, d = {DIM:,}, {name}": presets.recipe(name, DIM, 0.4)
@@ -46,67 +53,151 @@ def runs(dataset: str = "mnist") -> dict[str, RunConfig]:
         "FC": presets.direct("fc", 5e-3),
     }
     return {
-        name: shortened(replace(run, dataset=dataset)) for name, run in (direct | subspaces).items()
+        name: shorten(replace(run, dataset=dataset)) for name, run in (direct | subspaces).items()
     }
 
 
-def shortened(run: RunConfig) -> RunConfig:
-    """STEPS updates, scored at the end."""
+def shorten(run: RunConfig) -> RunConfig:
+    """The run cut to STEPS updates and scored at the end."""
     protocol = replace(run.protocol, steps=STEPS, score_first=STEPS, score_every=STEPS)
     return replace(run, protocol=protocol)
 
 
 def identity(run: RunConfig, dataset: Dataset) -> dict[str, Any]:
-    """What must not differ between a reference and a check."""
-    protocol = {**asdict(run), "seed": 0, "dataset": "", "numerics": 0}
-    del protocol["draws"]  # not there when the reference was made
-    return {"data": dataset.digest, "numerics": NUMERICS, "run": digest(protocol)}
+    """What must be equal in a reference and a check.
+
+    As in `RunConfig.hash`, fields at their default are left out, so that a field added later does
+    not invalidate references. Data and numerics have entries of their own, for a clear error.
+    """
+    content = {**non_default_fields(run), "protocol": non_default_fields(run.protocol)}
+    content = {k: v for k, v in content.items() if k not in ("seed", "dataset", "numerics")}
+    return {"data": dataset.digest, "numerics": NUMERICS, "run": digest(content)}
+
+
+def check_identity(references: Mapping[str, Reference], dataset: Dataset) -> None:
+    """Raises a UserError that names the difference if references are of other runs or data."""
+    named = runs(dataset.name)
+    if set(named) != set(references):
+        raise UserError(
+            f"the reference has other runs ({', '.join(references)}), not "
+            f"{', '.join(named)}: {REMEDY}"
+        )
+    get_mnist = "get MNIST with `subspace-bench data`, or " if dataset.name == EMBEDDED else ""
+    differences = {
+        "data": f"other data than {dataset.name}: {get_mnist}{REMEDY}",
+        "numerics": f"another numerics version: {REMEDY}",
+        "run": f"another protocol: {REMEDY}",
+    }
+    for name, run in named.items():
+        for key, value in identity(run, dataset).items():
+            if references[name].identity.get(key) != value:
+                raise UserError(f"the reference of {name!r} was made with {differences[key]}")
 
 
 def origin() -> dict[str, Any]:
-    """Where a reference is made."""
-    here = provenance.machine()
-    known = {name: here[name] for name in provenance.DECIDING}
-    code = provenance.revision()
-    return {**known, "revision": code["revision"] or UNKNOWN, "dirty": bool(code["dirty"])}
+    """The machine, versions and revision that a reference is made with."""
+    machine, code = provenance.machine(), provenance.revision()
+    facts = {name: machine[name] for name in provenance.DECIDING}
+    return {**facts, "revision": code["revision"] or UNKNOWN, "dirty": bool(code["dirty"])}
 
 
-def measurer(
-    dataset: str,
-    root: Path | None,
-    jobs: int,
-    tell: Callable[[Event[RunConfig]], None],
-    folder: Path | None = None,
-) -> Measure:
-    """Trains tasks, `jobs` at a time.
+@dataclass(frozen=True)
+class Trainer:
+    """Trains reference runs in worker processes.
 
-    Arguments:
-        folder: keeps the records, and those that it has already count; without one, each task is
-            trained anew, whatever records there are.
+    Attributes:
+        root: folder of the data; None for the usual places.
+        jobs: how many runs at a time.
+        on_event: called with every event of every worker.
     """
-    named = runs(dataset)
 
-    def measure(tasks: Sequence[Task]) -> Measured:
-        wanted = {task: replace(named[task[0]], seed=task[1]) for task in tasks}
+    dataset: Dataset
+    root: Path | None
+    jobs: int
+    on_event: Callable[[Event[RunConfig]], None]
+
+    def __call__(self, tasks: Sequence[Task], folder: Path | None = None) -> Results:
+        """The accuracy of each (run, seed) in %, or why there is none.
+
+        Arguments:
+            folder: keeps the records, and those already there are not trained again. Without it,
+                everything is trained, so that the code is what is tested.
+        """
+        named = runs(self.dataset.name)
+        configs = {(name, seed): replace(named[name], seed=seed) for name, seed in tasks}
         with tempfile.TemporaryDirectory() as temporary:
             store = Store(folder or Path(temporary))
-            failures = train_all(
-                [run for run in wanted.values() if store.get(run) is None], store, root, jobs, tell
-            )
-            reasons = {failure.case: failure.reason for failure in failures}
-            return {task: number(run, store, reasons) for task, run in wanted.items()}
-
-    return measure
+            missing = [run for run in configs.values() if store.get(run) is None]
+            failures = train_all(missing, store, self.root, self.jobs, self.on_event)
+            reasons = {event.case: event.reason for event in failures}
+            return {task: _accuracy(run, store, reasons) for task, run in configs.items()}
 
 
-def number(run: RunConfig, store: Store, reasons: Mapping[RunConfig, str]) -> float | str:
-    """A run's accuracy in %, or why there is none."""
+def _accuracy(run: RunConfig, store: Store, reasons: Mapping[RunConfig, str]) -> float | str:
     record = store.get(run)
     if record is None:
         return f"seed {run.seed} failed: {reasons.get(run, 'no record')}"
     if "diverged" in record.result:
         return f"seed {run.seed} diverged"
     return float(record.result["accuracy_end"])
+
+
+def update(path: Path, trainer: Trainer, seeds: int) -> tuple[dict[str, Reference], Path | None]:
+    """Trains every reference again and saves it.
+
+    Records are kept beside the reference until all are trained, so that the same command resumes
+    after an interruption, provided that code (committed), versions and machine are the same.
+
+    Returns:
+        The new references, and where a damaged old file was moved to.
+
+    Raises:
+        UserError: if a run fails or diverges, or the file cannot be written.
+    """
+    check_writable(path.parent)
+    made_with = origin()
+    folder = None
+    if not made_with["dirty"] and made_with["revision"] != UNKNOWN:
+        folder = path.with_suffix(f".{digest(made_with)[:8]}.update")
+    named = runs(trainer.dataset.name)
+    results = trainer([(name, seed) for name in named for seed in range(seeds)], folder)
+    failures = [reason for reason in results.values() if isinstance(reason, str)]
+    if failures:
+        raise UserError(f"{len(failures)} runs failed, so no reference is saved: {failures[0]}")
+    new = {
+        name: Reference(
+            tuple(float(results[name, seed]) for seed in range(seeds)),
+            identity(run, trainer.dataset), made_with, losses(run, trainer.dataset),
+        )
+        for name, run in named.items()
+    }  # fmt: skip
+    moved_to = reference.save(path, new)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return new, moved_to
+
+
+def compare_losses(references: Mapping[str, Reference], dataset: Dataset) -> dict[str, int | str]:
+    """Trains seed 0 of every run and compares losses with the reference, bit for bit.
+
+    Returns:
+        By run: the first step, from 1, whose loss differs; 0 if none; why it failed, if it did.
+
+    Raises:
+        UserError: if the reference was made with other hardware or versions.
+    """
+    differences: dict[str, int | str] = {}
+    for name, run in runs(dataset.name).items():
+        if not provenance.same_hardware(references[name].origin):
+            raise UserError(
+                "the reference was made on other hardware or with other versions, where bits "
+                "differ: check without --bitwise, or update the reference here"
+            )
+        try:
+            differences[name] = first_difference(losses(run, dataset), references[name].losses)
+        except Exception as failure:
+            differences[name] = describe(failure)
+    return differences
 
 
 def losses(run: RunConfig, dataset: Dataset) -> str:
@@ -116,14 +207,9 @@ def losses(run: RunConfig, dataset: Dataset) -> str:
     return b"".join(struct.pack("<f", loss) for loss in loss_curve(run, dataset)).hex()
 
 
-def first_difference(ours: str, theirs: str) -> int | None:
-    """The first step, from 1, whose loss has other bits; None where all are the same."""
-    for i in range(0, max(len(ours), len(theirs)), 8):
-        if ours[i : i + 8] != theirs[i : i + 8]:
+def first_difference(a: str, b: str) -> int:
+    """The first step, from 1, at which two `losses` differ; 0 if they are equal."""
+    for i in range(0, max(len(a), len(b)), 8):
+        if a[i : i + 8] != b[i : i + 8]:
             return i // 8 + 1
-    return None
-
-
-def same_hardware(reference: Reference) -> bool:
-    """Whether bits are to be expected: the same class of machine, and the same versions."""
-    return provenance.same_hardware(reference.origin)
+    return 0

@@ -1,15 +1,16 @@
 """The committed records are what this code computes: their first 200 steps are trained again.
 
-On the class of machine that wrote a record, or `tests/data/trajectories.json`, bit for bit; on
-every machine along the way that is kept there, to the rounding that training amplifies.
+On the class of machine that wrote a record, or `tests/data/trajectories.json`, the bits must agree;
+on any machine the trajectory must, up to the rounding that training amplifies.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trajectories import AT, FILE, SAMPLE, STEPS, differences, follow
@@ -17,14 +18,29 @@ from trajectories import AT, FILE, SAMPLE, STEPS, differences, follow
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.datasets.download import DatasetUnavailable
 from subspace_bench.datasets.loading import load
+from subspace_bench.projectors.orthonormal import BLOCK
 from subspace_bench.records import provenance
-from subspace_bench.records.config import NUMERICS, TrainingConfig
+from subspace_bench.records.config import NUMERICS, RunConfig, TrainingConfig
 from subspace_bench.records.store import Record, Store
 from subspace_bench.training import presets
 from subspace_bench.training.cost import without_seed_and_length
 
 STORE = Store(Path(__file__).parents[2] / "results" / "records")
 KEPT = json.loads(FILE.read_text())
+
+
+# On 24 November 2026 the bits of an orthonormal P of several blocks of columns (d > 512) became
+# independent of the number of threads. On Intel that changed them in rounding, and `NUMERICS` was
+# not raised. These revisions are older: their records come back to rounding, and, with the code of
+# their own revision, bit for bit.
+OLDER_BITS = ("64f9c5de", "ec8da805")
+
+
+def same_bits_expected(run: RunConfig, facts: Mapping[str, Any]) -> bool:
+    """Whether retraining gives the bits of a record or trajectory with these facts."""
+    blocks_changed = run.projector == "orthonormal" and (run.dim or 0) > BLOCK
+    older = str(facts.get("revision")).startswith(OLDER_BITS)
+    return provenance.same_hardware(facts) and not (blocks_changed and older)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +62,7 @@ def test_retraining_the_first_steps_gives_the_record(name: str, digits) -> None:
     assert differences(rows, kept["rows"]) == []
     compare_scores(again, record)
     for facts, bits in ((record.provenance, record.result), (KEPT["machine"], kept)):
-        if provenance.same_hardware(facts):
+        if same_bits_expected(record.run, facts):
             assert again.result["sha256_at_200"] == bits["sha256_at_200"]
 
 
@@ -60,7 +76,7 @@ def test_records_of_this_class_of_machine_come_back_bit_for_bit(
         for r in committed_records
         if without_seed_and_length(r.run) == without_seed_and_length(SAMPLE[name])
     ]
-    here = [r for r in of_this_kind if r.run.seed and provenance.same_hardware(r.provenance)]
+    here = [r for r in of_this_kind if r.run.seed and same_bits_expected(r.run, r.provenance)]
     if not here:
         pytest.skip("no further record of this training was written on this class of machine")
     again, _ = follow(here[0].run.with_steps(STEPS), digits)
@@ -99,7 +115,7 @@ def test_nothing_compared_is_an_error() -> None:
     kept = [[*row, 0.01] for row in rows]
     assert differences(rows, kept) == []
     for ours, theirs in (([], kept), (rows, []), (rows[1:], kept)):
-        with pytest.raises(ValueError, match=r"compared|shorter"):
+        with pytest.raises(ValueError, match=r"compare|shorter"):
             differences(ours, theirs)
     assert differences([[1, float("nan"), 2.3]], kept)
 

@@ -1,4 +1,4 @@
-"""The sequential test keeps its false-alarm rate and its power: the real function, simulated."""
+"""The sequential test keeps its false-positive rate and its power: simulations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 
 from subspace_bench.regression.sequential import (
+    CHANGED,
     FUTILITY_P,
-    IN_DOUBT,
-    MOVED,
+    INCONCLUSIVE,
+    NO_CHANGE,
     STAGES,
-    WITHIN,
     Design,
     p_value,
     p_values,
@@ -30,33 +30,33 @@ DISTRIBUTIONS: dict[str, Draw] = {
 
 
 def verdict(design: Design, reference: np.ndarray, new: np.ndarray) -> str:
-    """Looks until one is final."""
+    """The final verdict, stage after stage."""
     for n in design.stages:
         decision = design.judge(reference, new[:n])
-        if decision.verdict != IN_DOUBT:
+        if decision.verdict != INCONCLUSIVE:
             return decision.verdict
-    raise AssertionError("the last look is always final")
+    raise AssertionError("the last stage is always final")
 
 
 def rate(design: Design, draw: Draw, trials: int, shift: float = 0.0) -> float:
-    """How often numbers of a distribution are called moved; the shift is in the reference's sd."""
+    """The share of changed verdicts; the shift is in sd's of the reference."""
     rng = np.random.default_rng(3)
-    moved = 0
+    changed = 0
     for _ in range(trials):
         reference = draw(rng, design.reference)
         new = draw(rng, design.stages[-1]) + shift * reference.std(ddof=1)
-        moved += verdict(design, reference, new) == MOVED
-    return moved / trials
+        changed += verdict(design, reference, new) == CHANGED
+    return changed / trials
 
 
 def t_test_rate(draw: Draw, trials: int, alpha: float) -> float:
-    """The same of Student's test with one look at two numbers."""
+    """The same of Student's t-test with one stage of two values."""
     rng = np.random.default_rng(3)
     old, new = draw(rng, 40 * trials).reshape(trials, 40), draw(rng, 2 * trials).reshape(trials, 2)
     return float((stats.ttest_ind(old, new, axis=1).pvalue <= alpha).mean())
 
 
-def test_p_values_are_mann_and_whitneys() -> None:
+def test_p_values_equal_scipys() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal(12), rng.standard_normal(4) + 0.3
     assert p_value(a, b) == stats.mannwhitneyu(a, b, method="exact").pvalue
@@ -66,29 +66,29 @@ def test_p_values_are_mann_and_whitneys() -> None:
     assert table.max() == 1
 
 
-def test_boundaries_pay_for_looks_and_family() -> None:
+def test_critical_p_accounts_for_stages_and_family() -> None:
     one, many = Design(alpha=0.05, stages=(8,), futility_p=()), Design(alpha=0.05)
     assert one.critical_p <= 0.05
-    assert one.critical_p / len(many.looks) < many.critical_p < one.critical_p
+    assert one.critical_p / len(many.stages) < many.critical_p < one.critical_p
     assert Design(alpha=0.05, family=5).critical_p == Design(alpha=0.01).critical_p
-    assert Design(alpha=1e-12).critical_p == 0  # nothing can be said then
+    assert Design(alpha=1e-12).critical_p == 0  # no verdict is possible
 
 
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
-def test_the_false_alarm_rate_is_at_most_the_stated_one_whatever_the_distribution(kind) -> None:
-    """A bound and not an equality: ending early where nothing is in doubt only lowers it."""
+def test_the_false_positive_rate_holds_for_any_distribution(kind) -> None:
+    """A bound, not an equality: stopping for futility lowers the rate."""
     trials, alpha = 2_000, 0.05
     measured = rate(Design(alpha=alpha), DISTRIBUTIONS[kind], trials)
     assert measured < stats.binom.isf(1e-4, trials, alpha) / trials
     assert measured > alpha / 4
 
 
-def test_students_test_would_not_keep_it() -> None:
+def test_students_t_test_exceeds_its_nominal_rate() -> None:
     assert t_test_rate(DISTRIBUTIONS["normal"], 100_000, 0.002) < 0.003
     assert t_test_rate(DISTRIBUTIONS["exponential"], 100_000, 0.002) > 0.006
 
 
-def test_power_is_as_stated() -> None:
+def test_power_at_the_minimum_detectable_effect() -> None:
     design = Design(alpha=0.01, family=6)
     shift = design.minimum_detectable_effect(0.95)
     assert 1.0 < shift < 3.0
@@ -100,22 +100,32 @@ def test_power_is_as_stated() -> None:
     )
 
 
-def test_looks_end_where_nothing_is_in_doubt_and_where_all_is_clear() -> None:
+def test_a_stage_ends_the_test_below_critical_p_and_above_the_futility_bound() -> None:
     design = Design(alpha=0.01)
     reference = np.random.default_rng(1).standard_normal(40)
     low, middle, high = np.percentile(reference, (20, 50, 80))
-    assert design.judge(reference, [low, high]).verdict == WITHIN
-    assert design.judge(reference, [-9, -9.1]).verdict == MOVED
-    assert design.judge(reference, [9, 9.1]).verdict == MOVED
-    doubt = design.judge(reference, [low, middle])
-    assert (doubt.verdict, doubt.needed) == (IN_DOUBT, 4)
+    assert design.judge(reference, [low, high]).verdict == NO_CHANGE
+    assert design.judge(reference, [-9, -9.1]).verdict == CHANGED
+    assert design.judge(reference, [9, 9.1]).verdict == CHANGED
+    between = design.judge(reference, [low, middle])
+    assert (between.verdict, between.next_stage) == (INCONCLUSIVE, 4)
     assert len(FUTILITY_P) == len(STAGES) - 1
     with pytest.raises(ValueError, match="not in tuple"):
         design.judge(reference, [middle] * 3)
 
 
-def test_numbers_without_spread_are_judged_too() -> None:
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
+def test_judge_many_agrees_with_judge(kind) -> None:
+    design, rng = Design(alpha=0.05), np.random.default_rng(0)
+    old, new = DISTRIBUTIONS[kind](rng, 40), DISTRIBUTIONS[kind](rng, 200 * 16).reshape(200, 16)
+    below = (old < new[..., None]).sum(-1) + (old == new[..., None]).sum(-1) / 2
+    expected = [verdict(design, old, values) == CHANGED for values in new]
+    assert design.judge_many(below.cumsum(1)).tolist() == expected
+    assert 0 < sum(expected) < 200
+
+
+def test_values_without_spread_are_judged() -> None:
     same = [50.02] * 40
     design = Design(alpha=0.01)
-    assert design.judge(same, [50.02] * 2).verdict == WITHIN
-    assert design.judge(same, [50.03] * 4).verdict == MOVED
+    assert design.judge(same, [50.02] * 2).verdict == NO_CHANGE
+    assert design.judge(same, [50.03] * 4).verdict == CHANGED

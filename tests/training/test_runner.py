@@ -34,6 +34,7 @@ RUNS = [
 def ignore(event: Event[RunConfig]) -> None: ...
 
 
+@pytest.mark.slow
 def test_records_do_not_depend_on_jobs_or_order(tmp_path: Path) -> None:
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
     assert train_all(RUNS, one, None, 1, ignore) == []
@@ -67,6 +68,7 @@ def test_a_place_that_takes_no_records_ends_it_all(tmp_path: Path) -> None:
     assert [e.kind for e in events if e.kind != "progress"] == ["started"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_reported_and_replaced(tmp_path: Path) -> None:
     long = RUN.with_steps(100_000)
 

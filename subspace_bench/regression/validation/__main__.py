@@ -1,36 +1,38 @@
-"""`python -m subspace_bench.regression.validation`."""
+"""Measures the error rates of `subspace-bench check`.
+
+python -m subspace_bench.regression.validation train   # missing trials; hours; resumes
+python -m subspace_bench.regression.validation checks  # real checks of unchanged code
+python -m subspace_bench.regression.validation page    # results/regression.md; minutes
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 
 from subspace_bench.regression.validation import page, training, trials
 from subspace_bench.regression.validation.mutations import MUTATIONS
-from subspace_bench.regression.validation.trials import RESULTS
+from subspace_bench.reporting.render import write_page
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=trials.__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    trains = commands.add_parser("train")
-    trains.add_argument("--pool", type=int, default=500)
-    trains.add_argument("--seeds", type=int, default=20)
-    trains.add_argument("--faults", nargs="*", default=list(MUTATIONS))
-    commands.add_parser("checks").add_argument("--count", type=int, default=20)
-    commands.add_parser("page")
-    single = commands.add_parser("one")
-    single.add_argument("fault")
-    single.add_argument("tasks", type=json.loads)
-    chosen = parser.parse_args()
-    if chosen.command == "train":
-        training.train(chosen.pool, chosen.seeds, chosen.faults)
-    elif chosen.command == "checks":
-        training.checks(chosen.count)
-    elif chosen.command == "one":
-        training.one(chosen.fault, chosen.tasks)
+    train = commands.add_parser("train", help="train what is missing")
+    train.add_argument("--pool", type=int, default=500, help="seeds of unchanged runs")
+    train.add_argument("--seeds", type=int, default=20, help="seeds that measure an effect")
+    train.add_argument("--mutations", nargs="*", default=list(MUTATIONS), choices=list(MUTATIONS))
+    checks = commands.add_parser("checks", help="make real checks")
+    checks.add_argument("--count", type=int, default=20, help="checks in all")
+    commands.add_parser("page", help="write results/regression.md")
+    options = parser.parse_args()
+    if options.command == "train":
+        training.train(options.pool, options.seeds, options.mutations)
+    elif options.command == "checks":
+        training.make_checks(options.count)
     else:
-        page.write(RESULTS)
+        write_page(page.build(), trials.RESULTS)
 
 
 if __name__ == "__main__":

@@ -1,174 +1,225 @@
-"""results/regression.md: what checks promise, and what was measured of it."""
+"""results/regression.md: the stated error rates of a check, and those measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from subspace_bench.cli.check_flow import REMEDY, belongs
-from subspace_bench.common.files import write_atomically
+from subspace_bench.common.formatting import format_duration
 from subspace_bench.datasets.loading import load_or_embedded
-from subspace_bench.regression import check as checking
-from subspace_bench.regression.reference import Reference, load
-from subspace_bench.regression.sequential import MOVED, WITHIN, Design
-from subspace_bench.regression.validation import resampling, text, trials
-from subspace_bench.regression.validation.mutations import MUTATIONS
-from subspace_bench.regression.validation.resampling import Pool
+from subspace_bench.regression import suite
+from subspace_bench.regression.reference import load
+from subspace_bench.regression.sequential import FUTILITY_P, NO_CHANGE, STAGES, Design
+from subspace_bench.regression.validation import resampling, trials
+from subspace_bench.regression.validation.measurements import Measurement, measure, pool_of
+from subspace_bench.regression.validation.mutations import CONV, MEASURED, MUTATIONS, SUBSPACES
+from subspace_bench.regression.validation.resampling import References
 from subspace_bench.regression.validation.trials import (
     ALPHA,
-    CHECKS,
-    EFFECT,
-    REFERENCE,
-    RUNS,
-    UNCHANGED,
+    minimum_detectable_effect,
 )
-from subspace_bench.reporting.figures import write_figure
-from subspace_bench.reporting.statistics import Sample, difference
+from subspace_bench.reporting.page import Page, PageFigure
+from subspace_bench.reporting.statistics import binomial
+
+TARGETS = {CONV: 0.5, **dict.fromkeys(SUBSPACES, 1.0)}  # points
+DESIGNS = ((40, 8), (40, 16), (100, 8), (100, 16), (100, 24), (400, 16), (400, 24))
+CAPTION = (
+    "Mutations by effect, detected or missed (heights jittered), and the power stated for a "
+    "constant shift of normal accuracies. Dotted: minimum detectable effect."
+)
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a fault does, and what a check said of it.
-
-    Attributes:
-        effects: of each run on which it is measured: mean change in points and its 95% half-width;
-            None where a training came to nothing.
-        sizes: |change| in units of the smallest shift that is promised to be found, and its least
-            by the interval; infinite where there is no change to tell.
-        outcomes: of the check.
-    """
-
-    name: str
-    effects: Mapping[str, tuple[float, float] | None]
-    sizes: Mapping[str, tuple[float, float]]
-    outcomes: Sequence[checking.Outcome]
-
-    @property
-    def worst(self) -> str:
-        return max(self.sizes, key=lambda run: self.sizes[run])
-
-    @property
-    def size(self) -> float:
-        return self.sizes[self.worst][0]
-
-    @property
-    def ends_runs(self) -> bool:
-        """Whether trainings came to nothing, which is no change of accuracy."""
-        return any(change is None for change in self.effects.values())
-
-    @property
-    def large(self) -> bool:
-        """Whether accuracy changes by more than what is promised to be found."""
-        return not self.ends_runs and self.size > 1
-
-    @property
-    def surely_large(self) -> bool:
-        """The same by the lower end of the change's interval."""
-        return self.large and max(least for _, least in self.sizes.values()) > 1
-
-    @property
-    def caught(self) -> bool:
-        """Whether a check says "moved", or that it cannot judge where runs end in nothing."""
-        verdicts = {outcome.verdict for outcome in self.outcomes}
-        return MOVED in verdicts or (self.ends_runs and verdicts != {WITHIN})
-
-
-def found(
-    name: str, numbers: Mapping[trials.Cell, str], references: Mapping[str, Reference], pool: Pool
-) -> Found:
-    """What was measured of one fault.
+def build() -> Page:
+    """The page, from the stored trials; takes some minutes.
 
     Raises:
-        Lacking: where not all that it takes is trained.
+        MissingTrials: if a mutation is not completely trained.
     """
-    effects: dict[str, tuple[float, float] | None] = {}
-    sizes = {}
-    for run in MUTATIONS[name].measured:
-        values = [
-            trials.number(value) for (fault, of, seed), value in numbers.items()
-            if (fault, of) == (name, run) and seed >= trials.first_seed(name) + EFFECT
-        ]  # fmt: skip
-        effects[run] = change = effect(values, pool[run])
-        size, half = (abs(change[0]), change[1]) if change else (np.inf, 0.0)
-        unit = smallest(references, run)
-        sizes[run] = size / unit, (size - half) / unit
-    return Found(name, effects, sizes, trials.gate(name, references, numbers))
-
-
-def effect(values: Sequence[float | str], unchanged: np.ndarray) -> tuple[float, float] | None:
-    """Mean change and the half-width of its 95% interval; None where a training came to nothing."""
-    numbers = tuple(v for v in values if isinstance(v, float))
-    interval = difference(Sample(numbers), Sample(tuple(unchanged.tolist())))
-    if interval is None or len(numbers) < len(values):
-        return None
-    return (interval.low + interval.high) / 2, interval.half_width
-
-
-def smallest(references: Mapping[str, Reference], run: str) -> float:
-    """The smallest shift of a run that is promised to be found, in points."""
-    reference = references[run]
-    shift = Design(ALPHA, len(references), len(reference.values)).minimum_detectable_effect()
-    return shift * reference.sample.sd
-
-
-def pool_of(references: Mapping[str, Reference], numbers: Mapping[trials.Cell, str]) -> Pool:
-    """The unchanged runs that no reference has, as many of each."""
-    beyond = {
-        name: [float(value) for (fault, of, seed), value in sorted(numbers.items())
-               if (fault, of) == (UNCHANGED, name) and seed >= len(reference.values)]
-        for name, reference in references.items()
-    }  # fmt: skip
-    size = min(map(len, beyond.values()))
-    return {name: np.array(values[:size]) for name, values in beyond.items()}
-
-
-def write(results: Path) -> None:
-    """Writes `regression.md` and its figure."""
-    references = load(REFERENCE, REMEDY)
-    belongs(references, load_or_embedded())
-    numbers, rng = trials.numbers(), np.random.default_rng(0)
-    pool = pool_of(references, numbers)
-    faults = [found(name, numbers, references, pool) for name in MUTATIONS]
-    fixed = resampling.alarms(pool, rng, references)
+    references = load(trials.REFERENCE, suite.REMEDY)
+    suite.check_identity(references, load_or_embedded())
+    accuracies, rng = trials.accuracies(), np.random.default_rng(0)
+    pool = pool_of(references, accuracies)
+    measured = [measure(name, accuracies, references, pool) for name in MUTATIONS]
+    fixed = resampling.false_positives(pool, rng, references)
     count = min(len(reference.values) for reference in references.values())
-    whole = {n: np.array([*references[n].values[:count], *pool[n]]) for n in pool}
-    free = resampling.alarms(whole, rng, count=count)
-    parts = [
-        *text.promised(references, faults, (fixed[0], free[0])),
-        *text.faults(faults),
-        *text.false_alarms(fixed, free, pool),
-        *text.shifts(resampling.power(references, pool, rng)),
-        *text.checks(trials.checks_made()),
-        *text.trade(references),
-        f"Every number: [{RUNS.name}]({RUNS.name}), [{CHECKS.name}]({CHECKS.name}) and "
-        f"[{REFERENCE.name}]({REFERENCE.name}). "
-        "Measure again: `python -m subspace_bench.regression.validation train`, then `checks`, "
-        "then `page`.",
-    ]
-    write_atomically(results / "regression.md", "\n\n".join(parts) + "\n")
-    write_figure("regression", lambda: draw(faults, references), results)
+    everything = {n: np.array([*references[n].values[:count], *pool[n]]) for n in pool}
+    drawn = resampling.false_positives(everything, rng, count=count)
+    power = resampling.power(references, pool, rng)
+
+    detectable = [m for m in measured if m.detectable]
+    small = [m for m in measured if not m.detectable and not m.fails_runs]
+    failing = [m for m in measured if m.fails_runs]
+    critical = {f"{_design(references, n).critical_p:.2g}" for n in references}
+    return Page(
+        name="regression",
+        title="Error rates of `subspace-bench check`",
+        summary=(
+            f"False-positive rate {drawn[0].count / drawn[0].of:.2%} "
+            f"(stated: at most {ALPHA:.0%}). "
+            f"Of {len(detectable)} mutations above the minimum detectable effect, "
+            f"{sum(m.detected for m in detectable)} were detected (stated: 95%)."
+        ),
+        tables={
+            "references": references_table(references),
+            "mutations": mutations_table(measured),
+            "false_positives": false_positives_table(fixed[1], drawn[1]),
+            "power": power_table(power),
+            "designs": designs_table(references),
+        },
+        values={
+            "alpha": f"{ALPHA:.0%}",
+            "stages": ", ".join(map(str, STAGES)),
+            "futility": ", ".join(f"{p:g}" for p in FUTILITY_P),
+            "critical_p": " or ".join(sorted(critical)),
+            "family": len(references),
+            "detected": detected_of(detectable),
+            "surely_detected": detected_of([m for m in measured if m.surely_detectable]),
+            "near": sum(m.size < 2 for m in detectable),
+            "missed": ", ".join(f"`{m.name}`" for m in detectable if not m.detected) or "none",
+            "small_detected": detected_of(small),
+            "failing_detected": detected_of(failing),
+            "mutation_count": len(measured),
+            "measured_runs": MEASURED,
+            "fixed": fixed[0],
+            "drawn": drawn[0],
+            "pool_size": min(map(len, pool.values())),
+            "check_count": resampling.CHECKS,
+            "drop": f"{min(of[-1.0] for of in power.values()):.1%}",
+            "rise": f"{min(of[1.0] for of in power.values()):.1%}",
+            **checks_values(trials.checks_made()),
+        },
+        figures={"regression": PageFigure(lambda: draw(measured, references), CAPTION)},
+        command="python -m subspace_bench.regression.validation page",
+    )
 
 
-def draw(faults: Sequence[Found], references: Mapping[str, Reference]) -> Figure:
-    """Effect of each fault, in units of the smallest promised shift; caught above, missed below."""
+def _design(references: References, run: str) -> Design:
+    return Design(ALPHA, len(references), len(references[run].values))
+
+
+def detected_of(measured: Sequence[Measurement]) -> str:
+    """ "k of n, share [interval]"."""
+    return str(binomial(sum(m.detected for m in measured), len(measured))) if measured else "0 of 0"
+
+
+def references_table(references: References) -> pd.DataFrame:
+    """The reference distributions, and which effect each can detect."""
+    rows = []
+    for name, reference in references.items():
+        effect = minimum_detectable_effect(references, name)
+        target = ""
+        if points := TARGETS.get(name):
+            target = f"≤ {points:g}: {'met' if effect <= points else 'not met'}"
+        rows.append(
+            {
+                "run": name,
+                "seeds": str(reference.sample.n),
+                "accuracy, %": f"{reference.sample.mean:.2f}",
+                "sd": f"{reference.sample.sd:.2f}",
+                "minimum detectable effect, points": f"{effect:.2f}",
+                "target": target,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def mutations_table(measured: Sequence[Measurement]) -> pd.DataFrame:
+    """One row a mutation: the missed first, the largest of them at the top; then by size."""
+    order = sorted(measured, key=lambda m: (m.detected, m.size if m.detected else -m.size))
+    return pd.DataFrame([_mutation_row(m) for m in order])
+
+
+def _mutation_row(measurement: Measurement) -> dict[str, str]:
+    effect = measurement.effects[measurement.run]
+    flagged = [o for o in measurement.outcomes if o.verdict != NO_CHANGE]
+    shown = min(flagged or measurement.outcomes, key=lambda o: o.decision.p if o.decision else 0.0)
+    p = f", p = {shown.decision.p:.1g}" if shown.decision else ""
+    result = shown.verdict if measurement.fails_runs else f"n = {len(shown.values)}{p}"
+    return {
+        "mutation": measurement.name,
+        "what is wrong": MUTATIONS[measurement.name].description,
+        "run": measurement.run,
+        "effect, points": f"{effect[0]:+.2f} ± {effect[1]:.2f}" if effect else "runs fail",
+        "relative effect": f"{measurement.size:.2f}" if effect else "",
+        "check": f"{'detected' if measurement.detected else 'missed'}: {shown.name}, {result}",
+    }
+
+
+def false_positives_table(fixed: Mapping[str, float], drawn: Mapping[str, float]) -> pd.DataFrame:
+    """False-positive rate of each run, and the share of α that it may have."""
+    return pd.DataFrame(
+        [
+            {
+                "run": name,
+                "committed reference": f"{fixed[name]:.3%}",
+                "references drawn": f"{share:.3%}",
+                "stated maximum": f"{ALPHA / len(drawn):.3%}",
+            }
+            for name, share in drawn.items()
+        ]
+    )
+
+
+def power_table(power: Mapping[str, Mapping[float, float]]) -> pd.DataFrame:
+    """Share of checks that detect a constant shift, in minimum detectable effects."""
+    return pd.DataFrame(
+        [
+            {"run": name, **{f"{shift:+g} ×": f"{share:.1%}" for shift, share in shares.items()}}
+            for name, shares in power.items()
+        ]
+    )
+
+
+def checks_values(checks: pd.DataFrame) -> dict[str, str]:
+    """False positives, duration and size of the real checks."""
+    groups = checks.groupby("check")
+    failed = sum(bool((of.verdict != NO_CHANGE).any()) for _, of in groups)
+    seconds, runs = groups.seconds.first().astype(float), groups.n.sum().astype(int)
+    low, middle, high = map(format_duration, (seconds.min(), seconds.median(), seconds.max()))
+    return {
+        "real_false_positives": str(binomial(failed, len(groups))),
+        "real_duration": f"{middle} ({low} to {high})",
+        "real_runs": f"{runs.median():.0f} ({runs.min()} to {runs.max()})",
+    }
+
+
+def designs_table(references: References) -> pd.DataFrame:
+    """The minimum detectable effect with other numbers of seeds."""
+    rows = []
+    for count, last in DESIGNS:
+        stages = tuple(n for n in (*STAGES, 24) if n <= last)
+        futility_p = (*FUTILITY_P, 0.2)[: len(stages) - 1]
+        design = Design(ALPHA, len(references), count, stages, futility_p)
+        effect = design.minimum_detectable_effect()
+        row = {
+            "seeds in the reference": str(count),
+            "new seeds at most": str(last),
+            "effect, sd": f"{effect:.2f}",
+        }
+        rows.append(row | {n: f"{effect * r.sample.sd:.2f}" for n, r in references.items()})
+    return pd.DataFrame(rows)
+
+
+def draw(measured: Sequence[Measurement], references: References) -> Figure:
+    """Each mutation by its relative effect, detected above and missed below; the stated power."""
     figure, axes = plt.subplots(figsize=(7, 3.2))
     rng = np.random.default_rng(0)
-    for said, base, colour in ((True, 1.0, "tab:blue"), (False, -0.08, "tab:red")):
-        sizes = [max(f.size, 0.01) for f in faults if f.caught == said and not f.ends_runs]
-        heights = base + rng.uniform(0, 0.08, len(sizes))  # apart, to be seen
-        label = f"{'caught' if said else 'missed'} ({len(sizes)})"
+    for detected, base, colour in ((True, 1.0, "tab:blue"), (False, -0.08, "tab:red")):
+        chosen = [m for m in measured if m.detected == detected and not m.fails_runs]
+        sizes = [max(m.size, 0.01) for m in chosen]
+        heights = base + rng.uniform(0, 0.08, len(sizes))
+        label = f"{'detected' if detected else 'missed'} ({len(sizes)})"
         axes.plot(sizes, heights, "o", color=colour, ms=5, alpha=0.6, label=label)
-    grid = np.geomspace(0.01, 1000, 300)
+    grid = np.geomspace(0.01, 1000, 100)
     design = Design(ALPHA, len(references), min(len(r.values) for r in references.values()))
     power = [design.power(x * design.minimum_detectable_effect()) for x in grid]
     axes.plot(grid, power, color="0.4", lw=1.2, label="stated power")
     axes.axvline(1, color="0.6", lw=0.8, ls=":")
-    axes.set(xscale="log", xlabel="effect of the fault / smallest shift promised to be found",
-             ylabel="probability to be caught", ylim=(-0.12, 1.12))  # fmt: skip
+    axes.set(xscale="log", xlabel="effect / minimum detectable effect",
+             ylabel="probability of detection", ylim=(-0.12, 1.12))  # fmt: skip
     axes.legend(loc="center right", fontsize=8)
     return figure

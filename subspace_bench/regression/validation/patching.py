@@ -1,7 +1,7 @@
-"""What faults are planted with.
+"""Helpers that plant mutations: they replace functions of the package in this process, for good.
 
-A process trains many runs one after another: what a fault counts or keeps, it keeps on the
-optimizer, net or module of one run.
+A process trains many runs one after another, so a mutation keeps its state on the optimizer, the
+model or the module of one run.
 """
 
 from __future__ import annotations
@@ -17,110 +17,123 @@ from torch import Tensor, nn
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.training.optimizers import FusedSubspaceAdam, Optimizer, SubspaceOptimizer
 
-data: Any = import_module("subspace_bench.datasets.loading")
-models: Any = import_module("subspace_bench.models")
-optimizers: Any = import_module("subspace_bench.training.optimizers")
-train: Any = import_module("subspace_bench.training.loop")
+
+def _module(name: str) -> Any:
+    return import_module(f"subspace_bench.{name}")
+
+
+# The modules that mutations patch, as Any: mypy finds assignments to functions wrong, with reason.
+batches = _module("datasets.batches")
+fastfood = _module("projectors.fastfood")
+hashed = _module("projectors.hashed")
+initialization = _module("models.initialization")
+layers = _module("models.layers")
+loading = _module("datasets.loading")
+loop = _module("training.loop")
+models = _module("models")
+optimizers = _module("training.optimizers")
+orthonormal = _module("projectors.orthonormal")
+projectors = _module("projectors")
 
 SUBSPACE = (SubspaceOptimizer, FusedSubspaceAdam)
 Update = Callable[[Any, Any, Any, Callable[[], None]], None]
 
 
-def change_dataset(change: Callable[[Dataset], Dataset]) -> None:
-    """What is loaded is changed; the digest stays, as nobody would notice."""
-    plain = data.load
-    data.load = lambda *a, **k: change(plain(*a, **k))
+def patch_dataset(change: Callable[[Dataset], Dataset]) -> None:
+    """Changes a dataset when it is loaded. Its digest stays: nobody is to notice."""
+    original = loading.load
+    loading.load = lambda *args, **kwargs: change(original(*args, **kwargs))
 
 
-def change_net(change: Callable[[nn.Module], None]) -> None:
-    """Nets are changed when they are built."""
-    plain = models.build
+def patch_model(change: Callable[[nn.Module], None]) -> None:
+    """Changes a network when it is built."""
+    original = models.build
 
     def build(name: str) -> nn.Module:
-        net = plain(name)
-        change(net)
-        return net
+        module = original(name)
+        change(module)
+        return module
 
     models.build = build
 
 
-def change_protocol(**changes: Callable[[Any], Any]) -> None:
-    """The optimizer is made from another protocol than the run says."""
-    plain = train.make_optimizer
+def patch_protocol(**changes: Callable[[Any], Any]) -> None:
+    """Makes the optimizer from a protocol whose fields are changed."""
+    original = loop.make_optimizer
 
-    def make(run: Any, net: Any) -> Any:
-        new = {name: change(getattr(run.protocol, name)) for name, change in changes.items()}
-        protocol = dataclasses.replace(run.protocol, **new)
-        return plain(dataclasses.replace(run, protocol=protocol), net)
+    def make_optimizer(run: Any, flat: Any) -> Any:
+        fields = {name: change(getattr(run.protocol, name)) for name, change in changes.items()}
+        protocol = dataclasses.replace(run.protocol, **fields)
+        return original(dataclasses.replace(run, protocol=protocol), flat)
 
-    train.make_optimizer = make
-
-
-def change_schedule(factor: Callable[[Callable[..., float], Any, int], float]) -> None:
-    """The factor on the rate is another function of (the plain one, protocol, updates)."""
-    plain = optimizers.schedule
-    optimizers.schedule = lambda protocol, updates: factor(plain, protocol, updates)
+    loop.make_optimizer = make_optimizer
 
 
-def change_step(backward: Callable[[Any, Tensor, Tensor], Tensor]) -> None:
-    """`backward(net, x, y)` leaves a gradient in `net.gradient` and returns the loss."""
+def patch_schedule(factor: Callable[[Callable[..., float], Any, int], float]) -> None:
+    """Replaces the factor on the rate by `factor(original, protocol, updates)`."""
+    original = optimizers.schedule
+    optimizers.schedule = lambda protocol, updates: factor(original, protocol, updates)
 
-    def step(net: Any, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
-        net.module.train()
-        loss = backward(net, x, y)
+
+def patch_step(backward: Callable[[Any, Tensor, Tensor], Tensor]) -> None:
+    """Replaces the training step: `backward(flat, x, y)` sets the gradient and returns the loss."""
+
+    def step(flat: Any, optimizer: Any, x: Tensor, y: Tensor) -> Tensor:
+        flat.module.train()
+        loss = backward(flat, x, y)
         optimizer.step()
         return loss.detach()
 
-    train.step = step
+    loop.step = step
 
 
-def change_loss(loss_of: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Another loss of logits and labels."""
+def patch_loss(loss_of: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Replaces the loss, a function of logits and labels."""
 
-    def backward(net: Any, x: Tensor, y: Tensor) -> Tensor:
-        net.gradient.zero_()
-        loss = loss_of(net.module(x), y)
+    def backward(flat: Any, x: Tensor, y: Tensor) -> Tensor:
+        flat.gradient.zero_()
+        loss = loss_of(flat.module(x), y)
         loss.backward()
         return loss
 
-    change_step(backward)
+    patch_step(backward)
 
 
-def change_update(
+def patch_update(
     act: Update, kinds: type[Optimizer] | tuple[type[Optimizer], ...] = Optimizer
 ) -> None:
-    """`act(run, net, optimizer, update)` stands in for the update of optimizers of these kinds."""
-    plain = train.make_optimizer
+    """Replaces the update of such optimizers by `act(run, flat, optimizer, update)`."""
+    original = loop.make_optimizer
 
-    def make(run: Any, net: Any) -> Any:
-        made = plain(run, net)
-        if isinstance(made, kinds):
-            update = made.step
-            made.step = lambda: act(run, net, made, update)
-        return made
+    def make_optimizer(run: Any, flat: Any) -> Any:
+        optimizer = original(run, flat)
+        if isinstance(optimizer, kinds):
+            update = optimizer.step
+            optimizer.step = lambda: act(run, flat, optimizer, update)
+        return optimizer
 
-    train.make_optimizer = make
+    loop.make_optimizer = make_optimizer
 
 
-def at_test(change: Callable[[Any], None]) -> None:
-    """Parameters of a module are changed for the time of a test."""
-    plain = train.evaluate
+def patch_evaluation(change: Callable[[Any], None]) -> None:
+    """Changes the parameters of a module during an evaluation only."""
+    original = loop.evaluate
 
     @torch.no_grad()
-    def evaluate(module: nn.Module, *arguments: Any) -> float:
-        kept = [p.clone() for p in module.parameters()]
+    def evaluate(module: nn.Module, *args: Any) -> float:
+        saved = [p.clone() for p in module.parameters()]
         change(module)
         try:
-            return plain(module, *arguments)
+            return original(module, *args)
         finally:
-            for p, before in zip(module.parameters(), kept, strict=True):
+            for p, before in zip(module.parameters(), saved, strict=True):
                 p.copy_(before)
 
-    train.evaluate = evaluate
+    loop.evaluate = evaluate
 
 
-def write(theta: Tensor, module: nn.Module) -> None:
-    """θ (D,) into the parameters of a module."""
-    parts = list(module.parameters())
-    for p, values in zip(parts, theta.split([p.numel() for p in parts]), strict=True):
+def set_parameters(theta: Tensor, module: nn.Module) -> None:
+    """Copies θ (D,) into the parameters of a module."""
+    parameters = list(module.parameters())
+    for p, values in zip(parameters, theta.split([p.numel() for p in parameters]), strict=True):
         p.copy_(values.view_as(p))

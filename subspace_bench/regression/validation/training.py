@@ -1,136 +1,118 @@
-"""What the page needs is trained: pool, faults, real checks; all of it goes on where it stopped."""
+"""Trains the trials that are missing and makes real checks; both resume where they stopped."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from subspace_bench.cli.check_flow import REMEDY, Work, belongs, check
 from subspace_bench.common.errors import UserError
-from subspace_bench.common.formatting import make_console
 from subspace_bench.common.hardware import core_count
 from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import load
+from subspace_bench.regression.validation import trials
 from subspace_bench.regression.validation.mutations import MUTATIONS
-from subspace_bench.regression.validation.trials import (
-    ALPHA,
-    CHECKS,
-    EFFECT,
-    REFERENCE,
-    RUNS,
-    UNCHANGED,
-    Lacking,
-    append,
-    checks_made,
-    first_seed,
-    gate,
-    identity,
-    numbers,
-    reference_identity,
-)
-from subspace_bench.training.executor import describe
+from subspace_bench.regression.validation.trials import EFFECT, UNCHANGED, MissingTrials
+from subspace_bench.training.executor import Event, WorkerPool, describe, emit, run_all
 from subspace_bench.training.runner import load_dataset
 
-CHUNK = 25  # seeds that one process trains
-LOCK = threading.Lock()  # of the file that grows
+CHUNK = 25  # trials that one process trains
+Part = tuple[str, tuple[checking.Task, ...]]  # mutation, tasks
 
 
-def missing(pool: int, seeds: int, faults: Sequence[str]) -> list[tuple[str, list[checking.Task]]]:
-    """(fault, tasks) for one process each: the pool's first, seeds in turn over all runs."""
-    references, have = load(REFERENCE, REMEDY), numbers()
-    parts: list[tuple[str, list[checking.Task]]] = []
+def missing_parts(pool: int, seeds: int, mutations: Sequence[str]) -> list[Part]:
+    """What is not stored yet, in parts for one process each.
+
+    Arguments:
+        pool: unchanged runs of each kind are trained for the seeds up to this one.
+        seeds: how many measure the effect of a mutation.
+    """
+    references, stored = load(trials.REFERENCE, suite.REMEDY), trials.accuracies()
     known = min(len(reference.values) for reference in references.values())
-    for first in range(known, pool, CHUNK):
-        tasks = [(n, s) for n in suite.runs() for s in range(first, min(first + CHUNK, pool))]
-        parts.append((UNCHANGED, tasks))
-    for fault in faults:
-        start = first_seed(fault) + EFFECT
-        tasks = [(n, start + i) for n in MUTATIONS[fault].measured for i in range(seeds)]
+    needed = {UNCHANGED: [(name, s) for s in range(known, pool) for name in suite.runs()]}
+    for mutation in mutations:
+        start = trials.first_seed(mutation) + EFFECT
+        measured = MUTATIONS[mutation].measured
+        needed[mutation] = [(name, start + i) for name in measured for i in range(seeds)]
         try:
-            gate(fault, references, have)
-        except Lacking as lacking:
-            tasks += lacking.tasks
-        parts.append((fault, tasks))
-    left = [(f, [t for t in tasks if (f, *t) not in have]) for f, tasks in parts]
-    return [(fault, tasks) for fault, tasks in left if tasks]
+            trials.check_mutation(mutation, references, stored)
+        except MissingTrials as missing:
+            needed[mutation] += missing.tasks
+    parts = []
+    for mutation, tasks in needed.items():
+        tasks = [task for task in tasks if (mutation, *task) not in stored]
+        parts += [(mutation, tuple(tasks[i : i + CHUNK])) for i in range(0, len(tasks), CHUNK)]
+    return parts
 
 
-def train(pool: int, seeds: int, faults: Sequence[str]) -> None:
-    """Trains what the page lacks until nothing is, or some cannot be; keeps every number."""
-    belongs(load(REFERENCE, REMEDY), load_or_embedded())
-    while parts := missing(pool, seeds, faults):
-        print(f"{sum(len(tasks) for _, tasks in parts)} runs in {len(parts)} processes", flush=True)
-        with ThreadPoolExecutor(core_count()) as workers:
-            ended = list(workers.map(one_process, parts))
-        if not all(ended):
-            sys.exit("not all was trained: see above; the same command goes on")
+def train(pool: int, seeds: int, mutations: Sequence[str]) -> None:
+    """Trains what is missing, and stores every trial when it is trained."""
+    suite.check_identity(load(trials.REFERENCE, suite.REMEDY), load_or_embedded())
+    while parts := missing_parts(pool, seeds, mutations):
+        print(f"{sum(len(tasks) for _, tasks in parts)} runs in {len(parts)} parts", flush=True)
+        # A mutation stays in its process, so each part gets a new one.
+        with WorkerPool(core_count(), tasks_per_worker=1) as workers:
+            failures = run_all(parts, train_part, workers, store_event)
+        if failures:
+            sys.exit(f"{len(failures)} parts failed, see above; the same command resumes")
 
 
-def one_process(part: tuple[str, list[checking.Task]]) -> bool:
-    """Runs `one` in a process of its own, where a fault stays; whether it trained all."""
-    fault, tasks = part
-    began = time.monotonic()
-    command = [
-        sys.executable,
-        "-m",
-        "subspace_bench.regression.validation",
-        "one",
-        fault,
-        json.dumps(tasks),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            with LOCK:
-                row = json.loads(line)
-                append(RUNS, (*row, identity(row[0], row[1])))
-    took = (time.monotonic() - began) / len(tasks)
-    print(f"{fault}: {len(tasks)} runs, {took:.1f} s a run", flush=True)
-    return process.returncode == 0
-
-
-def one(fault: str, tasks: Sequence[checking.Task]) -> None:
-    """The body of such a process: plants the fault, trains, prints a line of JSON for each run."""
-    if fault != UNCHANGED:
-        MUTATIONS[fault].plant()
-    from subspace_bench.training.loop import train as train_one
+def train_part(part: Part) -> None:
+    """Applies a mutation to this process and trains; emits each task with its result."""
+    mutation, tasks = part
+    if mutation != UNCHANGED:
+        MUTATIONS[mutation].apply()
+    from subspace_bench.training import loop
 
     named = suite.runs()
     for name, seed in tasks:
         try:
-            record = train_one(replace(named[name], seed=seed), load_dataset("mnist", None))
-            value = record.result.get("accuracy_end", "diverged")
-            value = "diverged" if "diverged" in record.result else value
-        except Exception as failure:  # a fault may well end in one, but not in one of these
-            if fault == UNCHANGED or isinstance(failure, (UserError, MemoryError, OSError)):
+            record = loop.train(replace(named[name], seed=seed), load_dataset("mnist", None))
+            diverged = "diverged" in record.result
+            result = "diverged" if diverged else str(record.result["accuracy_end"])
+        except Exception as failure:
+            # An error is a result of a mutation, unless it cannot come from one.
+            if mutation == UNCHANGED or isinstance(failure, (UserError, MemoryError, OSError)):
                 raise
-            value = describe(failure)
-        print(json.dumps([fault, name, seed, value]), flush=True)
+            result = describe(failure)
+        emit((name, seed, result))
 
 
-def checks(count: int) -> None:
-    """Real checks of unchanged code, each on seeds that no other check and no reference has."""
-    work = Work(REFERENCE, None, core_count(), make_console())
-    of = reference_identity()
-    for i in range(checks_made()["check"].nunique(), count):
+def store_event(event: Event[Part]) -> None:
+    """Stores a trial that was trained; prints a part that ended."""
+    mutation, tasks = event.case
+    if event.kind == "progress":
+        name, seed, result = event.value
+        row = {"mutation": mutation, "run": name, "seed": seed, "accuracy": result}
+        trials.runs_table().put(row | {"digest": trials.trial_digest(mutation, name)})
+    elif event.kind in ("done", "failed"):
+        result = f"{len(tasks)} runs" if event.kind == "done" else event.reason
+        print(f"{mutation}: {result}", flush=True)
+
+
+def make_checks(count: int) -> None:
+    """Makes real checks of unchanged code, each on seeds of its own."""
+    references, dataset = load(trials.REFERENCE, suite.REMEDY), load_or_embedded()
+    suite.check_identity(references, dataset)
+    table, digest = trials.checks_table(), trials.reference_digest()
+    trainer = suite.Trainer(dataset, None, core_count(), lambda event: None)
+    for i in range(len(trials.checks_made()) // len(references), count):
         first = 2_000_000 + 1_000 * i
         began = time.monotonic()
-        outcomes = check(work, ALPHA, None, first)
-        took = round(time.monotonic() - began, 1)
-        append(CHECKS, *((i, o.name, first, *judgement(o), took, of) for o in outcomes))
+        outcomes = checking.check(references, trainer, trials.ALPHA, first)
+        seconds = round(time.monotonic() - began, 1)
+        rows = [{"check": i, "run": o.name, "first seed": first, **_judgement(o)} for o in outcomes]
+        table.put(*(row | {"seconds": seconds, "digest": digest} for row in rows))
+        print(checking.frame(outcomes).to_string(index=False), flush=True)
 
 
-def judgement(outcome: checking.Outcome) -> tuple[int, float | str, float | str, str]:
-    """How many numbers, their difference in points and p (empty where not judged), the verdict."""
+def _judgement(outcome: checking.Outcome) -> dict[str, object]:
+    """Number of values, difference in points, p and verdict; empty cells if not judged."""
     decision = outcome.decision
-    if decision is None:
-        return len(outcome.values), "", "", outcome.verdict
-    return len(outcome.values), round(decision.difference, 4), decision.p, outcome.verdict
+    difference, p = (round(decision.difference, 4), decision.p) if decision else (None, None)
+    return {
+        "n": len(outcome.values), "difference": difference, "p": p, "verdict": outcome.verdict
+    }  # fmt: skip

@@ -1,162 +1,133 @@
-"""Measures what `subspace-bench check` promises: results/regression-runs.csv, then regression.md.
+"""The stored trials: accuracies of unchanged and of mutated runs, and the checks made from them.
 
-    python -m subspace_bench.regression.validation train   # what is missing; hours; resumes
-    python -m subspace_bench.regression.validation checks  # real checks of unchanged code
-    python -m subspace_bench.regression.validation page    # the page, from what those two left
-
-False alarms: checks drawn from a pool of unchanged runs, reference and new numbers disjoint, by
-`checking.check` itself. Power: faults of `mutations`, each with one real verdict on seeds
-that no other fault has, two first, more where in doubt; what the fault does is measured apart, on
-further seeds of its own.
+False positives are measured by checks whose values are drawn from many unchanged runs, reference
+and new values disjoint. Power is measured by mutations: each has one check, on seeds that no other
+mutation has, two first and more while inconclusive, and its effect is measured on further seeds.
 """
 
 from __future__ import annotations
 
-import csv
 import functools
-import inspect
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import CodeType
 
 import pandas as pd
 
-from subspace_bench.cli.check_flow import REMEDY
 from subspace_bench.common.files import digest
 from subspace_bench.datasets.loading import load_or_embedded
+from subspace_bench.records.table import KeyedTable
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import Reference, load
+from subspace_bench.regression.sequential import Design
+from subspace_bench.regression.validation import digests
 from subspace_bench.regression.validation.mutations import MUTATIONS
 
 RESULTS = Path("results")
 RUNS, CHECKS = RESULTS / "regression-runs.csv", RESULTS / "regression-checks.csv"
 REFERENCE = RESULTS / "regression.toml"
-UNCHANGED = "none"  # the fault of the pool
-FAULTY, BLOCK = 10_000_000, 1_000  # the first seed of faults; seeds that each has for its own
-EFFECT = 500  # in such a block, the first seed by which the effect is measured
-Cell = tuple[str, str, int]  # fault, run, seed
+UNCHANGED = "none"  # stands for a mutation's name in trials of unchanged code
+FIRST_SEED, BLOCK = 10_000_000, 1_000  # of all mutations; seeds reserved for each
+EFFECT = 500  # the first seed of a block on which the effect is measured
 ALPHA = 0.01
-COLUMNS = {
-    RUNS.name: ("fault", "run", "seed", "accuracy", "of"),
-    # A row for each run of a check; the seconds are those of the whole check.
-    CHECKS.name: ("check", "run", "first seed", "n", "difference", "p", "verdict", "seconds", "of"),
-}
+Trial = tuple[str, str, int]  # mutation, run, seed
 
 
-def stored(path: Path) -> pd.DataFrame:
-    """What a csv of ours holds; an empty frame where there is none."""
-    if not path.exists():
-        return pd.DataFrame(columns=list(COLUMNS[path.name]))
-    return pd.read_csv(path, keep_default_na=False)
+def runs_table() -> KeyedTable:
+    """The stored trials; the digest tells whether a mutation is still the same."""
+    return KeyedTable(
+        RUNS, key=("mutation", "run", "seed"), text=("mutation", "run", "accuracy", "digest")
+    )
 
 
-def append(path: Path, *rows: Sequence[object]) -> None:
-    """More rows, with the head first where the file is new."""
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([COLUMNS[path.name]] if new else [])
-        writer.writerows(rows)
+def checks_table() -> KeyedTable:
+    """The real checks: one row for each run; the seconds are those of the whole check."""
+    return KeyedTable(CHECKS, key=("check", "run"), text=("run", "verdict", "digest"))
 
 
-def numbers() -> dict[Cell, str]:
-    """(fault, run, seed) → what it came to, of the runs and the faults as they are now."""
+def accuracies() -> dict[Trial, float | str]:
+    """The accuracy in %, or why there is none, of the trials of present runs and mutations."""
     return {
-        (str(fault), str(run), int(seed)): str(value)
-        for fault, run, seed, value, of in stored(RUNS).itertuples(index=False)
-        if of == identity(str(fault), str(run))
+        (mutation, run, seed): parse_accuracy(row["accuracy"])
+        for (mutation, run, seed), row in runs_table().rows.items()
+        if row["digest"] == trial_digest(mutation, run)
     }
 
 
+def parse_accuracy(text: str) -> float | str:
+    """The number, or the text if it is the reason why there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 @functools.cache
-def identity(fault: str, run: str) -> str:
-    """Of data, protocol, numerics and the fault's text with its helpers; "" for what is no more."""
+def trial_digest(mutation: str, run: str) -> str:
+    """Identifies data, protocol, numerics and what the mutation does; "" for unknown names."""
     named, dataset = suite.runs(), load_or_embedded()
-    if run not in named or fault not in (UNCHANGED, *MUTATIONS):
+    if run not in named or mutation not in (UNCHANGED, *MUTATIONS):
         return ""
-    text = "" if fault == UNCHANGED else source(MUTATIONS[fault].plant)
-    return digest({**suite.identity(named[run], dataset), "fault": text})[:8]
-
-
-def source(function: Callable[..., object]) -> str:
-    """The text of a function, and of what it uses of this package, each once."""
-    texts: dict[str, str] = {}
-
-    def add(found: object) -> None:
-        inner = inspect.unwrap(found) if inspect.isfunction(found) else None
-        if inner is None or not inner.__module__.startswith("subspace_bench.regression.validation"):
-            return
-        name = f"{inner.__module__}.{inner.__qualname__}"
-        if name not in texts:
-            texts[name] = inspect.getsource(inner)
-            for used in sorted(names_in(inner.__code__)):
-                add(inner.__globals__.get(used))
-
-    add(function)
-    return "\n".join(texts.values())
-
-
-def names_in(code: CodeType) -> set[str]:
-    """Names that a function, and what is defined in it, looks up outside."""
-    nested = [part for part in code.co_consts if isinstance(part, CodeType)]
-    return set(code.co_names).union(*map(names_in, nested))
+    code = "" if mutation == UNCHANGED else digests.digest_of(MUTATIONS[mutation].apply)
+    return digest({**suite.identity(named[run], dataset), "mutation": code})[:8]
 
 
 def checks_made() -> pd.DataFrame:
-    """The real checks against the reference as it is now."""
-    made = stored(CHECKS)
-    return made[made["of"] == reference_identity()]
+    """The real checks that were made against the present reference."""
+    present = reference_digest()
+    return pd.DataFrame([r for r in checks_table().rows.values() if r["digest"] == present])
 
 
-def reference_identity() -> str:
-    """Of the values that checks are held against, and of what they are of."""
-    found = load(REFERENCE, REMEDY)
-    return digest({name: [list(r.values), dict(r.identity)] for name, r in found.items()})[:8]
+def reference_digest() -> str:
+    """Identifies values and identities of the reference."""
+    references = load(REFERENCE, suite.REMEDY)
+    return digest({n: [list(r.values), dict(r.identity)] for n, r in references.items()})[:8]
 
 
-def first_seed(fault: str) -> int:
-    """Of the check of a planted fault; its effect is measured from EFFECT seeds further on."""
-    return FAULTY + BLOCK * (zlib.crc32(fault.encode()) % 1_000_000)
+def first_seed(mutation: str) -> int:
+    """The first seed of a mutation's check; its effect is measured from EFFECT seeds further on."""
+    return FIRST_SEED + BLOCK * (zlib.crc32(mutation.encode()) % 1_000_000)
 
 
-class Lacking(Exception):
-    """A check asks for numbers that are not trained yet."""
+def minimum_detectable_effect(references: Mapping[str, Reference], run: str) -> float:
+    """Of a run among all that a check tests together, in points."""
+    reference = references[run]
+    design = Design(ALPHA, len(references), len(reference.values))
+    return design.minimum_detectable_effect() * reference.sample.sd
+
+
+class MissingTrials(Exception):
+    """A check needs trials that are not stored yet: `tasks`, as (run, seed)."""
 
     def __init__(self, tasks: list[checking.Task]) -> None:
         self.tasks = tasks
 
 
-def gate(
-    fault: str, references: Mapping[str, Reference], numbers: Mapping[Cell, str]
+def check_mutation(
+    mutation: str,
+    references: Mapping[str, Reference],
+    accuracies: Mapping[Trial, float | str],
 ) -> list[checking.Outcome]:
-    """What a check says of a planted fault, of the runs on which it is measured.
+    """The check of a mutation, as `subspace-bench check` would decide, on its measured runs.
 
-    The others count as unchanged: a check goes on as if it had found the reference's own numbers.
+    The other runs get the values of the reference itself, as if the mutation did not affect them.
 
     Raises:
-        Lacking: where numbers that it asks for are not trained yet.
+        MissingTrials: if it needs trials that are not stored.
     """
-    measured = MUTATIONS[fault].measured
+    measured, start = MUTATIONS[mutation].measured, first_seed(mutation)
 
-    def measure(tasks: Sequence[checking.Task]) -> checking.Measured:
-        lacking = [t for t in tasks if t[0] in measured and (fault, *t) not in numbers]
-        if lacking:
-            raise Lacking(lacking)
+    def measure(tasks: Sequence[checking.Task]) -> checking.Results:
+        missing = [t for t in tasks if t[0] in measured and (mutation, *t) not in accuracies]
+        if missing:
+            raise MissingTrials(missing)
         return {
-            (name, seed): number(numbers[fault, name, seed]) if name in measured
-            else references[name].values[seed - first_seed(fault)]
-            for name, seed in tasks
-        }  # fmt: skip
+            (run, seed): accuracies[mutation, run, seed]
+            if run in measured
+            else references[run].values[seed - start]
+            for run, seed in tasks
+        }
 
-    outcomes = checking.check(references, measure, ALPHA, first_seed(fault))
+    outcomes = checking.check(references, measure, ALPHA, start)
     return [outcome for outcome in outcomes if outcome.name in measured]
-
-
-def number(stored: str) -> float | str:
-    """An accuracy, or why there is none."""
-    try:
-        return float(stored)
-    except ValueError:
-        return stored

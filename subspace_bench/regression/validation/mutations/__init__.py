@@ -1,9 +1,9 @@
-"""Faults of kinds that happen, planted into the real package from outside.
+"""Mutations: bugs of kinds that happen, planted into the package from outside.
 
     python -m subspace_bench.regression.validation.run_mutated missing-zero-grad check
 
-plants a fault and runs the command line in it: `check` should be red. Each fault is a function that
-replaces something in the package, for good: a process has one fault or none.
+runs a command with a mutation, and `check` should fail. A mutation is a function that patches the
+package for the rest of the process, so a process has at most one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-# Names of `regression.suite.runs()`; what stands first is what is measured.
+# Names of `regression.suite.runs()`, those first that are measured.
 CONV, FC, LITE = "conv", "FC", "MNIST-lite CNN"
 FASTFOOD, ORTHONORMAL, HASHED = (
     f"conv, d = 1,000, {name}" for name in ("fastfood", "orthonormal", "hashed")
@@ -21,30 +21,29 @@ DIRECT = (CONV, FC, LITE)
 SUBSPACES = (FASTFOOD, ORTHONORMAL, HASHED)
 ALL = (CONV, FC, FASTFOOD, LITE, ORTHONORMAL, HASHED)
 CONVOLUTIONS = (CONV, FASTFOOD, LITE, ORTHONORMAL, HASHED)
-PLAIN = (CONV, FASTFOOD, ORTHONORMAL, HASHED)  # the net without dropout
+NO_DROPOUT = (CONV, FASTFOOD, ORTHONORMAL, HASHED)
 MEASURED = 2
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A fault and how it is planted.
+    """A planted bug.
 
     Attributes:
-        plant: replaces what is faulty in this process.
-        says: what went wrong.
-        runs: names of all reference runs that it touches; the bits of the others stay.
+        apply: patches the package in this process.
+        description: what is wrong, in one sentence.
+        runs: names of all reference runs that it affects; the others stay bitwise equal.
     """
 
-    plant: Callable[[], None]
-    says: str
+    apply: Callable[[], None]
+    description: str
     runs: tuple[str, ...]
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The first of `runs`, on which the change and the verdict are measured, to bound the cost.
+        """The first of `runs`: those on which effect and verdict are measured, to bound the cost.
 
-        The others are taken as unchanged: what shows in them alone counts neither as an effect nor
-        as caught.
+        The others count as unchanged: neither their effects nor their verdicts are considered.
         """
         return self.runs[:MEASURED]
 
@@ -52,15 +51,16 @@ class Mutation:
 MUTATIONS: dict[str, Mutation] = {}
 
 
-def fault(runs: tuple[str, ...] = ALL) -> Callable[[Callable[[], None]], None]:
-    """Registers the function under its name; its docstring says what went wrong."""
+def mutation(runs: tuple[str, ...] = ALL) -> Callable[[Callable[[], None]], None]:
+    """Registers a function under its name; its docstring is the description."""
 
-    def register(plant: Callable[[], None]) -> None:
-        name = plant.__name__.replace("_", "-")
-        MUTATIONS[name] = Mutation(plant, (plant.__doc__ or "").strip(), runs)
+    def register(apply: Callable[[], None]) -> None:
+        name = apply.__name__.replace("_", "-")
+        MUTATIONS[name] = Mutation(apply, (apply.__doc__ or "").strip(), runs)
 
     return register
 
 
+# The order of MUTATIONS is that of the modules.
 for kind in ("data", "training", "models", "scoring", "subspaces"):
     import_module(f"subspace_bench.regression.validation.mutations.{kind}")

@@ -1,50 +1,50 @@
-"""What is trained: layers and their first values."""
+"""Mutations of the networks: layers and initialisation."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from subspace_bench.regression.validation.mutations import CONVOLUTIONS, LITE, PLAIN, fault
-from subspace_bench.regression.validation.patching import change_net
+from subspace_bench.regression.validation.mutations import CONVOLUTIONS, LITE, NO_DROPOUT, mutation
+from subspace_bench.regression.validation.patching import (
+    initialization,
+    layers,
+    loop,
+    models,
+    patch_model,
+)
 
-initial: Any = import_module("subspace_bench.models.initialization")
-layers: Any = import_module("subspace_bench.models.layers")
-models: Any = import_module("subspace_bench.models")
-train: Any = import_module("subspace_bench.training.loop")
 
-
-@fault()
+@mutation()
 def relu_missing() -> None:
-    """The nets lack their relus between dense layers."""
+    """ReLUs between dense layers are missing."""
 
-    def change(net: nn.Module) -> None:
-        for key, part in list(net.named_children()):
-            if isinstance(part, nn.ReLU):
-                setattr(net, key, nn.Identity())
+    def change(module: nn.Module) -> None:
+        for key, layer in list(module.named_children()):
+            if isinstance(layer, nn.ReLU):
+                setattr(module, key, nn.Identity())
 
-    change_net(change)
+    patch_model(change)
 
 
-@fault(CONVOLUTIONS)
+@mutation(CONVOLUTIONS)
 def relu_missing_after_convolutions() -> None:
-    """Convolutions are pooled without a relu."""
+    """Convolutions are pooled without a ReLU."""
 
-    def change(net: nn.Module) -> None:
-        for part in net.modules():
-            if isinstance(part, layers.ConvPoolRelu):
-                part.relu = False
+    def change(module: nn.Module) -> None:
+        for layer in module.modules():
+            if isinstance(layer, layers.ConvPoolRelu):
+                layer.relu = False
 
-    change_net(change)
+    patch_model(change)
 
 
-@fault(CONVOLUTIONS)
+@mutation(CONVOLUTIONS)
 def pooled_by_the_mean() -> None:
-    """Convolutions are pooled by the mean where it should be the maximum."""
+    """Convolutions are pooled by the mean instead of the maximum."""
 
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor | None, relu: bool = True
@@ -57,89 +57,89 @@ def pooled_by_the_mean() -> None:
     layers.conv_pool_relu = forward
 
 
-def set_dropout(net: nn.Module, probability: float) -> None:
-    for part in net.modules():
-        if isinstance(part, nn.Dropout) and part.p:
-            part.p = probability
-        elif isinstance(part, layers.ConvPoolRelu) and part.dropout2d:
-            part.dropout2d = probability
+def set_dropout(module: nn.Module, probability: float) -> None:
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout) and layer.p:
+            layer.p = probability
+        elif isinstance(layer, layers.ConvPoolRelu) and layer.dropout2d:
+            layer.dropout2d = probability
 
 
-@fault((LITE,))
+@mutation((LITE,))
 def dropout_missing() -> None:
-    """Nothing is dropped in training."""
-    change_net(lambda net: set_dropout(net, 0.0))
+    """Dropout is missing."""
+    patch_model(lambda module: set_dropout(module, 0.0))
 
 
-@fault((LITE,))
+@mutation((LITE,))
 def dropout_of_80_percent() -> None:
-    """80% is dropped where it should be half."""
-    change_net(lambda net: set_dropout(net, 0.8))
+    """The dropout rate is 80% instead of 50%."""
+    patch_model(lambda module: set_dropout(module, 0.8))
 
 
-@fault((LITE,))
+@mutation((LITE,))
 def dropout_not_scaled() -> None:
-    """What dropout leaves is not divided by the share it leaves."""
-    plain = layers.ConvPoolRelu.channel_scale
+    """Dropout does not rescale the activations that it keeps."""
+    original = layers.ConvPoolRelu.channel_scale
 
     def channel_scale(self: Any, x: Tensor) -> Tensor | None:
-        scale = plain(self, x)
+        scale = original(self, x)
         return None if scale is None else scale * (1 - self.dropout2d)
 
     def unscaled(module: Any, _: Any, y: Tensor) -> Tensor:
         return y * (1 - module.p) if module.training else y
 
-    def change(net: nn.Module) -> None:
-        for part in net.modules():
-            if isinstance(part, nn.Dropout) and part.p:
-                part.register_forward_hook(unscaled)
+    def change(module: nn.Module) -> None:
+        for layer in module.modules():
+            if isinstance(layer, nn.Dropout) and layer.p:
+                layer.register_forward_hook(unscaled)
 
     layers.ConvPoolRelu.channel_scale = channel_scale
-    change_net(change)
+    patch_model(change)
 
 
-@fault(PLAIN)
+@mutation(NO_DROPOUT)
 def dropout_added() -> None:
-    """A net that should have none drops half of its features."""
+    """A network without dropout gets a dropout of 50%."""
     models.MODELS["conv-plain"] = models.MODELS["conv"]
 
 
-@fault()
+@mutation()
 def initialised_by_torch() -> None:
-    """θ_init is PyTorch's default, smaller than He's."""
-    train.initialise = lambda module, scheme, rng: models.initialise(module, "default", rng)
+    """θ_init follows PyTorch's default, which is smaller than He's."""
+    loop.initialise = lambda module, scheme, rng: models.initialise(module, "default", rng)
 
 
-@fault()
+@mutation()
 def initialised_by_fan_out() -> None:
-    """He's bound is taken of the wrong side of each layer."""
+    """He's bound uses fan-out instead of fan-in."""
 
     def initialise(module: nn.Module, scheme: str, rng: Any) -> None:
-        plain = initial.fans
-        initial.fans = lambda weight: plain(weight)[::-1]
+        original = initialization.fans
+        initialization.fans = lambda weight: original(weight)[::-1]
         try:
             models.initialise(module, scheme, rng)
         finally:
-            initial.fans = plain
+            initialization.fans = original
 
-    train.initialise = initialise
+    loop.initialise = initialise
 
 
-@fault()
+@mutation()
 def initialised_too_small() -> None:
     """θ_init is N(0, 0.005²)."""
-    train.initialise = lambda module, scheme, rng: models.initialise(module, "normal:0.005", rng)
+    loop.initialise = lambda module, scheme, rng: models.initialise(module, "normal:0.005", rng)
 
 
-@fault()
+@mutation()
 def initialised_with_zero_weights() -> None:
     """All weights start at zero."""
-    train.initialise = lambda module, scheme, rng: models.initialise(module, "zeros", rng)
+    loop.initialise = lambda module, scheme, rng: models.initialise(module, "zeros", rng)
 
 
-@fault()
+@mutation()
 def neurons_begin_alike() -> None:
-    """All neurons of a layer begin with the same weights."""
+    """All neurons of a layer start with the same weights."""
 
     def initialise(module: nn.Module, scheme: str, rng: Any) -> None:
         models.initialise(module, scheme, rng)
@@ -147,4 +147,4 @@ def neurons_begin_alike() -> None:
             for p in module.parameters():
                 p.copy_(p[:1].expand_as(p).clone())
 
-    train.initialise = initialise
+    loop.initialise = initialise

@@ -1,10 +1,9 @@
-"""Projectors and subspaces."""
+"""Mutations of projectors and subspaces."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -15,201 +14,203 @@ from subspace_bench.regression.validation.mutations import (
     HASHED,
     ORTHONORMAL,
     SUBSPACES,
-    fault,
+    mutation,
 )
-from subspace_bench.regression.validation.patching import SUBSPACE, change_update
+from subspace_bench.regression.validation.patching import (
+    SUBSPACE,
+    fastfood,
+    hashed,
+    loop,
+    models,
+    optimizers,
+    orthonormal,
+    patch_update,
+    projectors,
+)
 from subspace_bench.training.optimizers import FusedSubspaceAdam, SubspaceOptimizer
 
-fastfood: Any = import_module("subspace_bench.projectors.fastfood")
-hashed: Any = import_module("subspace_bench.projectors.hashed")
-models: Any = import_module("subspace_bench.models")
-optimizers: Any = import_module("subspace_bench.training.optimizers")
-orthonormal: Any = import_module("subspace_bench.projectors.orthonormal")
-projectors: Any = import_module("subspace_bench.projectors")
-train: Any = import_module("subspace_bench.training.loop")
+
+def patch_map(kind: Any, name: str, change: Callable[[Tensor], Tensor]) -> None:
+    """Changes the vectors, as rows, that P or Pᵀ (`_project` or `_adjoint`) is applied to."""
+    original = getattr(kind, name)
+    setattr(kind, name, lambda self, rows: original(self, change(rows)))
 
 
-def change_map(kind: Any, name: str, change: Callable[[Tensor], Tensor]) -> None:
-    """P or Pᵀ (`_project` or `_adjoint`) is applied to changed rows of vectors."""
-    plain = getattr(kind, name)
-    setattr(kind, name, lambda self, rows: plain(self, change(rows)))
+def patch_subspace(change: Callable[[Any, Tensor, Tensor], Any]) -> None:
+    """Changes (P, θ₀, ω₀) after they were made."""
+    original = optimizers.subspace_of
+    optimizers.subspace_of = lambda run, flat: change(*original(run, flat))
 
 
-def change_subspace(change: Callable[[Any, Tensor, Tensor], Any]) -> None:
-    """(P, θ₀, ω₀) are changed after they were made."""
-    plain = optimizers.subspace_of
-    optimizers.subspace_of = lambda run, net: change(*plain(run, net))
+def patch_fan_in(change: Callable[[Tensor], Tensor]) -> None:
+    """Changes the fan-in that scales rows of P."""
+    original = models.fan_in
+    models.fan_in = lambda module: change(original(module))
 
 
-def change_fan_in(change: Callable[[Tensor], Tensor]) -> None:
-    """The fan-in by which rows of P are scaled is changed."""
-    plain = models.fan_in
-    models.fan_in = lambda module: change(plain(module))
-
-
-@fault(SUBSPACES)
+@mutation(SUBSPACES)
 def rows_not_scaled() -> None:
-    """P's rows are not scaled by fan-in, only as a whole."""
-    change_fan_in(lambda fan_in: torch.full_like(fan_in, 320.0))
+    """P's rows are scaled by one common factor instead of by fan-in."""
+    patch_fan_in(lambda fan_in: torch.full_like(fan_in, 320.0))
 
 
-@fault((FASTFOOD, HASHED))
+@mutation((FASTFOOD, HASHED))
 def rows_scaled_in_one_direction() -> None:
-    """P's rows are scaled by fan-in, Pᵀ's columns are not."""
+    """P is scaled by fan-in, Pᵀ is not."""
 
-    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
-        net.gradient.div_(made.rows)
+    def act(run: Any, flat: Any, optimizer: Any, update: Callable[[], None]) -> None:
+        flat.gradient.div_(optimizer.rows)
         update()
 
-    change_update(act, SubspaceOptimizer)
+    patch_update(act, SubspaceOptimizer)
 
 
-@fault(SUBSPACES)
+@mutation(SUBSPACES)
 def columns_off_by_2() -> None:
-    """P is twice as large as it should be; under Adam, as if the rate were."""
-    change_fan_in(lambda fan_in: fan_in / 4)
+    """P is twice too large; under Adam this doubles the rate."""
+    patch_fan_in(lambda fan_in: fan_in / 4)
 
 
-@fault(SUBSPACES)
+@mutation(SUBSPACES)
 def columns_off_by_10_percent() -> None:
-    """P is 10% larger than it should be; under Adam, as if the rate were."""
-    change_fan_in(lambda fan_in: fan_in / 1.21)
+    """P is 10% too large; under Adam this raises the rate by 10%."""
+    patch_fan_in(lambda fan_in: fan_in / 1.21)
 
 
-@fault((ORTHONORMAL,))
+@mutation((ORTHONORMAL,))
 def qr_missing() -> None:
-    """P is A as it was drawn: columns of length √D, neither orthogonal nor of unit length."""
+    """The QR step is missing: P's columns have length √D and are not orthogonal."""
     orthonormal.orthonormalise_ = lambda columns: columns
 
 
-@fault(SUBSPACES)
+@mutation(SUBSPACES)
 def omega_starts_off_zero() -> None:
-    """ω₀ is N(0, 0.3²) and not zero."""
+    """ω₀ is N(0, 0.3²) instead of zero."""
 
     def change(p: Any, origin: Tensor, omega: Tensor) -> tuple[Any, Tensor, Tensor]:
         noise = torch.randn(len(omega), generator=torch.Generator().manual_seed(1))
         return p, origin, omega + 0.3 * noise
 
-    change_subspace(change)
+    patch_subspace(change)
 
 
-@fault(SUBSPACES)
+@mutation(SUBSPACES)
 def origin_forgotten() -> None:
-    """θ = Pω where it should be θ₀ + Pω."""
-    change_subspace(lambda p, origin, omega: (p, torch.zeros_like(origin), omega))
+    """θ = Pω instead of θ₀ + Pω."""
+    patch_subspace(lambda p, origin, omega: (p, torch.zeros_like(origin), omega))
 
 
-@fault(SUBSPACES)
+@mutation(SUBSPACES)
 def origin_at_the_last_theta() -> None:
-    """θ₀ is overwritten by each step's θ, to which Pω is then added again."""
+    """Each step overwrites θ₀ by θ, so that Pω is added again."""
 
-    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
+    def act(run: Any, flat: Any, optimizer: Any, update: Callable[[], None]) -> None:
         update()
-        made.origin.copy_(net.theta)
+        optimizer.origin.copy_(flat.theta)
 
-    change_update(act, SUBSPACE)
+    patch_update(act, SUBSPACE)
 
 
-@fault((ORTHONORMAL,))
+@mutation((ORTHONORMAL,))
 def projector_not_frozen() -> None:
-    """P is trained along with ω, by gradient descent at a rate of 0.01."""
+    """P is trained, too, by gradient descent at a rate of 0.01."""
 
-    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
-        made.projector.columns.addr_(made.trained, net.gradient, alpha=-1e-2)
+    def act(run: Any, flat: Any, optimizer: Any, update: Callable[[], None]) -> None:
+        optimizer.projector.columns.addr_(optimizer.trained, flat.gradient, alpha=-1e-2)
         update()
 
-    change_update(act, FusedSubspaceAdam)
+    patch_update(act, FusedSubspaceAdam)
 
 
-@fault((FASTFOOD, HASHED))
+@mutation((FASTFOOD, HASHED))
 def projector_redrawn_five_times() -> None:
-    """P changes after each sixth of the updates while ω stays: what was learnt is scrambled."""
+    """P is redrawn after each sixth of the updates, while ω stays."""
 
-    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
-        if made.updates and made.updates % (run.protocol.steps // 6) == 0:
-            seed = run.seed + made.updates
-            made.projector = projectors.make(run.projector, len(net.theta), run.dim, seed)
+    def act(run: Any, flat: Any, optimizer: Any, update: Callable[[], None]) -> None:
+        if optimizer.updates and optimizer.updates % (run.protocol.steps // 6) == 0:
+            seed = run.seed + optimizer.updates
+            optimizer.projector = projectors.make(run.projector, len(flat.theta), run.dim, seed)
         update()
 
-    change_update(act, SubspaceOptimizer)  # which keeps the scale of P's rows apart from P
+    patch_update(act, SubspaceOptimizer)  # it keeps the scale of P's rows apart from P
 
 
-@fault(SUBSPACES)
+@mutation(SUBSPACES)
 def gradient_flattened_in_another_order() -> None:
-    """Pᵀ gets the gradient as weights, then biases; P gives θ layer by layer."""
+    """Pᵀ gets weights first, then biases; P returns θ layer by layer."""
 
-    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
-        ordered = sorted(net.parameters, key=lambda p: p.ndim == 1)
-        net.gradient.copy_(torch.cat([p.grad.flatten() for p in ordered]))
+    def act(run: Any, flat: Any, optimizer: Any, update: Callable[[], None]) -> None:
+        ordered = sorted(flat.parameters, key=lambda p: p.ndim == 1)
+        flat.gradient.copy_(torch.cat([p.grad.flatten() for p in ordered]))
         update()
 
-    change_update(act, SUBSPACE)
+    patch_update(act, SUBSPACE)
 
 
-@fault(SUBSPACES)
+@mutation(SUBSPACES)
 def gradient_of_a_part_of_theta() -> None:
-    """Pᵀ leaves the last tenth of θ out."""
+    """Pᵀ ignores the last tenth of θ."""
 
-    def act(run: Any, net: Any, made: Any, update: Callable[[], None]) -> None:
-        net.gradient[len(net.gradient) * 9 // 10 :] = 0
+    def act(run: Any, flat: Any, optimizer: Any, update: Callable[[], None]) -> None:
+        flat.gradient[len(flat.gradient) * 9 // 10 :] = 0
         update()
 
-    change_update(act, SUBSPACE)
+    patch_update(act, SUBSPACE)
 
 
 def first_half(omega: Tensor) -> Tensor:
-    """Rows whose second half is zero."""
+    """ω, as rows, with the second half zeroed."""
     kept = omega.clone()
     kept[:, omega.shape[1] // 2 :] = 0
     return kept
 
 
-@fault((FASTFOOD, HASHED))
+@mutation((FASTFOOD, HASHED))
 def only_half_of_omega() -> None:
-    """P drops the second half of ω, whose gradients still come."""
+    """P ignores the second half of ω; Pᵀ does not."""
     for kind in (fastfood.Fastfood, hashed.Hashed):
-        change_map(kind, "_project", first_half)
+        patch_map(kind, "_project", first_half)
 
 
-@fault(SUBSPACES)
+@mutation(SUBSPACES)
 def d_off_by_a_tenth() -> None:
     """The subspace has 900 dimensions instead of 1,000."""
-    plain = train.make_optimizer
+    original = loop.make_optimizer
 
-    def make(run: Any, net: Any) -> Any:
-        return plain(dataclasses.replace(run, dim=run.dim * 9 // 10) if run.dim else run, net)
+    def make(run: Any, flat: Any) -> Any:
+        return original(dataclasses.replace(run, dim=run.dim * 9 // 10) if run.dim else run, flat)
 
-    train.make_optimizer = make
+    loop.make_optimizer = make
 
 
-@fault(SUBSPACES)
+@mutation(SUBSPACES)
 def projector_of_seed_0() -> None:
-    """P is that of seed 0, whatever the seed of the run."""
-    plain = projectors.make
-    projectors.make = lambda name, native, dim, seed, **rest: plain(name, native, dim, 0, **rest)
+    """P has seed 0, whatever the seed of the run."""
+    original = projectors.make
+    projectors.make = lambda name, native, dim, seed, **rest: original(name, native, dim, 0, **rest)
 
 
-def change_fastfood(name: str, change: Callable[[Any], Any], adjoint_only: bool) -> None:
-    """A part of Fastfood's product is changed, in plain PyTorch, in P and Pᵀ or in Pᵀ alone."""
-    kind, plain = fastfood.Fastfood, getattr(fastfood, name)
+def patch_fastfood(name: str, change: Callable[[Any], Any], adjoint_only: bool) -> None:
+    """Changes a function of Fastfood, on its PyTorch path, in P and Pᵀ or in Pᵀ only."""
+    kind, original = fastfood.Fastfood, getattr(fastfood, name)
     kind._vectors = lambda self, rows: False
     if not adjoint_only:
-        setattr(fastfood, name, change(plain))
+        setattr(fastfood, name, change(original))
         return
     adjoint = kind._adjoint
 
     def changed(self: Any, theta: Tensor) -> Tensor:
-        setattr(fastfood, name, change(plain))
+        setattr(fastfood, name, change(original))
         try:
             return adjoint(self, theta)
         finally:
-            setattr(fastfood, name, plain)
+            setattr(fastfood, name, original)
 
     kind._adjoint = changed
 
 
 def bit_reversed(hadamard_: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """H with its rows in bit-reversed order, which is symmetric too."""
+    """H with its rows in bit-reversed order; it is symmetric, too."""
 
     def transform(x: Tensor) -> Tensor:
         levels = x.shape[-1].bit_length() - 1
@@ -220,37 +221,37 @@ def bit_reversed(hadamard_: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Te
     return transform
 
 
-@fault((FASTFOOD,))
+@mutation((FASTFOOD,))
 def hadamard_in_bit_reversed_order() -> None:
-    """Both H of Fastfood have their rows in bit-reversed order: another P, with its own adjoint."""
-    change_fastfood("hadamard_", bit_reversed, adjoint_only=False)
+    """Fastfood's H has its rows in bit-reversed order, in P and Pᵀ."""
+    patch_fastfood("hadamard_", bit_reversed, adjoint_only=False)
 
 
-@fault((FASTFOOD,))
+@mutation((FASTFOOD,))
 def hadamard_in_bit_reversed_order_in_the_adjoint() -> None:
-    """H has its rows in bit-reversed order in Pᵀ alone."""
-    change_fastfood("hadamard_", bit_reversed, adjoint_only=True)
+    """Fastfood's H has its rows in bit-reversed order, in Pᵀ only."""
+    patch_fastfood("hadamard_", bit_reversed, adjoint_only=True)
 
 
 def unpermuted(_: Any) -> Callable[..., Tensor]:
     return lambda x, g, key, blocks, scatter: x * g
 
 
-@fault((FASTFOOD,))
+@mutation((FASTFOOD,))
 def permutation_missing() -> None:
-    """Fastfood's Π is the identity: P = S H G H B."""
-    change_fastfood("permute", unpermuted, adjoint_only=False)
+    """Fastfood's Π is the identity, in P and Pᵀ: P = S H G H B."""
+    patch_fastfood("permute", unpermuted, adjoint_only=False)
 
 
-@fault((FASTFOOD,))
+@mutation((FASTFOOD,))
 def permutation_missing_in_the_adjoint() -> None:
-    """Fastfood's Π is the identity in Pᵀ alone."""
-    change_fastfood("permute", unpermuted, adjoint_only=True)
+    """Fastfood's Π is the identity, in Pᵀ only."""
+    patch_fastfood("permute", unpermuted, adjoint_only=True)
 
 
-@fault((HASHED,))
+@mutation((HASHED,))
 def signs_missing() -> None:
-    """Parameters that share a number of ω share its sign."""
+    """Parameters that share an entry of ω share its sign, too."""
     kind = hashed.Hashed
     rows, project, adjoint = kind._rows, kind._project, kind._adjoint
 
@@ -258,6 +259,6 @@ def signs_missing() -> None:
         for start, stop, columns, signs in rows(self, like):
             yield start, stop, columns, torch.ones_like(signs)
 
-    kind._rows = unsigned  # which float64 goes by
+    kind._rows = unsigned  # used for float64 only, hence the conversions
     kind._project = lambda self, omega: project(self, omega.double()).float()
     kind._adjoint = lambda self, theta: adjoint(self, theta.double()).float()
