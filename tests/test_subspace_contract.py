@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 from subspace_bench import projectors
+from subspace_bench.common.errors import UserError
 from subspace_bench.subspace import Subspace
 
 Build = Callable[[], nn.Module]
@@ -331,7 +333,82 @@ def test_threads_share_it() -> None:
 
 
 def test_the_signature_of_forward_is_the_modules() -> None:
-    import inspect
-
     net = wrapped(Encoder)
     assert list(inspect.signature(net.forward).parameters) == ["x"]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # dynamo's, of inputs that are no leaves
+@pytest.mark.parametrize("name", ["mlp", "encoder", "tied"])
+def test_it_compiles(name: str) -> None:
+    net = wrapped(MODULES[name])
+    compiled = torch.compile(net, backend="aot_eager")
+    for _ in range(2):
+        expected, gradient = plain_gradient(net, lambda module: module(inputs()))
+        net.omega.grad = None
+        found = compiled(inputs())
+        torch.testing.assert_close(found, expected)
+        found.square().sum().backward()
+        torch.testing.assert_close(net.omega.grad, gradient, rtol=1e-4, atol=1e-5)
+        with torch.no_grad():
+            net.omega.add_(0.1)
+
+
+def test_it_runs_in_ddp_and_sends_omega_alone(tmp_path) -> None:
+    from torch import distributed
+    from torch.nn.parallel import DistributedDataParallel
+
+    distributed.init_process_group("gloo", f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        net = wrapped(MODULES["mlp"])
+        _, gradient = plain_gradient(net, lambda module: module(inputs()))
+        parallel = DistributedDataParallel(net)
+        assert not list(parallel.buffers())  # nothing is broadcast at a step
+        parallel(inputs()).square().sum().backward()
+        torch.testing.assert_close(net.omega.grad, gradient, rtol=1e-4, atol=1e-5)
+    finally:
+        distributed.destroy_process_group()
+
+
+def mixed() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())
+
+
+def scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(nn.Linear(2, 2))
+
+
+REFUSED: dict[str, tuple[Build, str]] = {
+    "mixed dtypes": (mixed, "dtype"),
+    "scripted": (scripted, "scripted"),
+    "sparse gradients": (lambda: nn.Embedding(5, 2, sparse=True), "sparse=False"),
+    "lazy": (lambda: nn.LazyLinear(3), "lazy"),
+    "nothing to train": (lambda: nn.Linear(2, 2).requires_grad_(False), "trainable"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_what_cannot_work_is_refused_when_it_is_built(name: str) -> None:
+    build, reason = REFUSED[name]
+    with pytest.raises(UserError, match=reason):
+        Subspace(build(), 2)
+
+
+def test_a_module_belongs_to_one_subspace() -> None:
+    shared = nn.Linear(6, 6)
+    first = Subspace(nn.Sequential(shared, nn.Tanh()), 3)
+    for other in (first.module, nn.Sequential(shared, nn.Linear(6, 2))):
+        with pytest.raises(UserError, match="another Subspace"):
+            Subspace(other, 3)
+    again = Subspace(first.merge(), 3)  # at θ: trained on from there
+    torch.testing.assert_close(again(inputs()), first(inputs()))
+
+
+def test_a_piece_cannot_be_replaced() -> None:
+    net = wrapped(MODULES["mlp"])
+    with pytest.raises(TypeError):  # nn.Module's own
+        net.module[0].weight = torch.zeros(8, 6)
+    with pytest.raises(UserError, match="merge"):
+        del net.module[0].weight

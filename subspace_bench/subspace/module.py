@@ -220,9 +220,9 @@ class Subspace(nn.Module):
     def _origin(self) -> Tensor:
         """θ₀ (D,), detached: one tensor of which the parameters are views, where they own it."""
         origins = self._origins()
-        if torch.compiler.is_compiling() or not all(type(p) is OriginParameter for p in origins):
+        if not all(type(p) is OriginParameter for p in origins):
             for p in origins:  # `load_state_dict(assign=True)` puts plain ones in
-                if type(p) is nn.Parameter and not torch.compiler.is_compiling():
+                if type(p) is nn.Parameter:
                     slots.make_origin(p)
             return torch.cat([p.detach().reshape(-1) for p in origins])
         flat, start = self._flat, 0
@@ -243,6 +243,7 @@ class Subspace(nn.Module):
             self._flat = flat
         return flat
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # kernels are not torch's
     def _make(self) -> _Pieces:
         omega = self.omega
         origin = self._origin()
@@ -252,8 +253,6 @@ class Subspace(nn.Module):
         theta = delta + origin
         parts = torch.split(theta, self._sizes)
         pieces = tuple(part.view(s) for part, s in zip(parts, self._shapes, strict=True))
-        if torch.compiler.is_compiling():
-            return _Pieces(pieces, omega, 0, 0, None, 0, True, False)
         transformed = torch._C._are_functorch_transforms_active()
         keep = omega.device.type == "cpu" and not transformed
         return _Pieces(

@@ -58,7 +58,8 @@ def install(module: nn.Module, name: str, net: Subspace, piece: int) -> None:
     parameter = module._parameters[name]
     assert parameter is not None
     make_origin(parameter)
-    module.__class__ = _with_slots(plain_class(module), frozenset(slots.pieces))
+    kind: Any = plain_class(module)
+    module.__class__ = _with_slots(kind, frozenset(slots.pieces))
 
 
 def make_origin(parameter: nn.Parameter) -> None:
@@ -72,7 +73,8 @@ def make_origin(parameter: nn.Parameter) -> None:
 def plain_class(module: nn.Module) -> type[nn.Module]:
     """The class of the module before slots were installed."""
     kind = type(module)
-    return kind.__dict__.get("_plain_class", kind)
+    plain: type[nn.Module] = kind.__dict__.get("_plain_class", kind)
+    return plain
 
 
 def remove(module: nn.Module) -> None:
@@ -116,12 +118,13 @@ def _piece(name: str) -> property:
 
 def _reduce(module: nn.Module, protocol: Any) -> Any:
     """The class has no import path: it is made again from the plain one."""
-    kind = plain_class(module)
+    kind: Any = plain_class(module)
     names = frozenset(module.__dict__[KEY].pieces)
-    state = module.__getstate__() if hasattr(module, "__getstate__") else module.__dict__
+    state = module.__getstate__()  # type: ignore[no-untyped-call]
     return _empty, (kind, names), state
 
 
-def _empty(kind: type[nn.Module], names: frozenset[str]) -> nn.Module:
-    made = _with_slots(kind, names)
-    return made.__new__(made)
+def _empty(kind: Any, names: frozenset[str]) -> nn.Module:
+    made: Any = _with_slots(kind, names)
+    found: nn.Module = made.__new__(made)
+    return found
