@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from subspace_bench.common.errors import UserError
-from subspace_bench.projectors import Projector, make
+from subspace_bench.projectors import Projector
 from subspace_bench.subspace import slots, state
 from subspace_bench.subspace.flat import flatten, trainable_parameters
-from subspace_bench.subspace.slots import KEY, OriginParameter, Slots
+from subspace_bench.subspace.projection import Zeroed, hold_projector
+from subspace_bench.subspace.slots import KEY, OriginParameter
+from subspace_bench.subspace.support import fixed_positions, intermediates, require_supported
 
 
 @dataclass
@@ -34,35 +35,6 @@ class _Pieces:
     origin_versions: int
     differentiable: bool
     inference: bool
-
-
-class Held:
-    """P, outside of the module tree: a function of (D, d, seed) is nobody's state.
-
-    Copies of a Subspace share it; a pickle holds what makes it again.
-    """
-
-    def __init__(self, projector: Projector | None, recipe: dict[str, Any] | None) -> None:
-        self.projector, self.recipe = projector, recipe
-
-    def on(self, device: torch.device) -> Projector:
-        """The projector on this device."""
-        if self.projector is None:
-            assert self.recipe is not None
-            self.projector = make(**self.recipe)
-        buffer = next(self.projector.buffers(), None)
-        if buffer is None or buffer.device == device:
-            return self.projector
-        moved = copy.deepcopy(self.projector).to(device)
-        if device.type != "meta":  # where P's numbers would be lost
-            self.projector = moved
-        return moved
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Held:
-        return Held(self.projector, self.recipe)
-
-    def __reduce__(self) -> Any:
-        return Held, (None if self.recipe else self.projector, self.recipe)
 
 
 class Subspace(nn.Module):
@@ -102,13 +74,13 @@ class Subspace(nn.Module):
         keep_origin: bool = True,
     ) -> None:
         super().__init__()
-        _require_supported(module)
+        require_supported(module)
         parameters = trainable_parameters(module)
         native = sum(p.numel() for p in parameters)
-        self._held = _hold(projector, native, dim, seed, [p.numel() for p in parameters])
+        self._handle = hold_projector(projector, native, dim, seed, [p.numel() for p in parameters])
         device = parameters[0].device
         if device.type != "meta":
-            self._held.on(device)
+            self._handle.on(device)
         self._keep_origin = keep_origin
         self.omega = nn.Parameter(parameters[0].new_zeros(dim))
         self.module = module
@@ -120,7 +92,7 @@ class Subspace(nn.Module):
     @property
     def projector(self) -> Projector:
         """P, on the device of ω."""
-        return self._held.on(self.omega.device)
+        return self._handle.on(self.omega.device)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module returns at θ = θ₀ + Pω."""
@@ -151,7 +123,7 @@ class Subspace(nn.Module):
     @torch.no_grad()
     def merge(self) -> nn.Module:
         """A plain copy of the module with its parameters at θ, trainable again."""
-        memo = _intermediates(self.module)
+        memo = intermediates(self.module)
         for origin, piece in zip(self._origins(), self.pieces(), strict=True):
             memo[id(origin)] = nn.Parameter(piece.detach().clone())
         for part in self.module.modules():
@@ -170,7 +142,7 @@ class Subspace(nn.Module):
         """Nothing: it was checked before anything was loaded."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Subspace:
-        memo |= _intermediates(self.module)
+        memo |= intermediates(self.module)
         made = self.__new__(type(self))
         memo[id(self)] = made
         made.__setstate__(copy.deepcopy(self.__getstate__(), memo))
@@ -201,7 +173,7 @@ class Subspace(nn.Module):
         self._slots: list[tuple[nn.Module, str]] = [(self.module, "")] * len(parameters)
         self._shapes = [p.shape for p in parameters]
         self._sizes = [p.numel() for p in parameters]
-        self._fixed = _fixed_rows(self.module, number, self._sizes)
+        self._fixed = fixed_positions(self.module, number, self._sizes)
         found = [
             (part, name, number[id(p)])
             for part in self.module.modules()
@@ -249,7 +221,7 @@ class Subspace(nn.Module):
         origin = self._origin()
         delta = self.projector(omega)
         if self._fixed is not None:
-            delta = _Zeroed.apply(delta, self._fixed.to(delta.device))
+            delta = Zeroed.apply(delta, self._fixed.to(delta.device))
         theta = delta + origin
         parts = torch.split(theta, self._sizes)
         pieces = tuple(part.view(s) for part, s in zip(parts, self._shapes, strict=True))
@@ -310,89 +282,3 @@ class _Forward:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return Subspace.forward(self.net, *args, **kwargs)
-
-
-def _hold(projector: str | Projector, native: int, dim: int, seed: int, layers: list[int]) -> Held:
-    if isinstance(projector, str):
-        recipe = {"name": projector, "native": native, "dim": dim, "seed": seed, "layers": layers}
-        return Held(None, recipe)
-    if (projector.native, projector.dim) != (native, dim):
-        raise UserError(
-            f"the projector given maps R^{projector.dim} to R^{projector.native}, "
-            f"but the module and dim ask for R^{dim} to R^{native}"
-        )
-    return Held(projector, None)
-
-
-def _require_supported(module: nn.Module) -> None:
-    for name, part in module.named_modules():
-        where = f"{name} ({type(part).__name__})" if name else type(part).__name__
-        if isinstance(part, torch.jit.ScriptModule):
-            raise UserError(f"{where} is scripted: wrap the Python module before scripting it")
-        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse:
-            raise UserError(f"{where} asks for sparse gradients: build it with sparse=False")
-        for p in part._parameters.values():
-            if isinstance(p, nn.parameter.UninitializedParameter):
-                raise UserError(f"{where} is lazy: run one batch through the module first")
-            if isinstance(p, OriginParameter):
-                raise UserError(
-                    f"the parameters of {where} belong to another Subspace: wrap what its merge() "
-                    "returns, or a copy made before it was wrapped"
-                )
-
-
-def _fixed_rows(module: nn.Module, number: dict[int, int], sizes: list[int]) -> Tensor | None:
-    """Positions in θ that must stay put: an embedding's padding_idx row, which gets no gradient."""
-    found = []
-    for part in module.modules():
-        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.padding_idx is not None:
-            i = number.get(id(part._parameters["weight"]))
-            if i is not None:
-                start = sum(sizes[:i]) + part.padding_idx * part.embedding_dim
-                found.append(torch.arange(start, start + part.embedding_dim))
-    return torch.cat(found) if found else None
-
-
-def _intermediates(module: nn.Module) -> dict[int, Any]:
-    """A memo for `copy.deepcopy` with copies of results that modules keep, which torch refuses.
-
-    Such as the `weight` that weight_norm's hook computes, or an LSTM's list of its weights.
-    """
-    return {
-        id(value): value.detach().clone()
-        for part in module.modules()
-        for value in _tensors(part.__dict__)
-        if not value.is_leaf
-    }
-
-
-class _Zeroed(torch.autograd.Function):
-    """A vector with zeros at some positions. Saves no tensor, so that θ's graph can serve twice."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(vector: Tensor, index: Tensor) -> Tensor:
-        return vector.index_fill(-1, index, 0.0)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.index = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _Zeroed.apply(grad, ctx.index), None
-
-
-def _tensors(content: dict[str, Any]) -> list[Tensor]:
-    """Tensors among a module's plain attributes, and in lists of them."""
-    found: list[Tensor] = []
-    for value in content.values():
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, (list, tuple)):
-            found += [v for v in value if isinstance(v, Tensor)]
-    return found
-
-
-__all__ = ["Held", "Slots", "Subspace"]
