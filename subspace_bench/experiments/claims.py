@@ -83,9 +83,13 @@ def page(evidence: Evidence) -> Page:
 
 def counted(verdicts: Sequence[str]) -> str:
     """How many of these verdicts there are of each kind."""
-    names = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: "are not decidable yet"}
-    counts = {name: verdicts.count(verdict) for verdict, name in names.items()}
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    plurals = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: UNDECIDED}
+    counts = {verdict: verdicts.count(verdict) for verdict in plurals}
+    return ", ".join(
+        f"{count} {verdict if count == 1 else plurals[verdict]}"
+        for verdict, count in counts.items()
+        if count
+    )
 
 
 def judge(claim: Claim, evidence: Evidence, local: bool = False) -> Judged:

@@ -148,7 +148,7 @@ class ComparisonTable:
         if not self.evidence.comparable:
             return f"Trained on {self.evidence.plan.dataset}: not comparable with the post"
         if self.evidence.quick:
-            return "Quick run: compared at the same step, no verdicts"
+            return self._quick_summary()
         text = reproduction([c.verdict for c in self.comparisons])
         missed = [c for c in self.comparisons if c.verdict == DOES_NOT]
         if all(c.verdict == REPRODUCES for c in self.comparisons):
@@ -162,6 +162,15 @@ class ComparisonTable:
             text += f"; {c.name}, not in the post: {c.verdict or TOO_FEW}"
         local = [c.local_verdict for c in self.comparisons]
         return f"{text}; local: {reproduction(local)}" if any(local) else text
+
+    def _quick_summary(self) -> str:
+        gaps = [
+            abs(row["local_mean"] - row["post_low"])
+            for row in self._numbers
+            if row["local_n"] and row["post_low"] is not None
+        ]
+        text = f"Quick run, accuracies compared with the post at the same step: {len(gaps)}"
+        return f"{text}, at most {max(gaps):.1f} points apart" if gaps else text
 
 
 def reproduction(verdicts: Sequence[str]) -> str:
@@ -219,7 +228,7 @@ def published_columns(value: Published | None) -> dict[str, Any]:
     return {"post_low": value.range.low, "post_high": value.range.high}
 
 
-def verdict_columns(sample: Sample, value: Published | None, said: str) -> dict[str, Any]:
+def verdict_columns(sample: Sample, value: Published | None, judgement: str) -> dict[str, Any]:
     """The interval that the verdict used, and the verdict."""
     interval = None
     if value is not None and sample.n:
@@ -228,7 +237,7 @@ def verdict_columns(sample: Sample, value: Published | None, said: str) -> dict[
     return {
         "expected_low": rounded(interval.low) if interval else None,
         "expected_high": rounded(interval.high) if interval else None,
-        "verdict": said,
+        "verdict": judgement,
     }
 
 

@@ -1,4 +1,4 @@
-"""How figures look, and how they are written: the same figure gives the same bytes."""
+"""Style and files of figures. The same figure gives the same bytes."""
 
 from __future__ import annotations
 

@@ -140,8 +140,8 @@ def verdict(sample: Sample, published: Published, dim: int | None = None) -> str
     interval = sample.confidence()
     if interval is None:
         return ""
-    # Below d = 300 seeds differ by tens of points, because some leave the plateau and some do not:
-    # no affordable number of seeds would give a narrow interval.
+    # Below d = 300 some seeds leave the plateau near 10% and some do not, so that no affordable
+    # number of them gives a narrow interval.
     imprecise = interval.half_width > MAX_HALF_WIDTH and (dim is None or dim >= 300)
     if sample.n < MIN_SEEDS or imprecise:
         return TOO_FEW

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-from flat_records import record, store
+from flat_records import record, records
 
-from subspace_bench.experiments import Evidence, Plan
-from subspace_bench.experiments import claims as claims_table
+from subspace_bench.experiments import Evidence, Plan, published
+from subspace_bench.experiments import claims as study
+from subspace_bench.experiments.criteria import JUDGES
 from subspace_bench.records.config import RunConfig
-from subspace_bench.records.store import Store
 from subspace_bench.reporting.statistics import FAILS, HOLDS, UNDECIDED, Sample, difference
 from subspace_bench.training import presets
 
 
-def test_claims_are_decided_by_their_criteria(tmp_path) -> None:
+def test_claims_are_decided_by_their_criteria() -> None:
     noise = np.array([-0.05, 0.0, 0.05, 0.02, -0.02])
     levels = {None: 98.9, 10_000: 98.7, 10_920: 98.6, 4_368: 97.5, 2_184: 96.0, 3_000: 97.2}
     runs = {presets.post("conv", d, 100): list(v + noise) for d, v in levels.items()}
     runs[presets.lite("cnn-10754", 100)] = list(98.85 + noise)
     runs[presets.tutorial("2")] = list(99.0 + noise)
     runs[presets.lite("cnn-10754")] = list(97.6 + noise)
-    evidence = Evidence(Plan(), store(tmp_path, runs), None)
-    data = claims_table.page(evidence).data.set_index("id")["verdict"]
+    evidence = Evidence(Plan(), records(runs))
+    data = study.page(evidence).data.set_index("id")["verdict"]
     assert data["eliminate-50-90"] == FAILS
     assert data["10000-costs-0.2"] == HOLDS
     assert data["10000-beats-lite-as-printed"] == HOLDS
@@ -35,24 +34,24 @@ def test_claims_are_decided_by_their_criteria(tmp_path) -> None:
     assert data["pytorch-smallest-99"] == HOLDS
 
 
-def test_wide_intervals_decide_no_claim(tmp_path) -> None:
+def test_wide_intervals_decide_no_claim() -> None:
     runs = {
         presets.post("conv", None, 100): [99.0, 96.0, 98.0, 97.0, 99.0],
         presets.post("conv", 10_000, 100): [96.0, 90.0, 99.0],
     }
-    evidence = Evidence(Plan(), store(tmp_path, runs), None)
-    data = claims_table.page(evidence).data.set_index("id")["verdict"]
+    evidence = Evidence(Plan(), records(runs))
+    data = study.page(evidence).data.set_index("id")["verdict"]
     assert data["10000-costs-0.2"] == UNDECIDED
 
 
-def judged(folder: Path, runs: dict[RunConfig, list[float]], claim: str) -> tuple[str, str]:
+def judged(runs: dict[RunConfig, list[float]], claim: str) -> tuple[str, str]:
     """Evidence and verdict of a claim from flat curves."""
-    evidence = Evidence(Plan(), store(folder, runs), None)
-    row = claims_table.page(evidence).data.set_index("id").loc[claim]
+    evidence = Evidence(Plan(), records(runs))
+    row = study.page(evidence).data.set_index("id").loc[claim]
     return row["evidence"], row["verdict"]
 
 
-def test_too_few_seeds_decide_no_claim_and_are_shown(tmp_path) -> None:
+def test_too_few_seeds_decide_no_claim_and_are_shown() -> None:
     noise = [-0.05, 0.0, 0.05, 0.02, -0.02]
     full, lite = presets.post("conv", None, 100), presets.lite("cnn-10754")
 
@@ -61,21 +60,21 @@ def test_too_few_seeds_decide_no_claim_and_are_shown(tmp_path) -> None:
                 presets.post("conv", dim, 100): [98.7 + x for x in noise[:seeds]]}  # fmt: skip
 
     beats = "10000-beats-lite-as-printed"
-    found, said = judged(tmp_path / "1", at(10_000, 1), beats)
-    assert (found, said) == (
+    text, verdict = judged(at(10_000, 1), beats)
+    assert (text, verdict) == (
         "98.65 (n = 1) against 97.60 ± 0.05 (n = 5): ahead by 1.05 (n = 1 and 5), too few seeds",
         UNDECIDED,
     )
-    assert judged(tmp_path / "2", at(10_000, 2), beats)[1] == UNDECIDED
-    assert judged(tmp_path / "3", at(10_000, 3), beats)[1] == HOLDS
-    found, said = judged(tmp_path / "4", at(3_000, 4), "3000-gives-97")
-    assert said == UNDECIDED
-    assert found.startswith("98.70 ± 0.07 (n = 4) after 100 epochs, too few seeds")
-    assert judged(tmp_path / "5", at(3_000, 5), "3000-gives-97")[1] == HOLDS
+    assert judged(at(10_000, 2), beats)[1] == UNDECIDED
+    assert judged(at(10_000, 3), beats)[1] == HOLDS
+    text, verdict = judged(at(3_000, 4), "3000-gives-97")
+    assert verdict == UNDECIDED
+    assert text.startswith("98.70 ± 0.07 (n = 4) after 100 epochs, too few seeds")
+    assert judged(at(3_000, 5), "3000-gives-97")[1] == HOLDS
 
 
-def test_dims_that_decide_together_share_the_95_percent(tmp_path) -> None:
-    """A gap that one look would call more than a point, and three do not."""
+def test_dims_that_decide_together_share_the_95_percent() -> None:
+    """A gap that is more than a point alone, but not corrected for three comparisons."""
     noise = np.array([-0.4, 0.4, 0.2, -0.2, 0.0])
     runs = {presets.post("conv", d, 100): list(98.9 - gap + noise)
             for d, gap in ((None, 0), (10_920, 0.1), (4_368, 0.2), (2_184, 1.5))}  # fmt: skip
@@ -83,43 +82,53 @@ def test_dims_that_decide_together_share_the_95_percent(tmp_path) -> None:
     alone = difference(full, small)
     assert alone is not None
     assert alone.low > 1.0
-    found, said = judged(tmp_path, runs, "eliminate-50-90")
-    assert said == UNDECIDED
-    assert "2,184 (90% fewer): 1.50 ± 0.60 (n = 5 and 5)" in found
+    text, verdict = judged(runs, "eliminate-50-90")
+    assert verdict == UNDECIDED
+    assert "2,184 (90% fewer): 1.50 ± 0.60 (n = 5 and 5)" in text
 
 
-def test_unlike_curves_are_found_and_like_ones_are_not(tmp_path) -> None:
+def test_curves_are_equivalent_only_if_every_score_is() -> None:
     noise = [0.0, 0.1, -0.1, 0.05, -0.05]
 
-    def verdict_for(folder: Path, gap: float = 0.0, bump: list[float] | None = None) -> str:
-        filled = Store(folder)
+    def verdict_for(gap: float = 0.0, bump: list[float] | None = None) -> str:
+        given = []
         for dim in (*presets.SMALL, None):
             for seed, x in enumerate(noise):
                 run = presets.post("conv", dim, 10)
-                filled.put(record(replace(run, seed=seed), 80.0 + x))
+                given.append(record(replace(run, seed=seed), 80.0 + x))
                 fc = record(replace(presets.post("fc", dim, 10), seed=seed), 80.0 - gap + x)
                 if bump and dim == 30:
                     fc.result["curve"][7][1] += bump[seed]
-                filled.put(fc)
-        data = claims_table.page(Evidence(Plan(), filled, None)).data.set_index("id")["verdict"]
+                given.append(fc)
+        data = study.page(Evidence(Plan(), given)).data.set_index("id")["verdict"]
         return str(data["fc-and-conv-nearly-identical"])
 
-    assert verdict_for(tmp_path / "like") == HOLDS
-    assert verdict_for(tmp_path / "unlike", gap=5.0) == FAILS
+    assert verdict_for() == HOLDS
+    assert verdict_for(gap=5.0) == FAILS
     # One score whose mean is furthest apart, by noise: it settles nothing, and hides nothing.
     noisy = [0.0, 30.0, -10.0, 20.0, 5.0]
-    assert verdict_for(tmp_path / "noisy", bump=noisy) == UNDECIDED
-    assert verdict_for(tmp_path / "both", gap=2.0, bump=noisy) == FAILS
+    assert verdict_for(bump=noisy) == UNDECIDED
+    assert verdict_for(gap=2.0, bump=noisy) == FAILS
 
 
-def test_claims_are_judged_by_the_readers_own_runs_too(tmp_path) -> None:
+def test_claims_are_judged_by_local_runs_too() -> None:
     runs = {presets.lite("cnn-3369"): [95.5, 95.6, 95.7, 95.5, 95.6],
             presets.lite("cnn-10754"): [97.6]}  # fmt: skip
-    page = claims_table.page(Evidence(Plan(), None, store(tmp_path, runs)))
+    page = study.page(Evidence(Plan(), None, records(runs)))
     rows = page.data.set_index("id")
     assert rows.loc["95-with-fewer-than-10000", "verdict"] == UNDECIDED
-    assert rows.loc["95-with-fewer-than-10000", "own_verdict"] == HOLDS
-    assert rows.loc["10000-beats-lite-as-printed", "own_evidence"].startswith("not run against 97")
-    assert rows.loc["3000-gives-97", "own_verdict"] == ""
-    assert page.verdict.endswith("; this machine: 1 holds, 1 not decidable yet")
-    assert "own_verdict" not in claims_table.page(Evidence(Plan(), None, None)).data
+    assert rows.loc["95-with-fewer-than-10000", "local_verdict"] == HOLDS
+    assert "97.60 (n = 1)" in rows.loc["10000-beats-lite-as-printed", "local_evidence"]
+    assert rows.loc["3000-gives-97", "local_verdict"] == ""
+    assert page.summary.endswith(f"local: {study.counted([HOLDS, UNDECIDED])}")
+    assert "local_verdict" not in study.page(Evidence(Plan())).data
+
+
+def test_every_claim_has_a_judge() -> None:
+    assert {claim["kind"] for claim in published.load("claims")["claim"]} == set(JUDGES)
+
+
+def test_quick_runs_and_other_digits_decide_no_claim() -> None:
+    assert study.withheld(Evidence(Plan("quick")))
+    assert study.withheld(Evidence(Plan(dataset="mnist-5k")))
+    assert not study.withheld(Evidence(Plan()))

@@ -55,10 +55,10 @@ def test_prediction_interval_covers_one_more_run_as_often_as_it_says() -> None:
 def test_rounding_and_sampling_widen_the_prediction() -> None:
     plain = FIVE.prediction().half_width
     assert FIVE.prediction(rounding=0.1).half_width == pytest.approx(plain + 0.05)
-    own, theirs = 0.025 * 1.2, binomial_sd(99.0, 9_984) ** 2
-    t = stats.t.ppf(0.975, 4 * ((own + theirs) / own) ** 2)
+    ours, theirs = 0.025 * 1.2, binomial_sd(99.0, 9_984) ** 2
+    t = stats.t.ppf(0.975, 4 * ((ours + theirs) / ours) ** 2)
     wide = FIVE.prediction(extra_sd=binomial_sd(99.0, 9_984)).half_width
-    assert wide == pytest.approx(t * math.sqrt(own + theirs), rel=1e-6)
+    assert wide == pytest.approx(t * math.sqrt(ours + theirs), rel=1e-6)
     assert binomial_sd(99.0, 9_984) == pytest.approx(100 * math.sqrt(0.99 * 0.01 / 9984))
 
 
@@ -80,11 +80,16 @@ def test_published_ranges_are_met_by_overlap() -> None:
 def test_welch_difference_matches_scipy() -> None:
     a, b = (98.0, 98.4, 98.9), (97.0, 97.1, 97.6, 96.9)
     expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    found = difference(Sample(a), Sample(b))
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    interval = difference(Sample(a), Sample(b))
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(1 - 0.05 / 7)
+    interval = difference(Sample(a), Sample(b), comparisons=7)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert difference(Sample((1.0, 1.0)), Sample((2.0, 2.0, 2.0))) == Interval(-1.0, -1.0)
+    assert difference(Sample((1.0,)), Sample(b)) is None
 
 
-def test_means_are_told_apart_all_pairs_together() -> None:
+def test_tukey_hsd_matches_a_textbook() -> None:
     # Montgomery, Design and Analysis of Experiments, table 3.1: etch rates at four powers; Tukey's
     # 5% difference is 33.09, and all pairs differ.
     rates = {
@@ -103,10 +108,10 @@ def test_means_are_told_apart_all_pairs_together() -> None:
     assert math.isnan(tukey_hsd({"a": samples["160"]})[1])
 
 
-def test_looks_widen_an_interval_as_bonferroni_does() -> None:
+def test_comparisons_widen_an_interval_as_bonferroni_does() -> None:
     half = stats.t.isf(0.025 / 3, 4) * math.sqrt(0.025) / math.sqrt(5)
-    assert FIVE.confidence(looks=3).half_width == pytest.approx(half)
-    assert FIVE.show(looks=3) == f"99.00 ± {half:.2f} (n = 5)"
+    assert FIVE.confidence(comparisons=3).half_width == pytest.approx(half)
+    assert FIVE.show(comparisons=3) == f"99.00 ± {half:.2f} (n = 5)"
 
 
 def test_thresholds() -> None:
