@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from subspace_bench.projectors import Projector
 from subspace_bench.subspace import slots, state
-from subspace_bench.subspace.flat import flatten, trainable_parameters
+from subspace_bench.subspace.flat import fingerprint, flatten, trainable_parameters
 from subspace_bench.subspace.projection import Zeroed, hold_projector
 from subspace_bench.subspace.slots import KEY, OriginParameter
 from subspace_bench.subspace.support import fixed_positions, intermediates, require_supported
@@ -269,7 +269,7 @@ class Subspace(nn.Module):
 
     def _fingerprint(self) -> str:
         origin = self._origin()
-        return "" if origin.device.type == "meta" else state.fingerprint(origin)
+        return "" if origin.device.type == "meta" else fingerprint(origin)
 
 
 class _Forward:

@@ -9,14 +9,11 @@ seeing θ₀.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from subspace_bench.common.errors import UserError
-
-if TYPE_CHECKING:
-    from subspace_bench.subspace.module import Subspace
 
 KEY = "_subspace_slots"  # where a module keeps its Slots, in its __dict__
 
@@ -43,15 +40,24 @@ def _origin(data: Tensor) -> OriginParameter:
     return OriginParameter(data, False)
 
 
+class SourceOfPieces(Protocol):
+    """A Subspace, as far as slots know it."""
+
+    omega: nn.Parameter
+
+    def pieces(self) -> tuple[Tensor, ...]:
+        """θ in the shapes of the module's trainable parameters."""
+
+
 class Slots:
     """Which pieces of which Subspace stand in a module's attributes."""
 
-    def __init__(self, net: Subspace) -> None:
+    def __init__(self, net: SourceOfPieces) -> None:
         self.net = net
         self.pieces: dict[str, int] = {}  # attribute → number of its piece
 
 
-def install(module: nn.Module, name: str, net: Subspace, piece: int) -> None:
+def install(module: nn.Module, name: str, net: SourceOfPieces, piece: int) -> None:
     """Makes the parameter `name` of the module itself (not of a child) read as a piece of θ."""
     slots: Slots = module.__dict__.setdefault(KEY, Slots(net))
     slots.pieces[name] = piece

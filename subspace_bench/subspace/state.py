@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.subspace.flat import fingerprint as fingerprint
+from subspace_bench.projectors import Projector
 
-if TYPE_CHECKING:
-    from subspace_bench.subspace.module import Subspace
+
+class Saved(Protocol):
+    """A Subspace, as far as its state goes."""
+
+    module: nn.Module
+    _keep_origin: bool
+    _cache: Any
+
+    @property
+    def projector(self) -> Projector:
+        """P."""
+
+    def _origins(self) -> list[Tensor]: ...
+
+    def _fingerprint(self) -> str: ...
 
 
 def encode(content: dict[str, Any]) -> Tensor:
@@ -34,7 +47,7 @@ def decode(saved: Tensor) -> dict[str, Any]:
 
 
 def leave_origin_out(
-    net: Subspace, saved: dict[str, Any], prefix: str, metadata: dict[str, Any]
+    net: Saved, saved: dict[str, Any], prefix: str, metadata: dict[str, Any]
 ) -> None:
     """state_dict of a Subspace that does not keep θ₀ holds its fingerprint alone."""
     if not net._keep_origin:
@@ -42,7 +55,7 @@ def leave_origin_out(
             saved.pop(f"{prefix}module.{name}", None)
 
 
-def check(net: Subspace, saved: dict[str, Any], prefix: str, *rest: Any) -> None:
+def check(net: Saved, saved: dict[str, Any], prefix: str, *rest: Any) -> None:
     """Before anything is loaded: is this the P (and θ₀, where it is not stored) of the state?"""
     net._cache = None
     if f"{prefix}_extra_state" in saved:
@@ -61,7 +74,7 @@ def check(net: Subspace, saved: dict[str, Any], prefix: str, *rest: Any) -> None
             saved.setdefault(f"{prefix}module.{name}", net.module.state_dict()[name])
 
 
-def _origin_names(net: Subspace) -> list[str]:
+def _origin_names(net: Saved) -> list[str]:
     """All names of θ₀'s parameters below the module, those of tied ones each."""
     origins = {id(p) for p in net._origins()}
     named = net.module.named_parameters(remove_duplicate=False)
