@@ -1,7 +1,10 @@
-"""A projector of one's own: P's columns are shifts of one random vector of signs.
+"""A projector of your own: the columns of P are shifts of one random vector of signs.
 
-Installed (`pip install examples/circulant`), it is `circulant` in every command, table, test and
-benchmark of subspace-bench.
+`pip install examples/circulant` registers it as `circulant`, by the entry point in pyproject.toml.
+Every command, table, test and benchmark of subspace-bench then takes it:
+
+    subspace-bench compare --projectors circulant,gaussian --native 500 --dims 7
+    pytest tests/projectors/test_projectors.py -k circulant  # the contract of projectors
 """
 
 import torch
@@ -13,7 +16,7 @@ from subspace_bench.projectors import ColumnNorms, Footprint, Projector
 
 
 class Circulant(Projector):
-    """P_ij = s_{(i − j) mod D}/√D with random signs s: a convolution, done by FFT.
+    """P_ij = s_{(i − j) mod D}/√D with random signs s: Pω is a circular convolution, done by FFT.
 
     Equivalent in SciPy: `scipy.linalg.circulant(s)[:, :d] / sqrt(D)`.
     """
@@ -22,18 +25,18 @@ class Circulant(Projector):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
-        drawn = generator(seed, "projector circulant").integers(0, 2, native, dtype="int8") * 2 - 1
-        self.register_buffer("signs", torch.from_numpy(drawn), persistent=False)
+        signs = generator(seed, "projector circulant").integers(0, 2, native, dtype="int8") * 2 - 1
+        self.register_buffer("signs", torch.from_numpy(signs), persistent=False)
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        return Footprint(
-            resident_bytes=native, workspace_bytes=12 * itemsize * native
-        )  # signs; FFTs on their way
+        # The signs, one byte each; and about a dozen vectors while FFTs are computed. The cost that
+        # is predicted for a training run follows from these (see `Projector.predicted_seconds`).
+        return Footprint(resident_bytes=native, workspace_bytes=12 * itemsize * native)
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        return "unit"
+        return "unit"  # D entries of ±1/√D
 
     def _project(self, omega: Tensor) -> Tensor:
         padded = pad(omega, (0, self.native - self.dim))

@@ -64,6 +64,7 @@ def train(
     validation.require_positive(lr=lr)
     validation.require_choice("origin", [origin] if origin else [], ("zero", "init"))
     validation.check_output_dir(out)
+    from subspace_bench import projectors
     from subspace_bench.datasets import loading
     from subspace_bench.records.config import RunConfig
     from subspace_bench.records.store import Store
@@ -78,7 +79,8 @@ def train(
         seed=seed, dataset=dataset, device=validation.resolve_device(device), threads=threads,
     )  # fmt: skip
     if dim is not None:
-        origin = origin or ("zero" if projector == "orthonormal" else "init")
+        through_zero = "first" in projectors.load(projector).accepts
+        origin = origin or ("zero" if through_zero else "init")
         run = replace(run, dim=dim, projector=projector, origin=origin)
     cost = check_run(run)
 

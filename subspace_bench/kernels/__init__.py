@@ -1,0 +1,1 @@
+"""Fused inner loops: `cpu` in numba, `triton` for CUDA. They check nothing; their callers do."""

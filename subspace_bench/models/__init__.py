@@ -1,6 +1,7 @@
-"""The nets of the post by name: `build("conv")`, `parameter_count(net)`, `initialise(net, …)`.
+"""The nets of the post by name, and their initialisation: `build`, `initialise`, `parameter_count`.
 
-All take (N, 1, 28, 28) float32 images and return (N, 10) logits.
+All nets take (N, 1, 28, 28) float32 images and return (N, 10) logits. A new net is one entry of
+MODELS.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 
 
 def build(name: str) -> nn.Module:
-    """A new module of MODELS, on the CPU, in training mode, with PyTorch's default parameters.
+    """A new net of MODELS, on the CPU, in training mode, with PyTorch's default parameters.
 
-    Raises UserError for a name that is not in MODELS.
+    Raises:
+        UserError: for a name that is not in MODELS.
     """
     if name not in MODELS:
         raise UserError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")
@@ -38,7 +40,7 @@ def build(name: str) -> nn.Module:
 
 
 def parameter_count(module: nn.Module) -> int:
-    """The number of native parameters D; a parameter that two layers share counts once."""
+    """The native dimension D; a parameter that layers share counts once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

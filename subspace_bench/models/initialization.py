@@ -1,7 +1,7 @@
-"""Initial parameters as data: a scheme is a string such as "he" or "normal:0.005".
+"""Initial parameters θ_init from a scheme such as "he" or "normal:0.005".
 
-Every number comes from the NumPy generator that is passed in, in the order of the parameters, so
-θ₀ is a pure function of (model, scheme, seed) and the same on every device.
+Every number comes from the NumPy generator passed in, in the order of the parameters, so θ_init is
+a function of (model, scheme, seed) and the same on every device.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ SCHEMES = (
     "truncated:σ",
 )
 
-# (shape, fan_in, fan_out) → values, for a weight tensor; a bias passes its layer's fans.
+# (shape, fan_in, fan_out) → values of a tensor; for a bias, the fans of its layer.
 _Draw = Callable[[tuple[int, ...], int, int], np.ndarray]
 
 
 def fans(weight: torch.Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a dense (out, in) or convolution (out, in, k, k) weight.
 
-    Both count the receptive field: fan_in = in·k·k, fan_out = out·k·k.
-    Raises ValueError for a tensor with fewer than two dimensions.
+    Both include the receptive field: fan_in = in·k·k, fan_out = out·k·k.
+
+    Raises:
+        ValueError: for a tensor with fewer than two dimensions.
     """
     if weight.ndim < 2:
         raise ValueError(f"a weight of shape {tuple(weight.shape)} has no fan-in")
@@ -42,20 +44,24 @@ def fans(weight: torch.Tensor) -> tuple[int, int]:
 
 
 def fan_in(module: nn.Module) -> torch.Tensor:
-    """(D,), the fan-in of the layer that each parameter belongs to, weights and biases alike.
+    """The fan-in of the layer of each element of θ, weights and biases alike: (D,) float32.
 
-    In the order of `module.parameters()`, a parameter that two layers share once.
-    Raises ValueError as `initialise`.
+    Raises:
+        ValueError: as `initialise`.
     """
-    of = {p: fans(weight)[0] for weight, biases in _layers(module) for p in (weight, *biases)}
-    return torch.cat([torch.full((p.numel(),), float(of[p])) for p in module.parameters()])
+    by_parameter = {
+        p: fans(weight)[0] for weight, biases in _layers(module) for p in (weight, *biases)
+    }
+    return torch.cat(
+        [torch.full((p.numel(),), float(by_parameter[p])) for p in module.parameters()]
+    )
 
 
 def initialise(module: nn.Module, scheme: str, rng: np.random.Generator) -> None:
     """Fills all parameters of `module` in place, rounded to float32.
 
     Arguments:
-        module: dense and convolution layers only; a parameter that two layers share is filled once.
+        module: dense and convolution layers only; a parameter that layers share is filled once.
         scheme: one of
 
             - "default": PyTorch's own since before 0.2: U(±1/√fan_in), weights and biases;
@@ -70,8 +76,9 @@ def initialise(module: nn.Module, scheme: str, rng: np.random.Generator) -> None
               `truncated_normal`, biases constant 0.1, as in its tutorial.
         rng: the only source of randomness; layers draw in order, weight before bias.
 
-    Raises ValueError for a scheme that is not one of these, a number of σ that is not the number of
-    weight tensors, or a module with parameters that have no fan-in.
+    Raises:
+        ValueError: for an unknown scheme, a number of σ that is not that of weight tensors, or a
+            module with parameters that have no fan-in.
     """
     layers = _layers(module)
     weight_draws, bias_draw = _parse(scheme, len(layers), rng)
@@ -87,22 +94,22 @@ def _layers(module: nn.Module) -> list[tuple[nn.Parameter, list[nn.Parameter]]]:
     """(weight, its biases) of every layer in order; layers with the same weight are one."""
     layers: dict[nn.Parameter, list[nn.Parameter]] = {}
     for name, part in module.named_modules():
-        own = list(part.parameters(recurse=False))
-        weights = [p for p in own if p.ndim >= 2]
-        if own and len(weights) != 1:
+        parameters = list(part.parameters(recurse=False))
+        weights = [p for p in parameters if p.ndim >= 2]
+        if parameters and len(weights) != 1:
             raise ValueError(
                 "only layers with one weight tensor and its bias can be initialised; "
                 f"{name or type(part).__name__} has parameters of shapes "
-                f"{[tuple(p.shape) for p in own]}"
+                f"{[tuple(p.shape) for p in parameters]}"
             )
         for weight in weights:
             biases = layers.setdefault(weight, [])
-            biases += [p for p in own if p.ndim < 2 and not any(p is known for known in biases)]
+            biases += [p for p in parameters if p.ndim < 2 and not any(p is b for b in biases)]
     return list(layers.items())
 
 
 def _parse(scheme: str, count: int, rng: np.random.Generator) -> tuple[list[_Draw], _Draw]:
-    """One draw per weight tensor, and the draw for biases."""
+    """(one draw per weight tensor, the draw for biases)."""
 
     def uniform(bound: Callable[[int, int], float]) -> _Draw:
         def draw(shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
@@ -113,6 +120,9 @@ def _parse(scheme: str, count: int, rng: np.random.Generator) -> tuple[list[_Dra
 
     def normal(sigma: float) -> _Draw:
         return lambda shape, fan_in, fan_out: rng.normal(0.0, sigma, shape)
+
+    def truncated(sigma: float) -> _Draw:
+        return lambda shape, fan_in, fan_out: sigma * _truncated(rng, shape)
 
     def constant(value: float) -> _Draw:
         return lambda shape, fan_in, fan_out: np.full(shape, value)
@@ -136,38 +146,35 @@ def _parse(scheme: str, count: int, rng: np.random.Generator) -> tuple[list[_Dra
 
     kind = scheme.partition(":")[0]
     if kind == "normal":
-        found = sigmas(scheme)
-        if len(found) == 1:
-            found *= count
-        if len(found) != count:
+        per_weight = sigmas(scheme)
+        if len(per_weight) == 1:
+            per_weight *= count
+        if len(per_weight) != count:
             raise ValueError(
-                f"initialisation {scheme!r} names {len(found)} σ, the model has {count} weights"
+                f"initialisation {scheme!r} has {len(per_weight)} σ, the model {count} weights"
             )
-        return [normal(sigma) for sigma in found], zero
-    if kind == "truncated":
-        found = sigmas(scheme)
-        if len(found) == 1:
-            sigma = found[0]
-            draw: _Draw = lambda shape, fan_in, fan_out: sigma * _truncated(rng, shape)  # noqa: E731
-            return [draw] * count, constant(0.1)
+        return [normal(sigma) for sigma in per_weight], zero
+    if kind == "truncated" and len(sigmas(scheme)) == 1:
+        return [truncated(*sigmas(scheme))] * count, constant(0.1)
     raise ValueError(f"unknown initialisation {scheme!r}; known: {', '.join(SCHEMES)}")
 
 
 def sigmas(scheme: str) -> list[float]:
-    """The standard deviations that a scheme such as "normal:0.001,0.01" names.
+    """The standard deviations in a scheme such as "normal:0.001,0.01".
 
-    Raises ValueError where they are not finite numbers of 0 or more.
+    Raises:
+        ValueError: if they are not finite numbers of 0 or more.
     """
     try:
-        found = [float(text) for text in scheme.partition(":")[2].split(",")]
+        numbers = [float(text) for text in scheme.partition(":")[2].split(",")]
     except ValueError:
-        found = []
-    if not found or not all(math.isfinite(sigma) and sigma >= 0 for sigma in found):
+        numbers = []
+    if not numbers or not all(math.isfinite(sigma) and sigma >= 0 for sigma in numbers):
         raise ValueError(
             f"initialisation {scheme!r} needs non-negative numbers after the colon, "
             "as in 'normal:0.005'"
         )
-    return found
+    return numbers
 
 
 def _truncated(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

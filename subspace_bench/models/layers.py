@@ -1,12 +1,13 @@
-"""The one layer that all convolutional nets here share: conv → Dropout2d → maxpool 2 → relu.
+"""The layer that all convolutional nets here share: conv → Dropout2d → max-pool 2 → relu.
 
-It is one module so that its forward and backward can be one kernel: a max-pool passes a gradient
-to one position of four, and relu and dropout kill more of them.
+It is one module so that its forward and backward passes can be one kernel (kernels/cpu/conv_pool):
+the pool passes a gradient to one position of four, and relu and dropout stop more of them.
 """
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
@@ -15,23 +16,33 @@ from torch.nn import functional as F
 from subspace_bench.kernels.cpu.conv_pool import conv_pool_relu, conv_pool_relu_eager
 
 
+def sequential(**layers: nn.Module) -> nn.Sequential:
+    """`nn.Sequential` of named layers, in the order given."""
+    return nn.Sequential(OrderedDict(layers))
+
+
 class ConvPoolRelu(nn.Module):
-    """Convolution, then optional Dropout2d, then 2×2 max-pooling, then (by default) relu.
+    """Convolution, optional Dropout2d, 2×2 max-pooling and (by default) relu.
 
     Equals `nn.Sequential(nn.Conv2d(cin, cout, kernel, padding=padding), nn.Dropout2d(dropout2d),
-    nn.MaxPool2d(2), nn.ReLU())`, and draws the same dropout mask as it from torch's global
-    generator. Conv → relu → pool is the same function, for relu is monotone.
+    nn.MaxPool2d(2), nn.ReLU())`, and draws the same dropout mask from torch's global generator.
+    Conv → relu → pool is the same function, as relu is monotone.
 
     Arguments:
-        cin, cout: channels in and out.
+        cin: input channels.
+        cout: output channels.
         kernel: side of the square kernel.
-        dropout2d: probability with which a whole output channel is dropped in training mode.
+        dropout2d: probability that a whole output channel is dropped in training mode.
         relu: False leaves out the relu (Caffe's LeNet has none after its convolutions).
         padding: rows and columns of zeros added on each side of the input.
 
-    Parameters are `weight` (cout, cin, kernel, kernel) and `bias` (cout,), set by PyTorch's own
-    default rule from the global generator until `initialise` fills them.
-    Raises ValueError where `dropout2d` is not in [0, 1].
+    Attributes:
+        weight: (cout, cin, kernel, kernel), drawn by PyTorch's default rule from the global
+            generator until `initialise` fills it.
+        bias: (cout,), likewise.
+
+    Raises:
+        ValueError: if `dropout2d` is not in [0, 1].
     """
 
     def __init__(
@@ -56,13 +67,14 @@ class ConvPoolRelu(nn.Module):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def channel_scale(self, x: Tensor) -> Tensor | None:
-        """The Dropout2d mask for a batch `x`: (N, cout) of 0 and 1/(1−p); None where none drops.
+        """The Dropout2d mask for a batch `x`: (N, cout) of 0 and 1/(1−p), or None if nothing drops.
 
-        It has the type and device of `x`. `F.dropout2d` draws one number per image and channel
-        whatever the size of the map, so the mask of a 1×1 map of ones is that of the full map.
+        In the dtype of `x`, on its device.
         """
         if not self.training or self.dropout2d == 0.0:
             return None
+        # F.dropout2d draws one number per image and channel, whatever the size of the map: the mask
+        # of a 1×1 map of ones is that of the full map.
         ones = x.new_ones(x.shape[0], self.weight.shape[0], 1, 1)
         return F.dropout2d(ones, self.dropout2d).flatten(1)
 

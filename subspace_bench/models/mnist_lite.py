@@ -1,15 +1,13 @@
-"""The post's four "MNIST lite" nets: how well do small models do, trained directly?
+"""The post's four "MNIST lite" nets: small models, trained in full.
 
 Source: the post's second table and `mnist-zoo.ipynb` of its code (greydanus/subspace-nn @9e4eb5f).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from torch import nn
 
-from subspace_bench.models.layers import ConvPoolRelu
+from subspace_bench.models.layers import ConvPoolRelu, sequential
 
 
 def mlp(hidden: int) -> nn.Module:
@@ -17,13 +15,11 @@ def mlp(hidden: int) -> nn.Module:
 
     Input (N, 1, 28, 28), output logits (N, 10).
     """
-    return nn.Sequential(
-        OrderedDict(
-            flatten=nn.Flatten(),
-            fc1=nn.Linear(784, hidden),
-            relu=nn.ReLU(),
-            fc2=nn.Linear(hidden, 10),
-        )
+    return sequential(
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(784, hidden),
+        relu=nn.ReLU(),
+        fc2=nn.Linear(hidden, 10),
     )
 
 
@@ -33,16 +29,14 @@ def cnn(maps1: int, maps2: int, hidden: int) -> nn.Module:
     conv 4×4 → maxpool 2 → relu; conv 4×4 → Dropout2d(0.5) → maxpool 2 → relu; hidden units, relu,
     dropout 0.5; 10 classes. Input (N, 1, 28, 28), output logits (N, 10).
     """
-    return nn.Sequential(
-        OrderedDict(
-            conv1=ConvPoolRelu(1, maps1, 4),
-            conv2=ConvPoolRelu(maps1, maps2, 4, dropout2d=0.5),
-            flatten=nn.Flatten(),
-            fc1=nn.Linear(maps2 * 4 * 4, hidden),
-            relu=nn.ReLU(),
-            dropout=nn.Dropout(0.5),
-            fc2=nn.Linear(hidden, 10),
-        )
+    return sequential(
+        conv1=ConvPoolRelu(1, maps1, 4),
+        conv2=ConvPoolRelu(maps1, maps2, 4, dropout2d=0.5),
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(maps2 * 4 * 4, hidden),
+        relu=nn.ReLU(),
+        dropout=nn.Dropout(0.5),
+        fc2=nn.Linear(hidden, 10),
     )
 
 

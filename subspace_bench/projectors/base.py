@@ -1,6 +1,6 @@
-"""What every projector is: a fixed random linear map P: R^d → R^D with its exact adjoint.
+"""The protocol of projectors: a fixed random linear map P: R^d → R^D with its exact adjoint.
 
-P is fixed by (D, d, seed) and never trained; θ = θ₀ + Pω moves D parameters by d numbers.
+θ = θ₀ + Pω trains D parameters through d numbers. P is fixed by (D, d, seed) and never trained.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ READ_RATE = 8e9  # bytes read per second
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that a projector of some (D, d) takes, known before it is made.
+    """Bytes that a projector of some (D, d) needs, known before it is constructed.
 
     Attributes:
-        resident_bytes: kept for as long as the projector lives.
-        workspace_bytes: the most that making it, or applying it to one vector, takes besides
+        resident_bytes: kept as long as the projector exists.
+        workspace_bytes: the most needed while constructing it or applying it to one vector, besides
             `resident_bytes`, ω and θ.
     """
 
@@ -54,22 +54,25 @@ class PredictedSeconds:
 
 
 class Projector(nn.Module, ABC):
-    """A linear map from R^d to R^D, the same for the same (D, d, seed) on every device.
+    """A linear map P from R^d to R^D, the same for the same (D, d, seed) on every device.
 
-    A projector is a class that says what it needs (`footprint`), what its columns are (`promises`),
-    and how P and Pᵀ act on rows of vectors (`_project`, `_adjoint`). Gradients of any order,
-    batches and `torch.func` follow from these, because both maps are linear and each other's
-    adjoint.
+    A subclass defines what it needs (`footprint`), what is known of its columns (`column_norms`),
+    and how P and Pᵀ act on rows of vectors (`_project`, `_adjoint`); it may refine the cost that is
+    predicted (`predicted_seconds`, `nonzero_rows`). Gradients of any order, batches and
+    `torch.func` follow, as both maps are linear and each other's adjoint.
 
-    Attributes:
+    Arguments:
         native: D, the number of native parameters.
         dim: d, the subspace dimension, 1 ≤ d ≤ D.
-        seed: of a named stream of the projector's own, so that two kinds share no numbers.
-        accepts: what the class takes besides: "first" (the direction of its first column) or
-            "layers" (the sizes of θ's parameters, in order).
+        seed: 0 or more. Each class draws from a random stream of its own name, so that two kinds of
+            the same seed share no numbers.
+
+    Attributes:
+        accepts: further keyword arguments of the class: "first", the direction of P's first column,
+            or "layers", the sizes of θ's parameters in order.
 
     Raises:
-        UserError: where d or D is not a whole number with 1 ≤ d ≤ D, or the seed is negative.
+        UserError: if D, d or the seed is not an integer in its range.
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset()
@@ -81,19 +84,20 @@ class Projector(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        """Bytes that P of this size takes.
+        """Bytes that P of this size needs.
 
         Arguments:
-            itemsize: of a number of ω and θ as `_project` and `_adjoint` get them: 4 or 8 bytes.
+            itemsize: bytes of an element of ω and θ in `_project` and `_adjoint`: 4 or 8.
         """
 
     @classmethod
     @abstractmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        """What P's columns are at this size.
+        """What is known of the norms of P's columns at this size.
 
-        "orthonormal": PᵀP = I. "unit": each has norm 1. "expected": each has norm 1 in the mean
-        of its square over seeds.
+        Returns:
+            "orthonormal": PᵀP = I; "unit": each norm is 1; "expected": the mean of each squared
+            norm over seeds is 1.
         """
 
     @classmethod
@@ -120,19 +124,18 @@ class Projector(nn.Module, ABC):
 
     @abstractmethod
     def _project(self, omega: Tensor) -> Tensor:
-        """Pω of each row: (n, d) → (n, D), contiguous; float32 or float64, as ω, on ω's device."""
+        """Pω of each row, (n, d) → (n, D) contiguous; float32 or float64, on the device of ω."""
 
     @abstractmethod
     def _adjoint(self, theta: Tensor) -> Tensor:
-        """Pᵀθ of each row: (n, D) → (n, d), likewise."""
+        """Pᵀθ of each row, (n, D) → (n, d), likewise."""
 
     def forward(self, omega: Tensor) -> Tensor:
         """Pω: (…, d) → (…, D), differentiable, in the dtype of ω.
 
         Raises:
-            UserError: for another last dimension or device, a dtype that is none of DTYPES, or NaN
-                in ω. On a GPU the look for NaN waits for what was called before, so that it is
-                left out while a CUDA graph is recorded, which cannot wait.
+            UserError: if ω has another last dimension, device or dtype (see DTYPES) than it must
+                have, or holds NaN; NaN is not looked for while a CUDA graph is recorded.
         """
         self._check(omega, self.dim, "ω")
         return _act(omega, self, False)
@@ -141,19 +144,19 @@ class Projector(nn.Module, ABC):
         """Pᵀθ: (…, D) → (…, d), the exact adjoint: ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩; differentiable.
 
         Raises:
-            UserError: as `forward`, but for NaN, which goes through; a gradient through it is Pω.
+            UserError: as `forward`, except for NaN, which passes through.
         """
         self._check(theta, self.native, "θ")
         return _act(theta, self, True)
 
     def identity(self) -> dict[str, Any]:
-        """What makes the same map again."""
+        """What determines the map: equal identities mean the same P."""
         kind = type(self).__name__
         return {"projector": kind, "native": self.native, "dim": self.dim, "seed": self.seed}
 
     @property
     def nbytes(self) -> int:
-        """Bytes that P occupies on its device."""
+        """Bytes that P's buffers take on their device."""
         return sum(b.numel() * b.element_size() for b in self.buffers())
 
     def extra_repr(self) -> str:
@@ -167,16 +170,18 @@ class Projector(nn.Module, ABC):
         if vector.dtype not in DTYPES:
             kinds = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
             raise UserError(f"{name} is of {vector.dtype}: give it a floating dtype of {kinds}")
-        kept = next(self.buffers(), None)
-        if kept is not None and kept.device != vector.device:
+        buffer = next(self.buffers(), None)
+        if buffer is not None and buffer.device != vector.device:
             raise UserError(
-                f"{name} is on {vector.device} and the projector on {kept.device}: "
+                f"{name} is on {vector.device} and the projector on {buffer.device}: "
                 "bring both to one device with .to()"
             )
 
 
 def _act(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
-    """P or Pᵀ; as an operation of autograd only where one asks for it, which costs 60 µs."""
+    """P or Pᵀ of the last dimension. Only where a gradient or a transform needs it does the call go
+    through autograd, which costs 60 µs.
+    """
     plain = not (
         (vector.requires_grad and torch.is_grad_enabled())
         or torch._C._are_functorch_transforms_active()
@@ -204,7 +209,7 @@ class _Linear(torch.autograd.Function):
             return vector.new_empty(shape)
         rows = vector.reshape(-1, vector.shape[-1]).contiguous()
         with _without_autocast(vector.device.type):
-            if rows.dtype in HALF:  # sums of thousands of terms need more than their digits
+            if rows.dtype in HALF:  # sums of thousands of terms need more digits than these have
                 return act(rows.float()).to(vector.dtype).view(shape)
             return act(rows).view(shape)
 
@@ -230,26 +235,27 @@ class _Linear(torch.autograd.Function):
 
 
 def _has_nan(vector: Tensor) -> bool:
+    # Reading the answer waits for the GPU, which is not allowed while a CUDA graph is recorded.
     if vector.is_meta or (vector.is_cuda and torch.cuda.is_current_stream_capturing()):
         return False
     return bool(vector.isnan().any())
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
-    """Autocast would round P and vectors, so that Pω and Pᵀθ were no longer adjoint."""
+    """Turns autocast off: it would round P and the vectors, and Pω and Pᵀθ were not adjoint."""
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
 
 
 def check_sizes(native: int, dim: int, seed: int) -> tuple[int, int, int]:
-    """The three as `int`, whatever whole numbers they are, with 1 ≤ d ≤ D and a seed of 0 or more.
+    """(D, d, seed) as `int`, from integers of any type.
 
     Raises:
-        UserError: for anything else.
+        UserError: unless 1 ≤ d ≤ D and the seed is 0 or more.
     """
-    native, dim = whole(native, "the native dimension D"), whole(dim, "the dimension d")
-    seed = whole(seed, "the seed")
+    native, dim = integer(native, "the native dimension D"), integer(dim, "the dimension d")
+    seed = integer(seed, "the seed")
     if native < 1:
         raise UserError(f"the native dimension D is the number of parameters, not {native:,}")
     if not 1 <= dim <= native:
@@ -262,8 +268,12 @@ def check_sizes(native: int, dim: int, seed: int) -> tuple[int, int, int]:
     return native, dim, seed
 
 
-def whole(number: object, name: str) -> int:
-    """A whole number of any kind as `int`; a UserError that says what is none."""
+def integer(number: object, name: str) -> int:
+    """An integer of any type (NumPy's, a tensor of one) as `int`.
+
+    Raises:
+        UserError: for a bool, a float or anything else.
+    """
     try:
         if isinstance(number, bool):
             raise TypeError

@@ -1,7 +1,7 @@
-"""Projectors that store P: what they share, and how P acts on vectors.
+"""Projectors that store P, by columns in a (d, D) array.
 
-P lies by columns, (d, D): one column is one contiguous run of memory, so Pᵀg and Pω both stream P
-once, and a block of columns can serve both while it is in cache.
+A column is one contiguous run of memory, so Pω and Pᵀθ both stream P once, and the fused Adam step
+(kernels/cpu/projected_adam) uses a block of columns for both while it is in cache.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from subspace_bench.projectors.base import (
     Projector,
 )
 
-CONVERTED = 1 << 22  # entries of P that are brought to another dtype at a time
-FEW = 8  # vectors up to which a kernel reads P in bfloat16; for more it is widened and multiplied
+CONVERTED = 1 << 22  # entries of P that are converted to another dtype at a time
+FEW = 8  # the most vectors for which a kernel reads bfloat16; for more, P is widened by blocks
 
 
 class Dense(Projector):
-    """A projector that stores P: the buffer `columns` is (d, D), row j is P's column j.
+    """A projector that stores P. Equivalent in NumPy: `columns.T @ omega`.
 
-    In float32, or as the bits of bfloat16 in int16, which `module.to(dtype)` leaves alone. It can
-    be set after `__init__`, which checks the sizes.
-    Equivalent in NumPy: `columns.T @ omega`.
+    Attributes:
+        columns: (d, D); row j is P's column j. float32, or the bits of bfloat16 in int16, which
+            `module.to(dtype)` does not convert. Subclasses set it after `__init__`.
     """
 
     columns: Tensor
 
     def __init__(self, native: int, dim: int, seed: int, columns: Tensor | None = None) -> None:
         super().__init__(native, dim, seed)
-        self.register_buffer("columns", columns, persistent=False)  # made again from the seed
+        self.register_buffer("columns", columns, persistent=False)  # follows from the seed
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
@@ -49,7 +49,7 @@ class Dense(Projector):
 
     @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
-        """An update reads P once: the fused Adam step uses a block for Pᵀg and Pω together."""
+        """As the default, but the fused Adam step reads P once per update."""
         stored = cls.footprint(native, dim).resident_bytes
         return PredictedSeconds(native * dim / DRAW_RATE, stored / READ_RATE / threads)
 
@@ -85,7 +85,7 @@ class Dense(Projector):
         return torch.cat([theta @ block.T for block in blocks], dim=1)
 
     def _check_columns(self) -> None:
-        """The kernels look at no bounds."""
+        """Kernels check no bounds, so a wrong shape would read other memory."""
         if self.columns.shape != (self.dim, self.native):
             raise UserError(
                 f"the columns of {type(self).__name__} have shape {tuple(self.columns.shape)}: "
@@ -93,47 +93,54 @@ class Dense(Projector):
             )
 
     def _in_kernel(self, rows: Tensor) -> bool:
-        """Whether the kernels of the CPU take these rows: torch reads P on one thread for one."""
+        """Whether the kernels of the CPU take these rows.
+
+        For one vector torch reads P on a single thread; for many its matrix product is faster.
+        """
         most = {torch.float32: 1, torch.int16: FEW}.get(self.columns.dtype, 0)
         return rows.device.type == "cpu" and rows.dtype == torch.float32 and len(rows) <= most
 
     def _on_device(self, rows: Tensor) -> bool:
-        """Whether the Triton kernel does."""
+        """Whether the Triton kernel takes these rows."""
         kinds = rows.dtype == torch.float32 and self.columns.dtype == torch.int16
         return rows.is_cuda and kinds and len(rows) <= FEW and find_spec("triton") is not None
 
 
 def column_blocks(native: int, dim: int) -> list[slice]:
-    """Columns, as many at a time as have CONVERTED entries."""
+    """Slices of columns with about CONVERTED entries each."""
     step = max(1, CONVERTED // native)
     return [slice(j, min(j + step, dim)) for j in range(0, dim, step)]
 
 
 def converting(native: int, dim: int, itemsize: int) -> int:
-    """Bytes that columns in another dtype than float32 take: one block in use, one being made."""
+    """Bytes for converting columns to another dtype: one block in use, the next being converted."""
     block = min(dim, max(1, CONVERTED // native)) * native
     return 2 * 8 * block if itemsize == 8 else 0
 
 
 def _widened(columns: Tensor, dtype: torch.dtype) -> Tensor:
-    """Columns in another dtype."""
+    """Columns converted to `dtype`."""
     bits = columns.dtype == torch.int16
     return (columns.view(torch.bfloat16) if bits else columns).to(dtype)
 
 
 def _entries(columns: Tensor) -> np.ndarray:
-    """Columns as the kernels take them."""
+    """Columns as the kernels of the CPU take them: float32, or bfloat16's bits in uint16."""
     array: np.ndarray = columns.numpy()
     return array.view(np.uint16) if columns.dtype == torch.int16 else array
 
 
 def empty_columns(native: int, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A tensor (d, D) to fill; a UserError where the machine has no room for it."""
+    """An uninitialised tensor (d, D), in large pages where the system has them.
+
+    Raises:
+        UserError: if the machine has too little memory.
+    """
     try:
         return empty_in_large_pages(torch.empty(0, dtype=dtype, device="cpu"), dim, native)
     except RuntimeError as failure:
         raise UserError(
             f"a dense projector of {native:,} × {dim:,} needs "
-            f"{native * dim * dtype.itemsize / 1e9:.1f} GB of memory, which this machine does not "
-            "give: choose a smaller d"
+            f"{native * dim * dtype.itemsize / 1e9:.1f} GB of memory, more than is free: "
+            "choose a smaller d"
         ) from failure

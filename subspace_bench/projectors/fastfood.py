@@ -1,8 +1,8 @@
-"""Fastfood: a product of diagonals, a permutation and Hadamard transforms in place of a dense P.
+"""Fastfood: P = S H G Π H B in blocks of n rows (Le, Sarlós and Smola, ICML 2013).
 
-P = S H G Π H B in blocks of n rows: B random signs, Π a permutation, G ~ N(0, 1), S the lengths χ_n
-of a Gaussian matrix's rows over √(nD)·‖G‖ (Le, Sarlós and Smola, ICML 2013). ω is padded with zeros
-to n, the blocks stand one upon another, and the last is cut at D.
+B are random signs, Π a permutation (permutations.py), G ~ N(0, 1), H the Hadamard matrix, and S
+gives the rows the norms χ_n of a Gaussian matrix, over √(nD)·‖G‖. ω is padded with zeros to n;
+blocks are stacked, and the last is cut at row D.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from subspace_bench.projectors import permutations, philox
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 from subspace_bench.projectors.hadamard import hadamard_
 
-STORED = 1 << 27  # rows up to which G and S are kept; beyond, a block's are made when it is used
-_LEAST = 8  # log2 of the least n: shorter blocks save nothing, and stray from Gaussian rows
-_LENGTHS = 3  # third word of the counters of S; projectors/draws.py has those before
-_CHUNK = 1 << 20  # numbers of the blocks that plain PyTorch handles at a time
+STORED = 1 << 27  # rows up to which G and S are stored; beyond, they are computed at each use
+_LEAST = 8  # log2 of the least n: shorter blocks save nothing, and their rows are less Gaussian
+_LENGTHS = 3  # third word of the Philox counter of S; G has 0, and permutations.py has 1 and 2
+_CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
 
 
 class Fastfood(Projector):
-    """P of D·log d operations and 8 bytes a row (none beyond 2^27 rows): columns unit in the mean.
+    """D·log d operations and 8 bytes a row (0 beyond 2^27 rows); column norms 1 in expectation.
 
-    n = 2^⌈log2 d⌉, at least 256. Equivalent in NumPy, for one block: `s * (H @ (g * (H @ (b *
-    np.pad(omega, (0, n - d))))[pi]))` with H = `scipy.linalg.hadamard(n)`.
+    n = 2^⌈log2 d⌉, at least 256. Equivalent in NumPy, for one block:
+    `s * (H @ (g * (H @ (b * np.pad(omega, (0, n - d))))[pi]))` with H = `scipy.linalg.hadamard(n)`.
     """
 
     g: Tensor
@@ -43,6 +43,7 @@ class Fastfood(Projector):
         self._build([native])
 
     def _build(self, layers: list[int]) -> None:
+        """Sets the blocks up; every layer begins with a new one."""
         native, self._levels = self.native, _levels(self.dim)
         self._key = rng.key(self.seed, "projector fastfood")
         self._layers = layers
@@ -50,8 +51,8 @@ class Fastfood(Projector):
         rows = (len(self._starts) - 1) << self._levels
         self._stored = rows <= STORED
         for name, size in (("g", rows), ("s", native)):
-            room = torch.empty(size if self._stored else 0, dtype=torch.float32, device="cpu")
-            self.register_buffer(name, room, persistent=False)
+            buffer = torch.empty(size if self._stored else 0, dtype=torch.float32, device="cpu")
+            self.register_buffer(name, buffer, persistent=False)
         if self._stored:
             from subspace_bench.kernels.cpu.fastfood import diagonals
 
@@ -62,8 +63,8 @@ class Fastfood(Projector):
         size = 1 << _levels(dim)
         rows = -(-native // size) * size
         stored = rows <= STORED
-        working = 4 * 16 * min(dim, native // 16 + size)  # sums of the adjoint's parts
-        if itemsize == 8:  # plain PyTorch: so many bytes for each number of some blocks
+        working = 4 * 16 * min(dim, native // 16 + size)  # partial sums of the adjoint
+        if itemsize == 8:  # plain PyTorch: bytes per row of the blocks that it handles at a time
             working = (56 if stored else 104) * min(rows, max(_CHUNK, size)) + 8 * dim
         return Footprint(
             resident_bytes=4 * (rows + native) if stored else 0, workspace_bytes=working
@@ -104,14 +105,15 @@ class Fastfood(Projector):
         return omega
 
     def _vectors(self, rows: Tensor) -> bool:
-        """Whether the kernel takes these rows."""
+        """Whether the kernel of the CPU takes these rows."""
         return rows.device.type == "cpu" and rows.dtype == self.g.dtype == torch.float32
 
     def _blocks(self) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor]:
+        """What kernels need besides the vectors."""
         return self._key, self._starts, self._levels, self.g, self.s
 
     def _chunks(self, rows: int) -> Iterator[tuple[range, int, int]]:
-        """Numbers of some blocks of one layer, and the piece of θ that is theirs."""
+        """Yields (numbers of some blocks of one layer, start, stop of their rows), in order."""
         size = 1 << self._levels
         step = max(1, _CHUNK // (size * max(1, rows)))
         block, begin = 0, 0
@@ -137,16 +139,16 @@ class Fastfood(Projector):
 
 
 class FastfoodLayers(Fastfood):
-    """`Fastfood` begun anew for each parameter of a model, as Li et al. and Aghajanyan et al. do.
+    """`Fastfood` with new blocks for each parameter of a model (Li et al., Aghajanyan et al.).
 
-    Every layer gets blocks of its own and the whole of ω, however small it is: n does not depend on
-    the layer. A layer's last block is cut, but its G is kept whole.
+    Each layer gets blocks of its own and all of ω; n does not depend on the layer. A layer's last
+    block is cut, but its G is stored whole.
 
     Arguments:
-        layers: sizes of θ's parameters, in order; or None, which makes θ one layer.
+        layers: sizes of θ's parameters, in order; None means one layer of size D.
 
     Raises:
-        UserError: where the sizes do not add up to D.
+        UserError: if the sizes do not add up to D.
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"layers"})
@@ -165,11 +167,11 @@ class FastfoodLayers(Fastfood):
     def footprint(
         cls, native: int, dim: int, itemsize: int = 4, layers: list[int] | None = None
     ) -> Footprint:
-        """As of every projector; without the sizes of the layers, for one."""
-        need = Fastfood.footprint(native, dim, itemsize)
+        """As of every projector; `layers` as in the constructor."""
+        whole = Fastfood.footprint(native, dim, itemsize)
         size = 1 << _levels(dim)
         rows = sum(-(-layer // size) * size for layer in layers or [native])
-        return Footprint(4 * (rows + native) if rows <= STORED else 0, need.workspace_bytes)
+        return Footprint(4 * (rows + native) if rows <= STORED else 0, whole.workspace_bytes)
 
     def identity(self) -> dict[str, Any]:
         """With the sizes of the layers."""
@@ -177,7 +179,7 @@ class FastfoodLayers(Fastfood):
 
 
 def flip_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
-    """B of each block times x (rows, blocks, n), in place."""
+    """B x of each block of x (rows, blocks, n), in place."""
     if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
         from subspace_bench.kernels.triton import fastfood
 
@@ -187,7 +189,7 @@ def flip_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
 
 
 def permute(x: Tensor, g: Tensor, key: tuple[int, int], blocks: range, scatter: bool) -> Tensor:
-    """G Π x for each block of x (rows, blocks, n), or with `scatter` its adjoint Πᵀ G x."""
+    """G Π x of each block of x (rows, blocks, n), or with `scatter` the adjoint Πᵀ G x."""
     if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
         from subspace_bench.kernels.triton import fastfood
 
@@ -205,9 +207,9 @@ def permute(x: Tensor, g: Tensor, key: tuple[int, int], blocks: range, scatter: 
 def diagonals(
     key: tuple[int, int], blocks: Tensor, size: int, native: int
 ) -> tuple[Tensor, Tensor]:
-    """G and S (blocks, size), float32, in plain PyTorch: `fill_block` of kernels/fastfood.py."""
+    """G and S, (blocks, n) each, float32: `fill_block` of kernels/cpu/fastfood.py in PyTorch."""
     g, z = (philox.normals(key, 0, size, blocks, what) for what in (0, _LENGTHS))
-    # χ_n by Wilson and Hilferty (1931): χ_n² = n·y³, y normal with these moments.
+    # χ_n² ≈ n·y³ for a normal y with these moments (Wilson and Hilferty 1931).
     variance = 2 / (9 * size)
     y = 1 - variance + variance**0.5 * z.double()
     norm = g.double().square().sum(1, keepdim=True)
@@ -219,11 +221,12 @@ def _numbers(blocks: range, like: Tensor) -> Tensor:
 
 
 def _levels(dim: int) -> int:
+    """log2 of n."""
     return max(_LEAST, (dim - 1).bit_length())
 
 
 def _starts(layers: list[int], size: int) -> np.ndarray:
-    """Where each block's piece of θ begins, and D."""
+    """The first row of each block, then D."""
     ends = np.cumsum([0, *layers])
     pieces = [np.arange(a, b, size) for a, b in itertools.pairwise(ends)]
     return np.concatenate([*pieces, ends[-1:]]).astype(np.int64)

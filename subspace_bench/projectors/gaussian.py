@@ -1,4 +1,4 @@
-"""Dense Gaussian projectors: P_ij ~ N(0, 1/D), so each column has unit norm in expectation.
+"""Dense Gaussian projectors: P_ij ~ N(0, 1/D), so that E‖p_j‖² = 1 for each column.
 
 Li et al. 2018 (arXiv 1804.08838), section 2.
 """
@@ -18,7 +18,9 @@ STREAM = "projector gaussian"
 
 
 def normal_columns(native: int, dim: int, seed: int, stream: str = STREAM) -> Tensor:
-    """N(0, 1) of shape (d, D); column j depends on (D, seed, j) alone, so small P are prefixes."""
+    """N(0, 1) numbers (d, D), float32. Column j depends on (D, seed, j) alone: a P of smaller d is
+    the beginning of this one.
+    """
     columns = empty_columns(native, dim)
     for j in range(dim):
         fill_column(columns[j], seed, j, stream)
@@ -26,7 +28,7 @@ def normal_columns(native: int, dim: int, seed: int, stream: str = STREAM) -> Te
 
 
 def fill_column(column: Tensor, seed: int, j: int, stream: str = STREAM) -> Tensor:
-    """N(0, 1) into column j (D,) of P, float32; returns it."""
+    """Fills column j (D,), float32, with N(0, 1) numbers, and returns it."""
     generator(seed, stream, j).standard_normal(dtype=np.float32, out=column.numpy())
     return column
 
@@ -47,9 +49,9 @@ class Gaussian(Dense):
 
 
 class GaussianBf16(Dense):
-    """The entries of `gaussian` rounded to bfloat16: half the memory, and half the time to read it.
+    """The entries of `gaussian` rounded to bfloat16: half the memory, half the time to read it.
 
-    Sums are in float32. Equivalent in NumPy, but for rounding: `gaussian`'s.
+    Sums are in float32. Equivalent in NumPy, up to rounding: that of `gaussian`.
     """
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
@@ -62,8 +64,8 @@ class GaussianBf16(Dense):
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        making = 6 * native  # a column in float32 and in bfloat16
-        return Footprint(2 * native * dim, max(making, converting(native, dim, itemsize)))
+        drawing = 6 * native  # a column in float32 and in bfloat16
+        return Footprint(2 * native * dim, max(drawing, converting(native, dim, itemsize)))
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
@@ -71,7 +73,7 @@ class GaussianBf16(Dense):
 
 
 class GaussianUnit(Dense):
-    """Gaussian columns brought to unit length each, as Li et al. do.
+    """Gaussian columns, each scaled to unit norm, as in Li et al.'s code.
 
     Equivalent in NumPy: `A = rng.standard_normal((D, d)); A / np.linalg.norm(A, axis=0)`.
     """
@@ -85,8 +87,8 @@ class GaussianUnit(Dense):
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        making = 8 * native  # a column in float64
-        return Footprint(4 * native * dim, max(making, converting(native, dim, itemsize)))
+        scaling = 8 * native  # a column in float64
+        return Footprint(4 * native * dim, max(scaling, converting(native, dim, itemsize)))
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:

@@ -1,14 +1,11 @@
-"""The Walsh-Hadamard transform of tensors, in place: x ← Hx, what fast projections mix with.
+"""The Walsh-Hadamard transform of tensors, in place: x ← Hx, by which fast projections mix.
 
-H_1 = 1, H_2n = [[H_n, H_n], [H_n, −H_n]] (Sylvester); HH = n·I. Every way here adds the same two
-numbers at the same level, so all of them give the same bits. numba and Triton install as wheels: no
-compiler is needed.
+H_1 = 1, H_2n = [[H_n, H_n], [H_n, −H_n]] (Sylvester); HH = n·I. All implementations add the same
+two numbers at the same level, so all give the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -16,24 +13,23 @@ from torch import Tensor
 
 from subspace_bench.common.errors import UserError
 
-_SHARED = 1 << 19  # numbers: fewer are done before other threads wake
-_CHUNK = 1 << 9  # columns of a pass that one thread takes at a time
+_SHARED = 1 << 19  # fewer elements are done before other threads wake
+_CHUNK = 1 << 9  # columns in a part of a pass
 
 
 def hadamard_(x: Tensor) -> Tensor:
     """The unnormalised transform of the last dimension, in place; returns x. Not differentiable.
 
-    float32 and float64 run in vectors on the CPU, float32 in a Triton kernel on CUDA; other dtypes
-    and devices level by level in plain PyTorch. The bits depend neither on the way nor on threads.
-    On one thread the package fht-cpu takes 0.6 of the time at 2^12, where calling is most of it,
-    and 1.3 to 2.0 times as long from 2^15 to 2^24 (results/peers.md).
-    Equivalent in SciPy: `x @ scipy.linalg.hadamard(n)`.
+    float32 and float64 go through a numba kernel on the CPU, float32 through a Triton kernel on
+    CUDA; everything else through plain PyTorch, level by level. Bits depend neither on which of
+    them runs nor on the number of threads.
+    Equivalent in SciPy: `x @ scipy.linalg.hadamard(n)`. Timed against fht-cpu in results/peers.md.
 
     Arguments:
         x: (…, n), n a power of two; contiguous, of a floating dtype.
 
     Raises:
-        UserError: for another n or dtype, or a tensor that is not contiguous.
+        UserError: if n is not a power of two, the dtype is not floating, or x is not contiguous.
     """
     if not x.is_floating_point():
         raise UserError(f"a Hadamard transform is of a floating dtype, not {x.dtype}: convert it")
@@ -55,10 +51,10 @@ def hadamard_(x: Tensor) -> Tensor:
 
 
 def levels_(x: Tensor) -> Tensor:
-    """`hadamard_` in plain PyTorch, on any device and dtype: one level at a time.
+    """`hadamard_` in plain PyTorch, on any device and in any dtype, one level at a time.
 
-    At 2^20 float64 on one CPU thread 12 ms, where products with blocks of H of 16, 32 and 64 rows
-    took 16, 18 and 19 ms; and those round otherwise.
+    Matrix products with blocks of H would do several levels at once, but round differently, and
+    with blocks of 16 to 64 rows were slower (16 to 19 ms, against 12 ms, at n = 2^20 in float64).
     """
     flat = x.view(-1)
     apart = 1
@@ -72,28 +68,24 @@ def levels_(x: Tensor) -> Tensor:
 
 
 def _vectors_(x: Tensor) -> None:
-    """On torch's threads: whole rows, or pieces of rows and then the passes that join them."""
-    whole, passes, radix, in_threads = _kernels()
+    """The numba kernel on torch's threads: whole rows; or if these are too few to share, pieces of
+    rows and then the passes that join them.
+    """
+    from subspace_bench.kernels.cpu.hadamard import RADIX, join_chunks, transform_rows
+    from subspace_bench.kernels.cpu.threads import in_threads
+
     flat = x.view(-1).numpy()
     levels = x.shape[-1].bit_length() - 1
     rows = pieces = len(flat) >> levels
     threads = torch.get_num_threads() if len(flat) >= _SHARED else 1
     if threads == 1:
-        whole(flat, levels, 0, rows)
+        transform_rows(flat, levels, 0, rows)
         return
     piece = levels
-    while pieces % threads and pieces < 4 * threads and piece >= 9 + radix:
-        piece -= radix
+    while pieces % threads and pieces < 4 * threads and piece >= 9 + RADIX:
+        piece -= RADIX
         pieces = rows << (levels - piece)
-    in_threads(whole, flat, piece, parts=pieces)
+    in_threads(transform_rows, flat, piece, parts=pieces)
     while piece < levels:
-        in_threads(passes, flat, piece, radix, _CHUNK, parts=len(flat) // _CHUNK >> radix)
-        piece += radix
-
-
-@cache
-def _kernels() -> tuple[Callable[..., None], Callable[..., None], int, Callable[..., None]]:
-    from subspace_bench.kernels.cpu import hadamard_simd as simd
-    from subspace_bench.kernels.cpu.threads import in_threads
-
-    return simd.rows(), simd.columns(), simd.RADIX, in_threads
+        in_threads(join_chunks, flat, piece, RADIX, _CHUNK, parts=len(flat) // _CHUNK >> RADIX)
+        piece += RADIX

@@ -1,11 +1,11 @@
-"""Hashed: every parameter follows one number of ω, with a random sign.
+"""Hashed: each parameter follows one number of ω, with a random sign.
 
-θ_i = ± ω_{c(i)} / √n_{c(i)}, n_c rows to column c: feature hashing (Weinberger et al. 2009; as
-HashedNets, Chen et al. 2015, share weights), balanced, so that n_c is ⌊D/d⌋ or ⌈D/d⌉. Columns have
-disjoint supports and are orthonormal.
+θ_i = ± ω_{c(i)} / √n_{c(i)}, where n_c rows have column c: feature hashing (Weinberger et al. 2009;
+HashedNets, Chen et al. 2015), balanced, so that n_c is ⌊D/d⌋ or ⌈D/d⌉. Columns have disjoint
+supports, so they are orthonormal.
 
-c(i) = g(i) mod d, where g permutes the rows within blocks of 2^k ≥ 2d: nothing is stored but the
-permutation of a last block that is not full.
+c(i) = g(i) mod d, where g permutes rows within blocks of 2^k ≥ 2d rows. g is computed; only the
+permutation of a last block that is not full is stored.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 
 _LEAST = 12  # log2 of the least block
-_PARTS = 16  # partial sums of an adjoint; fixed, so that results do not depend on the threads
+_PARTS = 16  # partial sums of the adjoint; a fixed number, so that bits do not depend on threads
 _CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
 
 
 class Hashed(Projector):
-    """One entry a row, none empty: D operations, and memory for one block of rows at most.
+    """One entry in each row: D operations, and memory for one block of rows at most.
 
     Equivalent in SciPy: `csr_array((signs / sqrt(count[c]), c, arange(D + 1))) @ omega`.
     """
@@ -39,17 +39,17 @@ class Hashed(Projector):
         self._full = self.native >> self._bits  # blocks
         size = self.native - (self._full << self._bits)
         keyed = permutations.rounds(self._key, torch.tensor([self._full], device="cpu"))
-        places = torch.arange(size, device="cpu")[None]
-        found = permutations.permuted_below(places, keyed, size)[0]
-        self.register_buffer("rest", found.to(torch.int32), persistent=False)
+        index = torch.arange(size, device="cpu")[None]
+        places = permutations.permuted_below(index, keyed, size)[0]
+        self.register_buffer("rest", places.to(torch.int32), persistent=False)
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         size = 1 << _bits(dim)
-        # The adjoint has a table for each part of its sum; the last block is permuted in int64.
+        # The adjoint needs a table per partial sum; the last block is permuted in int64.
         table = 4 * (size + dim) * min(_PARTS, native // size + 1) + 20 * dim
         working = max(table, 4 * 8 * (native % size))
-        if itemsize == 8:  # plain PyTorch: so many bytes for each row of some blocks
+        if itemsize == 8:  # plain PyTorch: 56 bytes per row of the blocks it handles at a time
             working = 56 * min(native, max(_CHUNK, size)) + 8 * dim
         return Footprint(resident_bytes=4 * (native % size), workspace_bytes=working)
 
@@ -86,7 +86,7 @@ class Hashed(Projector):
         return rows.rsqrt()
 
     def _rows(self, like: Tensor) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-        """Rows start … stop − 1, a few blocks at a time, with their columns and signs."""
+        """Yields (start, stop, columns, signs) of rows start … stop − 1, a few blocks at a time."""
         size = 1 << self._bits
         step = max(1, _CHUNK // size)
         index = torch.arange(size, device=like.device)

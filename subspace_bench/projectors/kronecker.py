@@ -1,8 +1,8 @@
-"""Kronecker: two small Gaussian matrices in place of a large one.
+"""Kronecker: P is cut from A ⊗ B, with two small Gaussian matrices in place of a large one.
 
-P is the first D rows and d columns of A ⊗ B, A (D₁, d₁) and B (D₂, d₂) with independent normal
-entries, D₁·D₂ ≥ D and d₁·d₂ ≥ d near their square roots: Pω = vec(A Ω Bᵀ), a GEMM a factor
-(Lotfi et al. 2022, arXiv 2211.13609, round to squares and fill up; here the product is cut).
+Pω = vec(A Ω Bᵀ), cut to D entries: one matrix product a factor. A is (D₁, d₁), B is (D₂, d₂), with
+D₁ ≈ D₂ ≈ √D, D₁·D₂ ≥ D, and likewise for d (Lotfi et al. 2022, arXiv 2211.13609, who round D and d
+to squares and pad the vectors).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 
 
 class Kronecker(Projector):
-    """P of D·√d operations that stores about √(D·d) numbers; columns unit in expectation.
+    """About 2D·√d operations and 2√(D·d) stored numbers; column norms 1 in expectation.
 
-    Columns that share a factor's column resemble each other more than a Gaussian P's do.
+    Columns that share a column of A or B are more alike than those of a Gaussian P.
     Equivalent in NumPy: `np.kron(A, B)[:D, :d] @ omega`.
     """
 
@@ -42,9 +42,9 @@ class Kronecker(Projector):
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         (d1, d2), (n1, n2) = _factors(dim), _factors(native)
-        held = 4 * (n1 * d1 + n2 * d2)
+        factors = 4 * (n1 * d1 + n2 * d2)
         products = itemsize * (n1 * n2 + n1 * d2 + d1 * d2)
-        return Footprint(held, products + (2 * held if itemsize == 8 else 0))
+        return Footprint(factors, products + (2 * factors if itemsize == 8 else 0))
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
@@ -68,6 +68,6 @@ class Kronecker(Projector):
 
 
 def _factors(size: int) -> tuple[int, int]:
-    """Two numbers near √size, the larger first, whose product is the least from `size` on."""
+    """(⌈√size⌉, the least number whose product with it is `size` or more)."""
     large = math.isqrt(size - 1) + 1
     return large, -(-size // large)

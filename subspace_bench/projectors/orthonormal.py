@@ -1,7 +1,7 @@
 """Dense projector with orthonormal columns: P = Q of A = QR, A = [θ_init | N(0,1)^{D×(d−1)}].
 
-The post's projector (Greydanus 2017): with θ_init as A's first column the subspace contains the
-initial point, Pω_init = θ_init. Without it every column of A is Gaussian.
+The post's projector (Greydanus 2017). With θ_init as the first column of A, the subspace contains
+the initial point: Pω_init = θ_init. Without it, all columns of A are Gaussian.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeco
 from subspace_bench.projectors.dense import Dense, converting
 from subspace_bench.projectors.gaussian import normal_columns
 
-STREAM = "projector"  # without its name, as committed records were made
-BLOCK = 512  # columns: wide enough for full speed of the matrix products
+STREAM = "projector"  # without "orthonormal": the committed records were made with this name
+BLOCK = 512  # columns at once: enough for the full speed of matrix products
 # Operations per second on one thread: products between blocks, and float64 work within a block.
 PRODUCT_RATE, BLOCK_RATE = 1.3e11, 2.5e10
-# Of a matrix product, columns that one thread makes: P has the same bits on any number of threads
-# because each makes pieces that do not depend on their number.
+# Columns of a matrix product that one thread computes at a time. Pieces of fixed size give P the
+# same bits on any number of threads.
 _INNER, _OUTER = 128, 2048
 
 
 class Orthonormal(Dense):
-    """Orthonormal columns spanning a uniformly random subspace, or one through `first`.
+    """Orthonormal columns that span a uniformly random subspace, or one that contains `first`.
 
-    Equivalent in NumPy up to the sign of columns: `np.linalg.qr(A)[0]`, in float64, then float32.
+    Equivalent in NumPy, up to signs of columns: `np.linalg.qr(A)[0].astype("float32")`.
 
     Arguments:
-        first: (D,), the post's θ_init, which becomes the direction of the first column; or None.
+        first: (D,), the direction of the first column (the post's θ_init); or None.
 
     Raises:
-        UserError: where `first` has another shape or dtype, is not finite, or is zero everywhere.
+        UserError: if `first` has another shape or dtype, is not finite, or is zero.
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"first"})
@@ -47,7 +47,7 @@ class Orthonormal(Dense):
             first = _direction(first, self.native)
         columns = normal_columns(native, dim, seed, STREAM)
         if first is not None:
-            # Q does not depend on the length of A's columns: this one gets that of the others.
+            # Q does not depend on the norms of A's columns; of equal norm they round alike.
             with one_thread():
                 columns[0] = first * (native**0.5 / first.norm())
         self.columns = orthonormalise_(columns)
@@ -57,8 +57,8 @@ class Orthonormal(Dense):
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        making = 2 * 8 * native * min(dim, BLOCK)  # a block of columns in float64, twice
-        return Footprint(4 * native * dim, max(making, converting(native, dim, itemsize)))
+        block = 2 * 8 * native * min(dim, BLOCK)  # a block of columns in float64, twice
+        return Footprint(4 * native * dim, max(block, converting(native, dim, itemsize)))
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
@@ -72,12 +72,12 @@ class Orthonormal(Dense):
         return replace(drawing, set_up=drawing.set_up + native * dim * per_entry / threads)
 
     def identity(self) -> dict[str, Any]:
-        """With the length and the beginning of the first column, where that was chosen."""
+        """With the norm and the first three entries of a chosen first column."""
         return {**super().identity(), "first column": self._first}
 
 
 def _direction(first: Tensor, native: int) -> Tensor:
-    """`first`, if it can be a column of P."""
+    """`first`, checked and detached."""
     if first.shape != (native,):
         raise UserError(f"θ_init has shape {tuple(first.shape)}, and P's columns ({native:,},)")
     if not first.is_floating_point():
@@ -95,12 +95,11 @@ def _direction(first: Tensor, native: int) -> Tensor:
 def orthonormalise_(columns: Tensor) -> Tensor:
     """Replaces the rows of `columns` (d, D) by the Q of their QR decomposition, in place.
 
-    Block Gram-Schmidt in float32 with Cholesky QR in float64 inside a block: two large matrix
-    products a block and no second copy of A. A's Gaussian columns meet the span of those before
-    them in numbers near 1, against their own length √D, and A's condition number is
-    (1 + √(d/D)) / (1 − √(d/D)), about 10 at d = 0.67 D; so one pass leaves columns orthogonal to
-    the rounding of float32. Nearer to d = D each block is passed over twice, which is enough
-    (Giraud et al. 2005).
+    Block Gram-Schmidt in float32, with Cholesky QR in float64 within a block: two large matrix
+    products per block, and no second copy of A. A Gaussian A has condition number
+    (1 + √(d/D)) / (1 − √(d/D)), about 10 at d = 0.67 D; up to there one pass leaves columns
+    orthogonal to the rounding of float32. Nearer to d = D each block is passed over twice, which is
+    enough (Giraud et al. 2005).
     """
     dim, native = columns.shape
     passes = 1 if dim <= 0.67 * native else 2
@@ -122,8 +121,11 @@ def orthonormalise_(columns: Tensor) -> Tensor:
     return columns
 
 
-@torch.inference_mode()  # what the thread that called may be in
+# These run on several threads. inference_mode is per thread: without it, a caller in it could not
+# write to its own tensors from another thread.
+@torch.inference_mode()
 def _products(block: Tensor, done: Tensor, products: Tensor, first: int, last: int) -> None:
+    """products = block @ done.T: the components of a block along the columns that are done."""
     for i in range(first * _INNER, min(last * _INNER, len(done)), _INNER):
         products[:, i : i + _INNER] = block @ done[i : i + _INNER].T
 
@@ -132,6 +134,7 @@ def _products(block: Tensor, done: Tensor, products: Tensor, first: int, last: i
 def _subtract(
     block: Tensor, done: Tensor, products: Tensor, wide: Tensor, first: int, last: int
 ) -> None:
+    """block −= products @ done, and a copy of it in float64."""
     for i in range(first * _OUTER, min(last * _OUTER, block.shape[1]), _OUTER):
         block[:, i : i + _OUTER].addmm_(products, done[:, i : i + _OUTER], alpha=-1)
         wide[:, i : i + _OUTER] = block[:, i : i + _OUTER]
@@ -139,12 +142,14 @@ def _subtract(
 
 @torch.inference_mode()
 def _gram(wide: Tensor, gram: Tensor, first: int, last: int) -> None:
+    """gram = wide @ wide.T, whose Cholesky factor L orthonormalises the block."""
     for i in range(first * _INNER, min(last * _INNER, len(wide)), _INNER):
         gram[i : i + _INNER] = wide[i : i + _INNER] @ wide.T
 
 
 @torch.inference_mode()
 def _solve(block: Tensor, lower: Tensor, wide: Tensor, first: int, last: int) -> None:
+    """block = L⁻¹ @ wide."""
     for i in range(first * _OUTER, min(last * _OUTER, block.shape[1]), _OUTER):
         piece = wide[:, i : i + _OUTER]
         block[:, i : i + _OUTER] = torch.linalg.solve_triangular(lower, piece, upper=False)

@@ -1,9 +1,9 @@
-"""What fast projections draw besides normals: signs and permutations, as functions of an index.
+"""Random signs and permutations as functions of an index: Fastfood's B and Π, SRHT's, Hashed's.
 
-Both are made again from Philox words wherever they are needed, the same on every device. The
-permutation of 2^k numbers is a keyed bijection in the manner of a block cipher: five rounds of
-x ← x ⊕ (x ≫ ⌈k/2⌉), then x ← (m·x + a) mod 2^k with m odd, and a last shift; fewer leave pairs
-that differ in the highest bit recognisable.
+Both are computed from Philox words where they are needed, the same on every device, and never
+stored. The permutation of 0 … 2^k − 1 is built like a block cipher, of invertible steps: five
+rounds of x ← x ⊕ (x ≫ ⌈k/2⌉), x ← (m·x + a) mod 2^k with m odd, and a last x ← x ⊕ (x ≫ ⌈k/2⌉).
+With fewer rounds, pairs that differ in the highest bit stay correlated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from subspace_bench.projectors import philox
 
 ROUNDS = 5
-SIGNS, PERMUTATION = 1, 2  # third word of Philox' counter; 0 is for normals
+SIGNS, PERMUTATION = 1, 2  # third word of the Philox counter; normals have 0
 Key = tuple[int, int]
 Rounds = tuple[Tensor, Tensor]
 
@@ -23,8 +23,8 @@ def signs(key: Key, blocks: Tensor, start: int, stop: int) -> Tensor:
     """±1, float32 (blocks, stop − start): sign i of a block is bit i mod 32 of word ⌊i/32⌋.
 
     Arguments:
-        blocks: (b,) int64, their numbers; each has its own signs.
-        start: a multiple of 128, the numbers that one counter gives.
+        blocks: (b,) int64, the numbers of the blocks; each has signs of its own.
+        start: a multiple of 128, as one counter gives 128 signs.
     """
     counters = torch.arange(start // 128, -(-stop // 128), device=blocks.device)
     what = torch.tensor(SIGNS, device=blocks.device)
@@ -34,7 +34,7 @@ def signs(key: Key, blocks: Tensor, start: int, stop: int) -> Tensor:
 
 
 def rounds(key: Key, blocks: Tensor) -> Rounds:
-    """What keys the permutation of each block: 32-bit multipliers and addends (blocks, 5)."""
+    """The round keys of each block's permutation: 32-bit multipliers and addends, (blocks, 5)."""
     counters = torch.arange(3, device=blocks.device)
     what = torch.tensor(PERMUTATION, device=blocks.device)
     words = torch.stack(philox.words(key, counters, blocks[:, None], what), dim=-1).flatten(1)
@@ -42,11 +42,11 @@ def rounds(key: Key, blocks: Tensor) -> Rounds:
 
 
 def permuted(index: Tensor, keyed: Rounds, bits: int) -> Tensor:
-    """Where a permutation of 0 … 2^bits − 1 takes `index`, bits ≤ 62.
+    """π(index) for the permutation of 0 … 2^bits − 1 of each block, bits ≤ 62.
 
     Arguments:
-        index: int64 (blocks, …).
-        keyed: the blocks' `rounds`.
+        index: (blocks, …) int64.
+        keyed: the `rounds` of the blocks.
     """
     multipliers, addends = (k.view(len(k), ROUNDS, *[1] * (index.ndim - 1)) for k in keyed)
     mask, half = (1 << bits) - 1, (bits + 1) // 2
@@ -57,13 +57,13 @@ def permuted(index: Tensor, keyed: Rounds, bits: int) -> Tensor:
 
 
 def permuted_below(index: Tensor, keyed: Rounds, below: int) -> Tensor:
-    """Where a permutation of 0 … below − 1 takes `index`, int64 (1, …).
+    """π(index) for a permutation of 0 … below − 1; index is (1, n) int64.
 
-    A permutation of 0 … 2^k − 1, 2^k ≥ below, is followed from each number until it is below
+    A permutation of 0 … 2^k − 1, 2^k ≥ below, is applied again to each number that is not below
     (cycle walking, Black and Rogaway 2002).
     """
     bits = max(1, (below - 1).bit_length())
-    found = permuted(index, keyed, bits)
-    while len(beyond := (found >= below).nonzero(as_tuple=True)[1]):
-        found[0, beyond] = permuted(found[:, beyond], keyed, bits)[0]
-    return found
+    places = permuted(index, keyed, bits)
+    while len(beyond := (places >= below).nonzero(as_tuple=True)[1]):
+        places[0, beyond] = permuted(places[:, beyond], keyed, bits)[0]
+    return places

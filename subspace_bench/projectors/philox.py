@@ -1,7 +1,8 @@
 """Philox-4x32-10, a counter-based generator: random numbers as a pure function of (key, counter).
 
-Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011). What a
-projector draws from it needs no storage: any entry is made again, anywhere, in any order.
+Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011). A projector
+that draws from it stores nothing: any entry can be computed again, anywhere, in any order. This is
+the definition, in plain PyTorch; the kernels give the same words, and the same normals to 2 ulp.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
-TURN = 2 * math.pi * 2.0**-32  # radians of the least angle, of 2³² to a turn
+TURN = 2 * math.pi * 2.0**-32  # radians per unit of an angle of which a turn has 2³²
 
 
 def words(key: tuple[int, int], *counter: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Four words of 32 random bits each, as int64, for every counter.
+    """The four 32-bit words of each counter, as int64.
 
     Arguments:
-        key: two 32-bit words (see `streams.key`).
-        counter: up to four int64 tensors of 32-bit words, which broadcast; those left out are 0.
+        key: two 32-bit words, from `rng.key`.
+        counter: up to four int64 tensors of 32-bit words, which are broadcast; missing ones are 0.
     """
     c = [*torch.broadcast_tensors(*counter)]  # type: ignore[no-untyped-call]
     c += [torch.zeros_like(c[0])] * (4 - len(c))
     k0, k1 = key
     for _ in range(ROUNDS):
-        # int64 products wrap, but their 64 bits are right; the mask undoes the shift's sign.
+        # int64 products wrap, but all 64 bits are right; the mask undoes the sign extension.
         p0, p1 = c[0] * MULTIPLIERS[0], c[2] * MULTIPLIERS[1]
         c = [
             ((p1 >> 32) & MASK) ^ c[1] ^ k0,
@@ -44,11 +45,11 @@ def words(key: tuple[int, int], *counter: Tensor) -> tuple[Tensor, Tensor, Tenso
 def normal_pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Two independent N(0, 1), float32, from two words (Box and Muller 1958).
 
-    The radius r = √(−2 ln u) has u = (a | 1)·2⁻³² in (0, 1]. The low 30 bits of b, as a signed
-    number, are an angle φ of at most an eighth of a turn; its bit 31 turns the sign of r cos φ, its
-    bit 30 exchanges that with r sin φ: the four arcs make up the circle, and no range is to be
-    reduced. u and φ are rounded to float32; from there on numbers are evaluated in float64 here:
-    the correctly rounded ones that kernels come within 2 ulp of.
+    The radius is r = √(−2 ln u), u = (a | 1)·2⁻³² in (0, 1]. The low 30 bits of b, read as a signed
+    integer, are an angle φ within an eighth of a turn; bit 31 negates r cos φ, and bit 30 swaps it
+    with r sin φ. The four arcs cover the circle, and no argument reduction is needed.
+    u and φ are rounded to float32; the rest is computed in float64 here, so the result is the
+    correctly rounded one, from which kernels may differ by 2 ulp.
     """
     u = (a | 1).float().mul_(2.0**-32).double()
     quarters = (((b & (MASK >> 2)) ^ (1 << 29)) - (1 << 29)).float()  # the low 30 bits, signed
@@ -63,8 +64,9 @@ def normal_pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def normals(key: tuple[int, int], start: int, stop: int, c1: Tensor, c2: int) -> Tensor:
     """N(0, 1) numbers start … stop − 1 of each c1: (len(c1), stop − start), float32.
 
-    Number i is number (i // 16) % 4 of the counter (16·(i // 64) + i % 16, c1, c2, 0): numbers 0
-    and 1 are the `normal_pair` of its words 0 and 1, numbers 2 and 3 of its words 2 and 3.
+    Number i is number (i // 16) % 4 of the counter (16·(i // 64) + i % 16, c1, c2, 0), so that the
+    16 lanes of a vector are 16 counters. Numbers 0 and 1 are the `normal_pair` of words 0 and 1,
+    numbers 2 and 3 that of words 2 and 3.
 
     Arguments:
         start: a multiple of 64.

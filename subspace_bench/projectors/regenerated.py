@@ -1,7 +1,7 @@
-"""Dense projectors that are never stored: entries are made again, tile by tile, at each use.
+"""Dense projectors that are never stored: entries are computed again at each use.
 
-P_ij is a pure function of (seed, i, j): Philox-4x32-10 (Salmon et al. 2011) of a counter that i and
-j give, so θ and ω are all the memory there is. Pω = Σ_j ω_j p_j; (Pᵀθ)_j = Σ_i P_ij θ_i.
+P_ij is a function of (seed, i, j) alone, Philox-4x32-10 (philox.py) of a counter made of i and j.
+So memory is that of θ and ω: Pω = Σ_j ω_j p_j and (Pᵀθ)_j = Σ_i P_ij θ_i, tile by tile.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from subspace_bench.projectors import philox
 from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds, Projector
 from subspace_bench.projectors.dense import Dense, empty_columns
 
-ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of what the counters' layout repeats after
-ENTRY = 40  # bytes that an entry of a tile takes while plain PyTorch makes it
+ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of 512 and 4, the period of the counters
+ENTRY = 40  # bytes per entry of a tile while plain PyTorch computes it
 STREAM = "projector regenerated"
-FEW = {"cpu": 4, "cuda": 32}  # vectors that go to a kernel; for more, tiles are multiplied
+FEW = {"cpu": 4, "cuda": 32}  # the most vectors for a kernel; for more, tiles are matrix products
 
 
 class Regenerated(Projector):
-    """P_ij ~ N(0, 1/D), made again at each use: no memory but ω and θ.
+    """P_ij ~ N(0, 1/D), computed at each use: no memory but ω and θ.
 
     √D·P_ij is number (i // 16) % 4 of the counter (16·(i // 64) + i % 16, j, 0, 0) under the key
-    `streams.key(seed, STREAM)`: numbers 0 and 1 are `philox.normal_pair` of the counter's
-    words 0 and 1, numbers 2 and 3 of its words 2 and 3.
+    `rng.key(seed, STREAM)`, as in `philox.normals`.
+    Equivalent in NumPy: `rng.standard_normal((D, d)) / sqrt(D)`, with a generator of the same seed
+    for each product.
 
-    Equivalent in NumPy: `rng.standard_normal((D, d)) / sqrt(D)`, with a generator seeded alike
-    before each product.
+    Attributes:
+        kind: third word of the counter, so that kinds draw different numbers.
+        entry_rate: entries per second on one thread, for `predicted_seconds`.
     """
 
-    kind: ClassVar[int] = 0  # also the counter's third word: kinds draw different numbers
-    entry_rate: ClassVar[float] = 1.5e9  # entries per second on one thread
+    kind: ClassVar[int] = 0
+    entry_rate: ClassVar[float] = 1.5e9
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
@@ -46,7 +48,7 @@ class Regenerated(Projector):
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        rows, columns = min(ROWS, native + 511), min(COLUMNS, dim + 3)  # whole blocks are made
+        rows, columns = min(ROWS, native + 511), min(COLUMNS, dim + 3)  # whole blocks are computed
         return Footprint(resident_bytes=0, workspace_bytes=ENTRY * rows * columns + 80 * dim)
 
     @classmethod
@@ -59,7 +61,7 @@ class Regenerated(Projector):
         return PredictedSeconds(0.0, 2 * native * dim / cls.entry_rate / threads)
 
     def stored(self) -> Dense:
-        """The same projector with its entries kept, float32: D·d numbers."""
+        """The same projector with its D·d entries stored, float32."""
         return Stored(self)
 
     def _project(self, omega: Tensor) -> Tensor:
@@ -96,10 +98,10 @@ class Regenerated(Projector):
         return self.entries(rows, columns, like.device).to(like.dtype)
 
     def _kernel(self, vectors: Tensor) -> bool:
-        """Whether a kernel makes entries where it uses them."""
+        """Whether a kernel takes these vectors, which computes entries in registers."""
         few = len(vectors) <= FEW.get(vectors.device.type, -1)
-        there = not vectors.is_cuda or find_spec("triton") is not None
-        return few and there and vectors.dtype == torch.float32
+        available = not vectors.is_cuda or find_spec("triton") is not None
+        return few and available and vectors.dtype == torch.float32
 
     def _module(self, vectors: Tensor) -> Any:
         if vectors.is_cuda:
@@ -110,20 +112,20 @@ class Regenerated(Projector):
         """√D·P of rows and columns, transposed: (c, r) float32, in plain PyTorch.
 
         Arguments:
-            rows: a slice that starts at a multiple of 512; columns: at a multiple of 4.
+            rows: starts at a multiple of 512.
+            columns: starts at a multiple of 4.
         """
         places = torch.arange(columns.start, columns.stop, device=device)
         return philox.normals(self.key, rows.start, rows.stop, places, self.kind)
 
 
 class RegeneratedSigns(Regenerated):
-    """P_ij = ±1/√D, made again at each use, one bit an entry; columns are exactly unit.
+    """P_ij = ±1/√D, computed at each use from one bit an entry; columns have norm 1 exactly.
 
     P_ij is negative where bit 31 − (i // 16) % 32 is set in word j % 4 of the counter
-    (16·(i // 512) + i % 16, j // 4, 1, 0), under the key `streams.key(seed, STREAM)`.
-
-    Equivalent in NumPy: `rng.choice([-1, 1], (D, d)) / sqrt(D)`, with a generator seeded alike
-    before each product.
+    (16·(i // 512) + i % 16, j // 4, 1, 0) under the key `rng.key(seed, STREAM)`.
+    Equivalent in NumPy: `rng.choice([-1, 1], (D, d)) / sqrt(D)`, with a generator of the same seed
+    for each product.
     """
 
     kind = 1
@@ -144,21 +146,22 @@ class RegeneratedSigns(Regenerated):
         shifts = torch.arange(31, -1, -1, device=device)[:, None]
         shape = (len(words), len(blocks), 32, 16)
         signs = torch.empty(shape, dtype=torch.float32, device=device)
-        for part, word in zip(signs, words, strict=True):  # 8 bytes an entry, a column at a time
+        # Column by column, as the shifted words take 8 bytes an entry.
+        for part, word in zip(signs, words, strict=True):
             part.copy_((word[:, None] >> shifts) & 1).mul_(-2).add_(1)
         return signs.flatten(1)[:, : rows.stop - rows.start]
 
 
 class Stored(Dense):
-    """The stored twin of a regenerated projector."""
+    """A regenerated projector with its entries stored."""
 
-    def __init__(self, made: Regenerated) -> None:
-        super().__init__(made.native, made.dim, made.seed)
-        self.columns = empty_columns(made.native, made.dim)
-        for rows in _cuts(made.native, ROWS):
-            for columns in _cuts(made.dim, COLUMNS):
-                self.columns[columns, rows] = made.entries(rows, columns)
-        self.columns *= made.scale
+    def __init__(self, twin: Regenerated) -> None:
+        super().__init__(twin.native, twin.dim, twin.seed)
+        self.columns = empty_columns(twin.native, twin.dim)
+        for rows in _cuts(twin.native, ROWS):
+            for columns in _cuts(twin.dim, COLUMNS):
+                self.columns[columns, rows] = twin.entries(rows, columns)
+        self.columns *= twin.scale
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:

@@ -1,7 +1,8 @@
-"""Projectors by name: ours, and those that other packages register.
+"""Projectors by name: the built-in ones, and those that other packages register.
 
-A package adds a projector with the entry point group `subspace_bench.projectors`, a name for a
-class that derives from `Projector`; it then works in every command, table, test and benchmark.
+A package registers a subclass of `Projector` as an entry point in the group
+`subspace_bench.projectors`; it then works in every command, table, test and benchmark. A new
+built-in projector is a module here and a line in BUILT_IN.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import inspect
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ from subspace_bench.projectors.base import (
 )
 
 GROUP = "subspace_bench.projectors"
-OURS = {
+BUILT_IN = {
     "gaussian": "gaussian:Gaussian",
     "gaussian-bf16": "gaussian:GaussianBf16",
     "gaussian-unit": "gaussian:GaussianUnit",
@@ -48,38 +49,41 @@ OURS = {
 
 
 def names() -> list[str]:
-    """All projectors: ours, then those of other packages."""
-    return [*OURS, *(name for name in _others() if name not in OURS)]
+    """The names of all projectors: built-in ones, then those of other packages."""
+    return [*BUILT_IN, *(name for name in _entry_points() if name not in BUILT_IN)]
 
 
 @functools.cache
 def load(name: str) -> type[Projector]:
-    """The class called `name`.
+    """The class of the projector called `name`.
 
     Raises:
         UserError: for an unknown name, or another package's projector that does not import or is
-            none.
+            not a concrete subclass of `Projector`.
     """
-    if name in OURS:
-        module, kind = OURS[name].split(":")
-        found: type[Projector] = getattr(import_module(f"subspace_bench.projectors.{module}"), kind)
-        return found
-    if name not in _others():
+    cls: Any
+    if name in BUILT_IN:
+        module, class_name = BUILT_IN[name].split(":")
+        cls = getattr(import_module(f"subspace_bench.projectors.{module}"), class_name)
+        return cast("type[Projector]", cls)
+    if name not in _entry_points():
         raise UserError(f"unknown projector {name!r}: choose one of {', '.join(names())}")
-    entry = _others()[name]
-    origin = f"projector {name!r} of {entry.dist.name if entry.dist else 'another package'}"
+    entry = _entry_points()[name]
+    source = f"projector {name!r} of {entry.dist.name if entry.dist else 'another package'}"
     try:
-        found = entry.load()
+        cls = entry.load()
     except (Exception, SystemExit) as failure:
         raise UserError(
-            f"{origin} does not import ({type(failure).__name__}: {failure}): mend or uninstall it"
+            f"{source} does not import ({type(failure).__name__}: {failure}): fix or uninstall it"
         ) from failure
-    if not (isinstance(found, type) and issubclass(found, Projector)):
-        raise UserError(f"{origin} is no class that derives from subspace_bench.Projector")
-    if inspect.isabstract(found):
-        missing = ", ".join(sorted(found.__abstractmethods__))
-        raise UserError(f"{origin} lacks {missing}: mend or uninstall it")
-    return found
+    if not (isinstance(cls, type) and issubclass(cls, Projector)):
+        raise UserError(
+            f"{source} is not a subclass of subspace_bench.Projector: fix or uninstall it"
+        )
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        raise UserError(f"{source} lacks {missing}: fix or uninstall it")
+    return cls
 
 
 def footprint(
@@ -89,34 +93,34 @@ def footprint(
     dtype: torch.dtype = torch.float32,
     layers: list[int] | None = None,
 ) -> Footprint:
-    """Bytes that the projector called `name` takes for an ω and a θ of this dtype.
+    """Bytes that the projector called `name` needs for ω and θ of this dtype.
 
     Arguments:
-        layers: as of `make`.
+        layers: as for `make`.
 
     Raises:
-        UserError: as `load`, or where another package's projector does not say.
+        UserError: as `load`, or if the method of another package's class fails.
     """
-    half = dtype in HALF  # brought to float32 and back
-    with _blamed(name, f"does not say what it is at {native:,} × {dim:,}"):
-        kind = load(name)
-        given = {"layers": layers} if "layers" in kind.accepts else {}
-        found = kind.footprint(native, dim, 4 if half else dtype.itemsize, **given)
+    half = dtype in HALF  # converted to float32 and back
+    with _attribute_errors(name, f"gives no footprint at {native:,} × {dim:,}"):
+        cls = load(name)
+        options = {"layers": layers} if "layers" in cls.accepts else {}
+        size = cls.footprint(native, dim, 4 if half else dtype.itemsize, **options)
         copies = 4 * (native + dim) if half else 0
-        return Footprint(int(found.resident_bytes), int(found.workspace_bytes) + copies)
+        return Footprint(int(size.resident_bytes), int(size.workspace_bytes) + copies)
 
 
 def column_norms(name: str, native: int, dim: int) -> ColumnNorms:
-    """What the columns of the projector called `name` are.
+    """What is known of the column norms of the projector called `name`.
 
     Raises:
         UserError: as `footprint`.
     """
-    with _blamed(name, f"does not say what it is at {native:,} × {dim:,}"):
-        found = load(name).column_norms(native, dim)
-        if found not in get_args(ColumnNorms):
-            raise ValueError(f"it promises {found!r}")
-        return found
+    with _attribute_errors(name, f"gives no column norms at {native:,} × {dim:,}"):
+        norms = load(name).column_norms(native, dim)
+        if norms not in get_args(ColumnNorms):
+            raise ValueError(f"column_norms returned {norms!r}")
+        return norms
 
 
 def predicted_seconds(name: str, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
@@ -125,36 +129,36 @@ def predicted_seconds(name: str, native: int, dim: int, threads: int = 1) -> Pre
     Raises:
         UserError: as `footprint`.
     """
-    with _blamed(name, f"does not say what it is at {native:,} × {dim:,}"):
+    with _attribute_errors(name, f"gives no predicted seconds at {native:,} × {dim:,}"):
         return load(name).predicted_seconds(native, dim, threads)
 
 
 def nonzero_rows(name: str, native: int, dim: int) -> float:
-    """Expected fraction of θ that the adjoint of the projector called `name` reads.
+    """Expected fraction of nonzero rows of the projector called `name`: what Pᵀθ reads of θ.
 
     Raises:
         UserError: as `footprint`.
     """
-    with _blamed(name, f"does not say what it is at {native:,} × {dim:,}"):
+    with _attribute_errors(name, f"gives no nonzero rows at {native:,} × {dim:,}"):
         return float(load(name).nonzero_rows(native, dim))
 
 
 @contextlib.contextmanager
-def _blamed(name: str, what: str) -> Iterator[None]:
-    """Whatever another package's class raises, as a UserError that names the projector."""
+def _attribute_errors(name: str, what: str) -> Iterator[None]:
+    """Turns whatever another package's class raises into a UserError that names the projector."""
     try:
         yield
     except UserError:
         raise
     except MemoryError as failure:
         raise UserError(
-            f"projector {name!r} found too little memory: choose a smaller d, or a projector that "
+            f"projector {name!r} ran out of memory: choose a smaller d, or a projector that "
             "stores less"
         ) from failure
     except Exception as failure:
         first = (str(failure).splitlines() or [""])[0]
         raise UserError(
-            f"projector {name!r} {what} ({type(failure).__name__}: {first}): mend or uninstall it"
+            f"projector {name!r} {what} ({type(failure).__name__}: {first}): fix or uninstall it"
         ) from failure
 
 
@@ -167,39 +171,43 @@ def make(
     first: Tensor | None = None,
     layers: list[int] | None = None,
 ) -> Projector:
-    """The projector called `name`.
+    """Constructs the projector called `name`.
 
     Arguments:
-        first: (D,), the direction of P's first column, where the projector lets it be chosen.
-        layers: sizes of θ's parameters, in order, for projectors that go by them; others ignore it.
+        native: D.
+        dim: d, 1 ≤ d ≤ D.
+        first: (D,), the direction of P's first column, for a class that accepts it.
+        layers: sizes of θ's parameters in order; classes that do not accept them ignore it.
 
     Raises:
-        UserError: for an unknown name, a dimension outside 1 … D, a projector larger than this
-            machine's free memory, a `first` that the projector has no use for, or another
-            package's projector that cannot be made.
+        UserError: for an unknown name, a dimension out of range, a projector larger than the free
+            memory, a `first` that the class does not accept, or another package's class that fails.
     """
-    kind = load(name)
+    cls = load(name)
     native, dim, seed = check_sizes(native, dim, seed)
-    needed, free = footprint(name, native, dim, layers=layers), available_memory()
-    if needed.resident_bytes + needed.workspace_bytes > free:
+    size, free = footprint(name, native, dim, layers=layers), available_memory()
+    needed = size.resident_bytes + size.workspace_bytes
+    if needed > free:
         raise UserError(
             f"projector {name!r} of {native:,} × {dim:,} needs "
-            f"{format_bytes(needed.resident_bytes + needed.workspace_bytes)} of memory and "
+            f"{format_bytes(needed)} of memory and "
             f"{format_bytes(free)} are free: choose a smaller d, or a projector that stores less"
         )
-    given: dict[str, Tensor | list[int]] = {}
+    options: dict[str, Tensor | list[int]] = {}
     if first is not None:
-        if "first" not in kind.accepts:
-            raise UserError(f"projector {name!r} has no first column to choose: use 'orthonormal'")
-        given["first"] = first
-    if layers is not None and "layers" in kind.accepts:
-        given["layers"] = layers
-    if name in OURS:
-        return kind(native, dim, seed, **given)
-    with _blamed(name, f"cannot be made of {native:,} × {dim:,}"):
-        return kind(native, dim, seed, **given)
+        if "first" not in cls.accepts:
+            raise UserError(
+                f"the first column of projector {name!r} cannot be chosen: use 'orthonormal'"
+            )
+        options["first"] = first
+    if layers is not None and "layers" in cls.accepts:
+        options["layers"] = layers
+    if name in BUILT_IN:
+        return cls(native, dim, seed, **options)
+    with _attribute_errors(name, f"cannot be constructed at {native:,} × {dim:,}"):
+        return cls(native, dim, seed, **options)
 
 
 @functools.cache
-def _others() -> dict[str, EntryPoint]:
+def _entry_points() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -1,7 +1,7 @@
-"""Sparse projectors: few entries, or entries of −1, 0 and 1, scaled to columns of unit length.
+"""Sparse projectors: P_ij is ±c with probability p and else 0, with E‖p_j‖² = D·p·c² = 1.
 
-`sparse` has ±1 with probability 1/√D and zeros elsewhere (Li, Hastie and Church 2006, as Li et al.
-2018, arXiv 1804.08838, use them); `sparse-signs` has −1, 0, 1 with 1/6, 2/3, 1/6 (Achlioptas 2003).
+`sparse` has p = 1/√D (Li, Hastie and Church 2006; used by Li et al. 2018, arXiv 1804.08838), and
+`sparse-signs` p = 1/3 (Achlioptas 2003).
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from subspace_bench.projectors.base import (
 )
 from subspace_bench.projectors.dense import column_blocks, converting
 
-_DRAWN = 1 << 20  # entries that one stream gives, about
-_ROWS = 12  # log2 of the rows of a block: 16 KB of θ
-_PARTS = 16  # partial sums of an adjoint; fixed, so that results do not depend on the threads
+_DRAWN = 1 << 20  # entries drawn from one random stream, about
+_ROWS = 12  # log2 of the rows of a block: 16 KB of θ, which stay in the first-level cache
+_PARTS = 16  # partial sums of the adjoint; a fixed number, so that bits do not depend on threads
 
 
 class Sparse(Projector):
-    """±D^(−1/4) with probability 1/√D: √D entries a column, 4 bytes each.
+    """±D^(−1/4) with probability 1/√D: about √D entries a column, 4 bytes each.
 
-    Entries stand block of rows by block of rows, each an integer with its row in the block above
-    2·column + sign: one list that both products read from end to end, without a loop a row, whose
-    unforeseeable length would cost more than its one entry or two.
     Equivalent in SciPy: a `csr_array` of these entries.
+    `entries` is one list, sorted by blocks of rows. Its integers hold the row within the block in
+    their high bits, and 2·column + sign in their low bits. Both products read it from end to end. A
+    loop over rows, as for CSR, would mispredict a branch for each row, which costs more than its
+    one or two entries.
     """
 
     starts: Tensor
@@ -64,10 +65,10 @@ class Sparse(Projector):
         entries = dim * math.sqrt(native)
         drawn = min(entries, _DRAWN + dim / math.sqrt(native))
         blocks = -(-native // (1 << _bits(dim)[1])) + 1
-        making = 4 * entries + 48 * drawn
-        # In plain PyTorch rows and columns of all entries are in int64.
+        drawing = 4 * entries + 48 * drawn
+        # Plain PyTorch needs the rows and columns of all entries in int64.
         applying = 8 * _PARTS * dim if itemsize == 4 else 32 * entries + 32 * dim
-        return Footprint(int(8 * blocks + 4 * entries), workspace_bytes=int(max(making, applying)))
+        return Footprint(int(8 * blocks + 4 * entries), workspace_bytes=int(max(drawing, applying)))
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
@@ -86,7 +87,7 @@ class Sparse(Projector):
 
     def _project(self, omega: Tensor) -> Tensor:
         scale = self.native**-0.25
-        # What an entry stands for, by its lower bits: ω_c at 2c and −ω_c at 2c + 1.
+        # What an entry adds to θ, by its low bits: ω_c at 2c and −ω_c at 2c + 1.
         table = torch.stack([omega * scale, omega * -scale], dim=2).flatten(1)
         if omega.device.type == "cpu" and omega.dtype == torch.float32:
             from subspace_bench.kernels.cpu.sparse import gather
@@ -110,22 +111,22 @@ class Sparse(Projector):
         return omega
 
     def _places(self) -> tuple[Tensor, Tensor]:
-        """The row of each entry, and 2·column + sign."""
+        """(row, 2·column + sign) of each entry."""
         blocks = torch.arange(len(self.starts) - 1, device=self.starts.device)
         first = blocks.repeat_interleave(self.starts.diff()) * self._rows
         return first + (self.entries >> self._low), self.entries & ((1 << self._low) - 1)
 
 
 def _bits(dim: int) -> tuple[int, int]:
-    """Bits of an entry for 2·column + sign, and for its row in a block."""
+    """Bits of an entry that hold (2·column + sign, the row within a block)."""
     low = (2 * dim - 1).bit_length()
     return low, max(0, min(_ROWS, 31 - low))
 
 
 def bernoulli(size: int, chance: float, seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Those of `size` places that have an entry, each with the same chance, and signs 0 or 1.
+    """Places below `size` that have an entry, each with probability `chance`, and signs 0 or 1.
 
-    The gaps between entries are geometric.
+    Drawn as the gaps between entries, which are geometric: as many numbers as there are entries.
     """
     draw = generator(seed, "projector sparse", block)
     likely = int(size * chance + 6 * math.sqrt(size * chance)) + 16
@@ -137,11 +138,11 @@ def bernoulli(size: int, chance: float, seed: int, block: int) -> tuple[np.ndarr
 
 
 class SparseSigns(Projector):
-    """√(3/D) times −1, 0 or 1, two bits an entry.
+    """√(3/D) times −1, 0 or 1 with probabilities 1/6, 2/3, 1/6: two bits an entry.
 
-    A third of the entries is too many for lists of them: 16 rows of a column are an int32 of which
-    16 bits say where entries are and 16 where they are negative, added under masks, 16 at a time.
     Equivalent in NumPy: `rng.choice([-1, 0, 1], (D, d), p=[1/6, 2/3, 1/6]) * sqrt(3/D)`.
+    A third of all entries is too many for a list. `words` has an int32 for 16 rows of a column: its
+    low 16 bits mark nonzero entries, its high ones negative entries, and kernels use both as masks.
     """
 
     words: Tensor
@@ -158,7 +159,7 @@ class SparseSigns(Projector):
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        # One column is drawn, or θ is padded; in plain PyTorch columns are unpacked in int64.
+        # One column is drawn, or θ is padded; plain PyTorch unpacks columns in int64.
         working = 2 * converting(native, dim, itemsize) if itemsize == 8 else 5 * native
         return Footprint(resident_bytes=4 * dim * -(-native // 16), workspace_bytes=working)
 
@@ -168,7 +169,7 @@ class SparseSigns(Projector):
 
     @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
-        """The default, but every entry is drawn: from small integers, five times as fast."""
+        """As the default, but all D·d entries are drawn, from bytes: five times as fast."""
         default = super().predicted_seconds(native, dim, threads)
         return replace(default, set_up=native * dim / (5 * DRAW_RATE))
 
@@ -197,8 +198,8 @@ class SparseSigns(Projector):
         """−1, 0, 1 of some columns (k, D)."""
         bits = torch.arange(16, device=self.words.device)
         words = self.words[columns, :, None]
-        there, negative = (words >> bits) & 1, (words >> (bits + 16)) & 1
-        signs = (there - 2 * negative).flatten(1)[:, : self.native]
+        nonzero, negative = (words >> bits) & 1, (words >> (bits + 16)) & 1
+        signs = (nonzero - 2 * negative).flatten(1)[:, : self.native]
         return signs.to(like.dtype)
 
 

@@ -1,10 +1,9 @@
 """Subsampled randomised Hadamard transform: d random columns of an orthogonal Q on R^D.
 
-Q = D₁ H where D = 2^k, H normalised, D₁ random signs (Ailon and Chazelle 2006; Tropp 2011). At
-other lengths Q = D₁ X H_first D₂ H_last: transforms of the first and of the last m = 2^k < D
-coordinates, and X, which turns coordinates i and m + i by 45° into each other.
-A DCT is orthogonal at every length too, but slower, more so the larger D's prime factors:
-results/peers.md has both, side by side.
+For D = 2^k, Q = D₁ H with H normalised and D₁ random signs (Ailon and Chazelle 2006; Tropp 2011).
+For other D, Q = D₁ X H_first D₂ H_last: H on the first and on the last m = 2^k < D coordinates,
+and X, which rotates coordinates i and m + i by 45°. (A DCT is orthogonal at every length too, but
+slower, the more so the larger D's prime factors: results/peers.md has both.)
 """
 
 from __future__ import annotations
@@ -20,16 +19,17 @@ from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 from subspace_bench.projectors.hadamard import hadamard_
 
-_CHUNK = 1 << 22  # numbers that plain PyTorch makes signs for at a time, a multiple of 128
-_MIDDLE = 2  # block of the signs D₂; D₁ has 0 up to coordinate m, 1 from there on
+_CHUNK = 1 << 22  # coordinates for which plain PyTorch draws signs at a time, a multiple of 128
+_MIDDLE = 2  # block of the signs D₂; those of D₁ are block 0 below coordinate m, block 1 above
 
 
 class SRHT(Projector):
-    """d orthonormal columns for any 1 ≤ d ≤ D, in O(D log D) operations and d integers of memory.
+    """d orthonormal columns for any 1 ≤ d ≤ D, with O(D log D) operations and d stored integers.
 
-    Every coordinate of θ has the same variance over seeds, and in one P varies from it no more than
-    with Gaussian columns. Equivalent in SciPy, at D = 2^k: `signs * (scipy.linalg.hadamard(D)[:,
-    columns] @ omega) / sqrt(D)`.
+    Every coordinate of θ has the same variance over seeds; within one P, variances differ no more
+    than with Gaussian columns.
+    Equivalent in SciPy, at D = 2^k: `signs * (scipy.linalg.hadamard(D)[:, columns] @ omega) /
+    sqrt(D)`.
     """
 
     positions: Tensor
@@ -38,14 +38,14 @@ class SRHT(Projector):
         super().__init__(native, dim, seed)
         self._key = rng.key(seed, "projector srht")
         self._size = 1 << (self.native.bit_length() - 1)  # m
-        found = distinct(self._key, self.native, self.dim).to(_integers(self.native))
-        self.register_buffer("positions", found, persistent=False)
+        positions = distinct(self._key, self.native, self.dim).to(_integers(self.native))
+        self.register_buffer("positions", positions, persistent=False)
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        # The adjoint works on a copy of θ; positions are found in int64.
+        # The adjoint works on a copy of θ; positions are drawn in int64.
         working = max(itemsize * native, 4 * 8 * dim)
-        if itemsize == 8:  # plain PyTorch: so many bytes for each sign of a chunk
+        if itemsize == 8:  # plain PyTorch: 26 or 42 bytes per sign of a chunk
             size = 1 << (native.bit_length() - 1)
             working += 26 * size if size <= _CHUNK else max(42 * _CHUNK, 4 * size)
         return Footprint(resident_bytes=_integers(native).itemsize * dim, workspace_bytes=working)
@@ -74,7 +74,7 @@ class SRHT(Projector):
         return rows.index_select(1, self.positions)
 
     def _transform(self, rows: Tensor, last: bool = False) -> None:
-        """The first m, or the last m coordinates of each row, unnormalised."""
+        """H on the first, or with `last` on the last m coordinates of each row, unnormalised."""
         start = self.native - self._size if last else 0
         piece = rows[:, start : start + self._size]
         if piece.is_contiguous():  # a single row, or D = m
@@ -83,7 +83,7 @@ class SRHT(Projector):
             piece.copy_(hadamard_(piece.contiguous()))
 
     def _flip(self, rows: Tensor) -> None:
-        """D₂, and the scale of H_last."""
+        """D₂ and the scale 1/√m of H_last."""
         scale, rows = self._size**-0.5, rows[:, self.native - self._size :]
         if _vectors(rows):
             from subspace_bench.kernels.cpu.srht import flip_
@@ -95,7 +95,9 @@ class SRHT(Projector):
             rows[:, a:b].mul_(self._signs(_MIDDLE, a, b, rows)).mul_(scale)
 
     def _fold(self, rows: Tensor, back: bool) -> None:
-        """D₁ X C, or its adjoint C X D₁: C scales the first m coordinates by 1/√m for H_first."""
+        """D₁ X C, or with `back` its adjoint C X D₁; C scales the first m coordinates by 1/√m, for
+        H_first.
+        """
         scale, size = self._size**-0.5, self._size
         if _vectors(rows):
             from subspace_bench.kernels.cpu.srht import fold_
@@ -124,7 +126,7 @@ class SRHT(Projector):
 
 
 def distinct(key: tuple[int, int], native: int, dim: int) -> Tensor:
-    """`dim` distinct numbers below `native`, int64: the first of a permutation of all of them."""
+    """`dim` distinct numbers below `native`, int64: the beginning of a permutation of all."""
     keyed = permutations.rounds(key, torch.zeros(1, dtype=torch.int64, device="cpu"))
     return permutations.permuted_below(torch.arange(dim, device="cpu")[None], keyed, native)[0]
 
@@ -134,7 +136,7 @@ def _integers(native: int) -> torch.dtype:
 
 
 def _vectors(rows: Tensor) -> bool:
-    """Whether the kernels take these rows."""
+    """Whether the kernels of the CPU take these rows."""
     return rows.device.type == "cpu" and rows.dtype == torch.float32
 
 

@@ -1,4 +1,4 @@
-"""`subspace-bench check` and `nox -s check` end to end, on a tiny suite."""
+"""`subspace-bench check` and `nox -s check` on a tiny suite: in this process, and end to end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,125 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
 from subspace_bench.cli import main
 from subspace_bench.datasets import loading
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import load
 from subspace_bench.training import loop, presets
+from subspace_bench.training.executor import Event
 
 ROOT = Path(__file__).parents[2]
+
+
+def junit_case(path: Path) -> ElementTree.Element:
+    (case,) = ElementTree.parse(path).getroot()
+    return case
+
+
+@pytest.fixture
+def check(monkeypatch, tmp_path, digits):
+    """Calls check on one tiny run, trained in this process; there is a reference of 40 seeds.
+
+    Keyword `step` replaces the training step by a function of (original, flat, optimizer, x, y).
+    """
+    run = presets.direct("mlp-16", 1e-2)
+    run = replace(run, protocol=replace(run.protocol, steps=20, score_first=20, score_every=20))
+    monkeypatch.setattr(suite, "runs", lambda name="mnist": {"net": replace(run, dataset=name)})
+    monkeypatch.setattr(loading, "load_or_embedded", lambda root=None: digits)
+
+    def train_all(runs, store, root, jobs, on_event):
+        failures = []
+        for run in runs:
+            try:
+                record = loop.train(run, digits)
+                store.put(record)
+                on_event(Event("done", run, record))
+            except RuntimeError as failure:
+                failures.append(Event("failed", run, failure))
+                on_event(failures[-1])
+        return failures
+
+    monkeypatch.setattr(suite, "train_all", train_all)
+    original = loop.step
+
+    def call(*arguments: str, step=None) -> int:
+        new = original if step is None else lambda *args: step(original, *args)
+        monkeypatch.setattr(loop, "step", new)
+        with pytest.raises(SystemExit) as ended:
+            main(["check", "--reference", str(tmp_path / "r.toml"), *arguments])
+        return int(ended.value.code or 0)
+
+    assert call("--update-reference", "--seeds", "40") == 0
+    return call
+
+
+def shift_labels(original, flat, optimizer, x, y):
+    return original(flat, optimizer, x, torch.where(y < 3, y + 1, y))
+
+
+def diverge(original, flat, optimizer, x, y):
+    return original(flat, optimizer, x * float("nan"), y)
+
+
+def fail(*args):
+    raise RuntimeError("\x1b[31mred | or blue")
+
+
+def test_it_fails_with_a_mutation_and_passes_without(check, tmp_path, capsys) -> None:
+    assert check("--report", str(tmp_path / "check")) == 0
+    assert "| net " in (tmp_path / "check.md").read_text()
+    assert len(junit_case(tmp_path / "check.xml")) == 0
+    capsys.readouterr()
+    assert check("--report", str(tmp_path / "check.xml"), step=shift_labels) == 1
+    assert junit_case(tmp_path / "check.xml")[0].tag == "failure"
+    assert "--first-seed 2000000" in capsys.readouterr().out
+    assert check("--first-seed", "2000000") == 0
+
+
+def test_runs_that_diverge_or_fail_are_not_judged(check, tmp_path, capsys) -> None:
+    assert check(step=diverge) == 2
+    assert check("--report", str(tmp_path / "check"), step=fail) == 2
+    assert "red | or blue" in junit_case(tmp_path / "check.xml")[0].attrib["message"]
+    table = [row for row in (tmp_path / "check.md").read_text().splitlines() if "|" in row]
+    assert len({row.replace("\\|", "").count("|") for row in table}) == 1  # cells are escaped
+    capsys.readouterr()
+    before = (tmp_path / "r.toml").read_text()
+    assert check("--update-reference", "--seeds", "40", step=diverge) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert (tmp_path / "r.toml").read_text() == before
+
+
+def test_an_update_replaces_the_reference(check, tmp_path) -> None:
+    before = load(tmp_path / "r.toml", "")["net"]
+    assert check("--update-reference", "--seeds", "50", step=shift_labels) == 0
+    after = load(tmp_path / "r.toml", "")["net"]
+    assert (before.sample.n, after.sample.n) == (40, 50)
+    assert after.sample.mean < before.sample.mean
+    assert check(step=shift_labels) == 0
+    assert check() == 1
+
+
+def test_bitwise_names_the_first_step_that_differs(check, tmp_path) -> None:
+    report, calls = tmp_path / "bitwise.xml", []
+
+    def change_at_7(original, flat, optimizer, x, y):
+        calls.append(1)
+        return original(flat, optimizer, x, y if len(calls) < 7 else (y + 1) % 10)
+
+    assert check("--bitwise", "--report", str(report)) == 0
+    assert check("--bitwise", "--report", str(report), step=change_at_7) == 1
+    assert junit_case(report)[0].attrib["message"].endswith("step 7")
+    assert check("--bitwise", "--report", str(report), step=fail) == 2
+    assert junit_case(report)[0].tag == "error"
+
+
+def test_a_reference_of_other_numerics_is_refused(check, monkeypatch) -> None:
+    monkeypatch.setattr(suite, "NUMERICS", 99)
+    assert check() == 2
+
+
 # Every Python that starts imports this, workers included: mutations come from outside the package.
 TINY = """
 from subspace_bench.training import loop, presets
@@ -34,148 +145,37 @@ def step(net, optimizer, x, y, original=loop.step):
     return original(net, optimizer, x, (y + 1) % 10 if y[0] < 3 else y)
 loop.step = step
 """
-DIVERGES = """
-def step(net, optimizer, x, y, original=loop.step):
-    return original(net, optimizer, x * float("nan"), y)
-loop.step = step
-"""
-FAILS = """
-def step(*args):
-    raise RuntimeError("\x1b[31mred | or blue")
-loop.step = step
-"""
 COMMAND = (sys.executable, "-m", "subspace_bench", "check")
 
 
-class Checks:
-    """Calls of check in processes, with a reference of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        update = self("--update-reference", "--seeds", "40")
-        assert update.returncode == 0, update.stdout + update.stderr
-
-    def __call__(
-        self, *arguments: str, mutation: str = "", command: tuple[str, ...] = COMMAND
-    ) -> subprocess.CompletedProcess[str]:
-        (self.folder / "sitecustomize.py").write_text(TINY + mutation)
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.folder), str(ROOT)])}
-        env.pop("SUBSPACE_BENCH_DATA", None)
-        call = [*command, "--reference", str(self.folder / "regression.toml"), *arguments]
-        return subprocess.run(call, env=env, capture_output=True, text=True, cwd=self.folder)
-
-
 @pytest.fixture(scope="module")
-def check(tmp_path_factory) -> Checks:
-    return Checks(tmp_path_factory.mktemp("checks"))
+def check_in_processes(tmp_path_factory):
+    """Calls check in processes of its own, with one worker and a reference of 40 seeds."""
+    folder = tmp_path_factory.mktemp("checks")
 
-
-def junit_case(path: Path) -> ElementTree.Element:
-    (case,) = ElementTree.parse(path).getroot()
-    return case
-
-
-@pytest.mark.slow
-def test_the_check_fails_with_a_mutation_and_passes_without(check) -> None:
-    passed = check("--report", "check")
-    assert passed.returncode == 0, passed.stdout + passed.stderr
-    assert "| net " in (check.folder / "check.md").read_text()
-    assert len(junit_case(check.folder / "check.xml")) == 0
-    failed = check("--report", "check.xml", mutation=MUTATION)
-    assert failed.returncode == 1, failed.stdout + failed.stderr
-    assert junit_case(check.folder / "check.xml")[0].tag == "failure"
-    assert check("--first-seed", "2000000").returncode == 0
-
-
-@pytest.mark.slow
-def test_runs_that_diverge_or_fail_are_not_judged(check) -> None:
-    diverged = check(mutation=DIVERGES)
-    assert diverged.returncode == 2, diverged.stdout + diverged.stderr
-    assert not diverged.stderr
-    failed = check("--report", "failed", mutation=FAILS)
-    assert failed.returncode == 2, failed.stdout + failed.stderr
-    assert "red | or blue" in junit_case(check.folder / "failed.xml")[0].attrib["message"]
-    table = [line for line in (check.folder / "failed.md").read_text().splitlines() if "|" in line]
-    assert len({line.replace("\\|", "").count("|") for line in table}) == 1  # cells are escaped
-    update = check("--update-reference", "--seeds", "40", mutation=DIVERGES)
-    assert update.returncode == 2
-    assert len(update.stderr.splitlines()) == 1
-
-
-@pytest.mark.slow
-def test_nox_check_fails_with_a_mutation_and_passes_without(check) -> None:
-    home = Path(sys.prefix)
-    if not (home / "installed").exists():
-        pytest.skip("not in nox's environment: run nox -s tests")
-    nox = (sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"),
-           "--envdir", str(home.parent), "-s", "check", "--")  # fmt: skip
-    for mutation, code in (("", 0), (MUTATION, 1)):
-        ended = check(mutation=mutation, command=nox)
-        assert ended.returncode == code, ended.stdout + ended.stderr
-
-
-@pytest.fixture
-def tiny(monkeypatch, tmp_path, digits):
-    """Calls check in this process, on accuracies that depend on the seed only."""
-    run = presets.direct("mlp-16", 1e-2)
-    run = replace(run, protocol=replace(run.protocol, steps=20, score_first=20, score_every=20))
-    monkeypatch.setattr(suite, "runs", lambda name="mnist": {"net": replace(run, dataset=name)})
-    monkeypatch.setattr(loading, "load_or_embedded", lambda root=None: digits)
-    results = {"shift": 0.0}
-
-    def measure(self, tasks, folder=None):
-        return {task: 90 + results["shift"] + task[1] * 0.618 % 1 for task in tasks}
-
-    monkeypatch.setattr(suite.Trainer, "__call__", measure)
-
-    def call(*arguments: str, shift: float = 0.0) -> int:
-        results["shift"] = shift
-        with pytest.raises(SystemExit) as ended:
-            main(["check", "--reference", str(tmp_path / "r.toml"), *arguments])
-        return int(ended.value.code or 0)
+    def call(*arguments: str, mutation: str = "", command: tuple[str, ...] = COMMAND) -> int:
+        (folder / "sitecustomize.py").write_text(TINY + mutation)
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+        env.pop("SUBSPACE_BENCH_DATA", None)
+        options = ["--reference", str(folder / "regression.toml"), "--jobs", "1", *arguments]
+        return subprocess.run([*command, *options], env=env, cwd=folder).returncode
 
     assert call("--update-reference", "--seeds", "40") == 0
     return call
 
 
-def test_exit_codes_and_reports(tiny, tmp_path) -> None:
-    report = tmp_path / "check.xml"
-    assert tiny("--report", str(report)) == 0
-    assert len(junit_case(report)) == 0
-    assert tiny("--report", str(report), shift=-5.0) == 1
-    assert junit_case(report)[0].tag == "failure"
+@pytest.mark.slow
+def test_workers_train_with_the_mutation_and_without(check_in_processes) -> None:
+    assert check_in_processes() == 0
+    assert check_in_processes(mutation=MUTATION) == 1
 
 
-def test_an_update_replaces_the_reference(tiny, tmp_path) -> None:
-    before = load(tmp_path / "r.toml", "")["net"]
-    assert tiny("--update-reference", "--seeds", "50", shift=-5.0) == 0
-    after = load(tmp_path / "r.toml", "")["net"]
-    assert (before.sample.n, after.sample.n) == (40, 50)
-    assert after.sample.mean < before.sample.mean - 4
-    assert tiny(shift=-5.0) == 0
-
-
-def test_bitwise_names_the_first_step_that_differs(tiny, tmp_path, monkeypatch) -> None:
-    report = tmp_path / "bitwise.xml"
-    assert tiny("--bitwise", "--report", str(report)) == 0
-    original, calls = loop.step, []
-
-    def step(net, optimizer, x, y):
-        calls.append(1)
-        return original(net, optimizer, x, y if len(calls) < 7 else (y + 1) % 10)
-
-    monkeypatch.setattr(loop, "step", step)
-    assert tiny("--bitwise", "--report", str(report)) == 1
-    assert junit_case(report)[0].attrib["message"].endswith("step 7")
-
-    def fail(*args):
-        raise RuntimeError("no")
-
-    monkeypatch.setattr(loop, "step", fail)
-    assert tiny("--bitwise", "--report", str(report)) == 2
-    assert junit_case(report)[0].tag == "error"
-
-
-def test_a_reference_of_other_numerics_is_refused(tiny, monkeypatch) -> None:
-    monkeypatch.setattr(suite, "NUMERICS", 99)
-    assert tiny() == 2
+@pytest.mark.slow
+def test_nox_check_fails_with_a_mutation_and_passes_without(check_in_processes) -> None:
+    home = Path(sys.prefix)
+    if not (home / "installed").exists():
+        pytest.skip("not in nox's environment: run nox -s tests")
+    nox = (sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"),
+           "--envdir", str(home.parent), "-s", "check", "--")  # fmt: skip
+    assert check_in_processes(command=nox) == 0
+    assert check_in_processes(mutation=MUTATION, command=nox) == 1

@@ -1,4 +1,4 @@
-"""Machine code is compiled anew when what a kernel calls has changed in another file."""
+"""Kernels are compiled again when a function that they call from another file has changed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-import subspace_bench.kernels
+import pytest
+
+import subspace_bench.kernels.cpu
 
 PROGRAM = """
 import numpy as np
-from copied.draws_simd import signs128
+from copied.permutations import signs128
 signs = np.empty(128, np.float32)
 signs128(np.array([1, 2], np.uint64), 0, 0, signs, 0)
 print(signs.tolist())
 """
 
 
+@pytest.mark.slow
 def test_a_change_of_what_a_kernel_calls_reaches_it(tmp_path) -> None:
     kernels, copied = Path(subspace_bench.kernels.cpu.__path__[0]), tmp_path / "copied"
     copied.mkdir()
-    for name in ("simd.py", "draws_simd.py"):
+    for name in ("simd.py", "permutations.py"):
         (copied / name).write_text((kernels / name).read_text())
 
     def signs() -> list[float]:
@@ -32,7 +35,6 @@ def test_a_change_of_what_a_kernel_calls_reaches_it(tmp_path) -> None:
         return [float(number) for number in run.stdout.strip("[]\n").split(",")]
 
     before = signs()
-    assert signs() == before  # from the cache
     assert list((copied / "__pycache__").glob("*signs128*.nbc"))
     simd = (copied / "simd.py").read_text()
     store = "self.builder.store(vector, pointer"

@@ -34,7 +34,7 @@ def distance(a, b):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_equals_the_reference_in_float64(size):
+def test_equals_plain_torch_in_float64(size):
     args = problem(*size)
     exact = train(step_eager, *(a.double() for a in args))
     for ours, theirs in zip(train(step, *args), exact, strict=True):
@@ -68,7 +68,7 @@ def test_same_bits_each_time_and_on_any_threads(size):
         assert torch.equal(a, c)
 
 
-def test_other_tensors_take_the_reference():
+def test_other_tensors_take_plain_torch():
     args = problem(13, 1000)
     columns = args[0].T.contiguous().T
     for ours, theirs in zip(train(step, columns, *args[1:]), train(step, *args), strict=True):

@@ -58,11 +58,13 @@ def test_every_model_has_a_count_here() -> None:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_count_and_shapes(name: str) -> None:
-    net = models.build(name)
+    """In float64, but for the post's net: no fused kernel has to be compiled for each model."""
+    dtype = torch.float32 if name == "conv" else torch.float64
+    net = models.build(name).to(dtype)
     assert models.parameter_count(net) == COUNTS[name]
-    logits = net(images())
+    logits = net(images().to(dtype))
     assert logits.shape == (3, 10)
-    assert logits.dtype == torch.float32
+    assert logits.dtype == dtype
     logits.sum().backward()
     assert all(p.grad is not None for p in net.parameters())
 
@@ -88,8 +90,9 @@ def test_layers_have_the_sizes_counted_by_hand() -> None:
 
 
 def test_unknown_model_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"unknown model 'cnov'; .*conv.*tutorial-4b") as raised:
+    with pytest.raises(UserError) as raised:
         models.build("cnov")
+    assert all(name in str(raised.value) for name in models.MODELS)
     assert "\n" not in str(raised.value)
 
 
@@ -259,20 +262,14 @@ def test_the_protocols_schemes_fit_their_models(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "message"),
+    "scheme",
     [
-        ("hee", "unknown initialisation 'hee'"),
-        ("zeros:1", "unknown initialisation 'zeros:1'"),
-        ("normal", "numbers after the colon"),
-        ("normal:x", "numbers after the colon"),
-        ("normal:-1", "non-negative"),
-        ("normal:nan", "non-negative"),
-        ("normal:0.1,0.1,0.1", "names 3 σ, the model has 2 weights"),
-        ("truncated:0.1,0.2", "unknown initialisation"),
+        "hee", "zeros:1", "normal", "normal:x", "normal:-1", "normal:nan", "normal:0.1,0.1,0.1",
+        "truncated:0.1,0.2",
     ],
-)
-def test_wrong_scheme(scheme: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+)  # fmt: skip
+def test_wrong_schemes_are_refused_by_name(scheme: str) -> None:
+    with pytest.raises(ValueError, match=scheme):
         initialise(Wide(), scheme, rng())
 
 

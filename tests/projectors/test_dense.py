@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import triton_programs
 
 from subspace_bench.kernels.cpu import dense
 from subspace_bench.projectors import make
@@ -60,37 +59,3 @@ def test_batches_that_are_widened_are_those_of_the_kernel() -> None:
         one_by_one = torch.stack([act(row) for row in batch])
         assert torch.equal(act(batch[:8]), one_by_one[:8])
         torch.testing.assert_close(act(batch), one_by_one, rtol=1e-5, atol=1e-5)
-
-
-INTERPRETED = """
-import torch
-from subspace_bench.kernels.triton.dense import adjoint, project
-for native, dim, count in ((1, 1, 1), (1025, 3, 2), (700, 130, 1), (2100, 70, 5)):
-    p = torch.randn(dim, native).bfloat16()
-    bits, exact = p.view(torch.int16), p.double()
-    omega, theta = torch.randn(count, dim), torch.randn(count, native)
-    right, back = omega.double() @ exact, theta.double() @ exact.T
-    torch.testing.assert_close(project(bits, omega).double(), right, rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(adjoint(bits, theta).double(), back, rtol=1e-5, atol=1e-3)
-"""
-
-COMPILED = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from subspace_bench.kernels.triton.dense import _forward, _transpose
-numbers = dict.fromkeys(("size", "dim", "count", "span"), "i32")
-for kernel, source, values in (
-    (_forward, "omega", {"N": 2, "TILE": 1024}),
-    (_transpose, "theta", {"N": 8, "COLUMNS": 4, "RUN": 256}),
-):
-    kinds = {"columns": "*i16", source: "*fp32", "sums": "*fp32", **numbers}
-    kinds |= dict.fromkeys(values, "constexpr")
-    ast = ASTSource(fn=kernel, signature=kinds, constexprs=values)
-    assert triton.compile(ast, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
-"""
-
-
-@pytest.mark.parametrize("program, interpret", [(INTERPRETED, "1"), (COMPILED, "0")])
-def test_the_triton_kernel_is_the_product_and_compiles(program, interpret, tmp_path) -> None:
-    triton_programs.run(program, interpret, tmp_path)

@@ -114,5 +114,5 @@ def test_a_model_hands_its_layers_over() -> None:
 
 @pytest.mark.parametrize("layers", [[], [5, 4], [11, -1]])
 def test_layers_that_are_not_those_of_theta_are_refused(layers) -> None:
-    with pytest.raises(UserError, match="size of every parameter"):
+    with pytest.raises(UserError):
         FastfoodLayers(10, 2, 0, layers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-import triton_programs
 from scipy.linalg import hadamard
 
 from subspace_bench.common.errors import UserError
@@ -56,34 +55,5 @@ def test_a_piece_of_a_larger_tensor_is_transformed_alone() -> None:
     torch.ones(12), torch.ones(()), torch.ones(3, 0), torch.ones(4, 4).T[:2], torch.ones(16)[::2],
 ])  # fmt: skip
 def test_other_lengths_and_strides_are_refused(x) -> None:
-    with pytest.raises(UserError, match="power of two"):
+    with pytest.raises(UserError):
         hadamard_(x)
-
-
-INTERPRETED = """
-import torch
-from subspace_bench.kernels.triton.hadamard import transform_
-from subspace_bench.projectors.hadamard import levels_
-for shape in ((1,), (5, 2), (3, 16), (70, 128), (2, 4096), (3, 1 << 13), (1, 1 << 17), (0, 8)):
-    x = torch.randn(shape)
-    plain = levels_(x.clone())
-    transform_(x)
-    assert torch.equal(x, plain), shape
-"""
-
-COMPILED = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from subspace_bench.kernels.triton.hadamard import _pass
-names = ("DONE", "RUN", "LEVELS", "TILE")
-kinds = {"x": "*fp32", "size": "i32", **dict.fromkeys(names, "constexpr")}
-for values in ((0, 0, 12, 12), (12, 5, 7, 12)):
-    source = ASTSource(fn=_pass, signature=kinds, constexprs=dict(zip(names, values)))
-    assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
-"""
-
-
-@pytest.mark.parametrize("program, interpret", [(INTERPRETED, "1"), (COMPILED, "0")])
-def test_the_triton_kernel_has_the_same_bits_and_compiles(program, interpret, tmp_path) -> None:
-    triton_programs.run(program, interpret, tmp_path)

@@ -1,4 +1,4 @@
-"""A projector of another package: there in every command, and one that is broken harms no other."""
+"""A projector of another package is available everywhere, and a broken one harms no other."""
 
 from __future__ import annotations
 
@@ -6,74 +6,24 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from subspace_bench import projectors
+from subspace_bench.common.errors import UserError
+from subspace_bench.projectors import registry
+from subspace_bench.projectors.base import DRAW_RATE, READ_RATE
+from subspace_bench.records.config import RunConfig, TrainingConfig
+from subspace_bench.training.cost import estimate
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "circulant"
 ROOT = EXAMPLE.parent.parent
-
-
-def installed(tmp_path: Path, **entries: str) -> dict[str, str]:
-    """An environment in which packages with these entry points are installed, and the example."""
-    declared = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    points = {**declared["entry-points"]["subspace_bench.projectors"], **entries}
-    metadata = tmp_path / "site" / "circulant_projector-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: circulant-projector\n")
-    lines = [f"{name} = {value}" for name, value in points.items()]
-    text = "\n".join(["[subspace_bench.projectors]", *lines])
-    (metadata / "entry_points.txt").write_text(text + "\n")
-    path = os.pathsep.join([str(metadata.parent), str(EXAMPLE), str(ROOT)])
-    return {**os.environ, "PYTHONPATH": path}
-
-
-def command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], env=env, cwd=ROOT, capture_output=True, text=True
-    )
-
-
-def test_the_example_keeps_the_contract(tmp_path) -> None:
-    env = installed(tmp_path)
-    contract = ["tests/projectors/test_projectors.py", "-k", "circulant"]
-    found = command(env, "pytest", "-q", "-p", "no:cacheprovider", *contract)
-    assert found.returncode == 0, found.stdout
-    assert " passed" in found.stdout
-
-
-def test_the_example_is_in_every_command(tmp_path) -> None:
-    env = installed(tmp_path)
-    assert "circulant" in command(env, "subspace_bench", "list").stdout
-    out = ["--out", str(tmp_path / "out")]
-    trained = command(env, "subspace_bench", "train", "--projector", "circulant", "--dim", "20",
-                      "--steps", "3", "--dataset", "mnist-5k", *out)  # fmt: skip
-    assert trained.returncode == 0, trained.stderr
-    sizes = ["--projectors", "circulant,gaussian", "--native", "500", "--dims", "7"]
-    compared = command(env, "subspace_bench", "compare", *sizes, *out)
-    assert compared.returncode == 0, compared.stderr
-    page = (tmp_path / "out" / "projectors-cpu.md").read_text()
-    assert "| 7   | circulant" in page
-
-
-def test_a_broken_one_fails_alone(tmp_path) -> None:
-    env = installed(tmp_path, broken="no_such_module:Nothing", odd="math:pi")
-    listed = command(env, "subspace_bench", "list")
-    assert listed.returncode == 0
-    assert "does not import" in listed.stdout
-    out = ["--out", str(tmp_path / "out")]
-    trained = command(env, "subspace_bench", "train", "--projector", "broken", "--dim", "2", *out)
-    assert trained.returncode == 2
-    assert trained.stderr.startswith("error: projector 'broken' of circulant-projector does not")
-    assert len(trained.stderr.splitlines()) == 1
-    sizes = ["--projectors", "broken,odd,circulant", "--native", "500", "--dims", "7"]
-    compared = command(env, "subspace_bench", "compare", *sizes, *out)
-    assert compared.returncode == 0, compared.stderr
-    page = (tmp_path / "out" / "projectors-cpu.md").read_text()
-    assert "mend or uninstall it" in page
-    assert "derives from subspace_bench.Projector" in page
-    assert "| 7   | circulant" in page
-
-
-ODD = """
+GROUP = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]["entry-points"]
+BROKEN = """
 from circulant_projector import Circulant
 from subspace_bench.projectors import Projector
 
@@ -103,47 +53,113 @@ class Half(Projector):
     def _project(self, omega):
         return omega
 """
+ENTRIES = {
+    **GROUP["subspace_bench.projectors"],
+    "missing": "no_such_module:Nothing",
+    "number": "math:pi",
+    "exits": "exits:All",
+    **{name: f"broken:{name.title()}" for name in (
+        "unsized", "unsure", "unmade", "skewed", "lost", "half",
+    )},
+}  # fmt: skip
 
 
-def test_one_that_is_wrong_is_blamed_and_not_ranked(tmp_path) -> None:
-    names = {"unmade": "Unmade", "skewed": "Skewed", "lost": "Lost"}
-    env = installed(tmp_path, exits="exits:All", **{k: f"odd:{v}" for k, v in names.items()})
-    (tmp_path / "site" / "odd.py").write_text(ODD)
-    (tmp_path / "site" / "exits.py").write_text("raise SystemExit(3)")
-    kinds = ",".join(["exits", *names, "circulant"])
-    chosen = ["--projectors", kinds, "--native", "500", "--dims", "7"]
-    out = ["--out", str(tmp_path / "out")]
-    compared = command(env, "subspace_bench", "compare", *chosen, *out)
-    assert compared.returncode == 0, compared.stderr
-    page = (tmp_path / "out" / "projectors-cpu.md").read_text()
-    assert "exits' of circulant-projector does not import (SystemExit: 3)" in page
-    assert "projector 'unmade' cannot be made of 500 × 7 (TypeError: Unmade.__init__()" in page
-    for name in ("skewed", "lost"):
-        assert f"failed: projector '{name}' is wrong: ⟨Pω, θ⟩ and ⟨ω, Pᵀθ⟩ are not finite" in page
-    assert "| 500 | 7   | circulant " in page  # recommended
-    assert "projectors-cpu-time" not in page  # a picture over one D
+@pytest.fixture
+def site(tmp_path) -> Path:
+    """A folder of installed packages: the example, and broken ones."""
+    metadata = tmp_path / "site" / "circulant_projector-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: circulant-projector\n")
+    lines = [f"{name} = {value}" for name, value in ENTRIES.items()]
+    (metadata / "entry_points.txt").write_text("\n".join(["[subspace_bench.projectors]", *lines]))
+    (metadata.parent / "broken.py").write_text(BROKEN)
+    (metadata.parent / "exits.py").write_text("raise SystemExit(3)")
+    return metadata.parent
 
 
-def test_one_that_says_nothing_of_itself_does_not_take_the_page_along(tmp_path) -> None:
-    env = installed(tmp_path, unsized="odd:Unsized", unsure="odd:Unsure", half="odd:Half")
-    (tmp_path / "site" / "odd.py").write_text(ODD)
-    chosen = ["--projectors", "unsized,unsure,half,circulant", "--native", "500", "--dims", "7"]
-    out = ["--out", str(tmp_path / "out")]
-    planned = command(env, "subspace_bench", "compare", *chosen, *out, "--plan")
-    assert planned.returncode == 0, planned.stderr
-    compared = command(env, "subspace_bench", "compare", *chosen, *out)
-    assert compared.returncode == 0, compared.stderr
-    page = (tmp_path / "out" / "projectors-cpu.md").read_text()
-    assert (
-        "failed: projector 'unsized' does not say what it is at 500 × 7 (ZeroDivisionError: no)"
-        in page
+@pytest.fixture
+def installed(site, monkeypatch):
+    """The same in this process."""
+    for path in (EXAMPLE, site):
+        monkeypatch.syspath_prepend(str(path))
+    points = {name: EntryPoint(name, value, registry.GROUP) for name, value in ENTRIES.items()}
+    monkeypatch.setattr(registry, "_entry_points", lambda: points)
+    yield
+    registry.load.cache_clear()
+    for module in ("broken", "exits", "circulant_projector"):
+        sys.modules.pop(module, None)
+
+
+def run(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(map(str, (site, EXAMPLE, ROOT)))
+    env = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("name, act", [
+    ("missing", projectors.load), ("number", projectors.load), ("exits", projectors.load),
+    ("half", projectors.load),
+    ("unsized", lambda name: projectors.footprint(name, 500, 7)),
+    ("unsized", lambda name: projectors.predicted_seconds(name, 500, 7)),
+    ("unsure", lambda name: projectors.column_norms(name, 500, 7)),
+    ("unmade", lambda name: projectors.make(name, 500, 7, 0)),
+])  # fmt: skip
+def test_a_broken_class_is_a_user_error_that_names_it(name: str, act: Callable) -> None:
+    with pytest.raises(UserError) as raised:
+        act(name)
+    assert f"'{name}'" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert name in projectors.names()
+    assert projectors.make("circulant", 50, 5, 0).nbytes == 50
+
+
+@pytest.mark.usefixtures("installed")
+def test_cost_of_a_plug_in_follows_from_its_footprint() -> None:
+    size = projectors.footprint("circulant", 1000, 7)
+    one, two = (projectors.predicted_seconds("circulant", 1000, 7, t) for t in (1, 2))
+    assert one.set_up == two.set_up == pytest.approx(size.resident_bytes / 4 / DRAW_RATE)
+    moved = size.resident_bytes + size.workspace_bytes
+    assert one.update == 2 * two.update == pytest.approx(2 * moved / READ_RATE)
+    assert projectors.nonzero_rows("circulant", 1000, 7) == 1
+
+    baseline = RunConfig("conv", "he", TrainingConfig(steps=2_000, batch=256, lr=3e-3))
+    plugged = RunConfig(
+        "conv", "he", baseline.protocol, dim=100, projector="circulant", origin="init"
     )
-    assert (
-        "failed: projector 'half' of circulant-projector lacks _adjoint, column_norms, footprint"
-        in page
-    )
-    assert "| 7   | unsure" in page
-    assert "| 7   | circulant" in page
-    trained = command(env, "subspace_bench", "train", "--projector", "half", "--dim", "2", *out)
-    assert trained.returncode == 2
-    assert len(trained.stderr.splitlines()) == 1
+    update = projectors.predicted_seconds("circulant", 21_840, 100).update
+    cost = estimate(plugged)
+    assert cost.training == pytest.approx(estimate(baseline).training + 2_000 * update)
+
+
+@pytest.mark.slow
+def test_the_example_keeps_the_contract(site) -> None:
+    contract = ["tests/projectors/test_projectors.py", "-k", "circulant"]
+    result = run(site, "pytest", "-q", "-p", "no:cacheprovider", *contract)
+    assert result.returncode == 0, result.stdout
+    assert " passed" in result.stdout
+
+
+@pytest.mark.slow
+def test_every_command_takes_it_and_broken_ones_fail_alone(site, tmp_path) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    listed = run(site, "subspace_bench", "list")
+    assert listed.returncode == 0
+    assert all(name in listed.stdout for name in ENTRIES)
+
+    train = ("subspace_bench", "train", "--dim", "20", "--steps", "3", "--dataset", "mnist-5k")
+    trained = run(site, *train, "--projector", "circulant", *out)
+    assert trained.returncode == 0, trained.stderr
+    refused = run(site, *train, "--projector", "half", *out)
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
+
+    sizes = ["--projectors", ",".join(ENTRIES), "--native", "500", "--dims", "7"]
+    compared = run(site, "subspace_bench", "compare", *sizes, *out)
+    assert compared.returncode == 0, compared.stderr
+    cells = pd.read_csv(tmp_path / "out" / "projectors-cpu.csv").set_index("projector")
+    assert set(cells.index) == set(ENTRIES)
+    measured = cells.index[cells.status == "ok"]
+    assert set(measured) == {"circulant", "unsure"}
+    assert cells.loc[~cells.index.isin(measured), "status"].str.startswith("failed").all()

@@ -6,15 +6,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import triton_programs
 from scipy import stats
 
 from subspace_bench.common import rng
-from subspace_bench.kernels.cpu import philox_simd
+from subspace_bench.kernels.cpu import philox as kernels
 from subspace_bench.projectors import make, philox, regenerated
 
 NAMES = ("regenerated", "regenerated-signs")
-# Sides of blocks (64, 512 rows), tiles (8,192 × 32), groups (64, 4 columns) and spans (1,024).
+# Beside the sizes of blocks (64 and 512 rows), tiles (8,192 × 32) and groups (64 and 4 columns).
 SIZES = [(1, 1), (63, 2), (65, 64), (511, 4), (513, 67), (1500, 1027), (8191, 33), (16_500, 5)]
 
 
@@ -24,26 +23,26 @@ def ulps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.abs(ordered[0].astype(np.int64) - ordered[1])
 
 
-def reference(words: torch.Tensor) -> torch.Tensor:
+def expected_normals(words: torch.Tensor) -> torch.Tensor:
     """Normals of (blocks, 4, 16) words, as kernels lay them out."""
     a, b, c, d = words.unbind(1)
     return torch.stack([*philox.normal_pair(a, b), *philox.normal_pair(c, d)], 1).flatten()
 
 
 @pytest.mark.parametrize("size", [1, 63, 64, 1000, 1 << 20])
-def test_vectors_of_words_and_normals_are_those_of_the_reference(size) -> None:
+def test_vectors_of_words_and_normals_are_those_of_plain_torch(size) -> None:
     key, first, c1, c2 = rng.key(7, "any"), 48, 123_456_789, 5
     blocks = torch.arange(first // 16, first // 16 + -(-size // 64))
     counters = 16 * blocks[:, None] + torch.arange(16)
     words = torch.stack(philox.words(key, counters, torch.tensor(c1), torch.tensor(c2)), 1)
     made, numbers = np.empty(size, np.uint32), np.empty(size, np.float32)
-    philox_simd.words_into(made, philox_simd.round_keys(key), first, c1, c2)
+    kernels.words_into(made, kernels.round_keys(key), first, c1, c2)
     assert np.array_equal(made, words.flatten().numpy()[:size])
-    philox_simd.normals_into(numbers, philox_simd.round_keys(key), first, c1, c2)
-    assert ulps(numbers, reference(words).numpy()[:size]).max() <= 2
+    kernels.normals_into(numbers, kernels.round_keys(key), first, c1, c2)
+    assert ulps(numbers, expected_normals(words).numpy()[:size]).max() <= 2
 
 
-def test_normals_of_the_ends_of_words_are_those_of_the_reference() -> None:
+def test_normals_of_the_ends_of_words_are_those_of_plain_torch() -> None:
     """Where polynomials change pieces, rounding carries, and radius or angle is least or most."""
     powers = 2 ** torch.arange(33)
     near = torch.cat(
@@ -56,7 +55,7 @@ def test_normals_of_the_ends_of_words_are_those_of_the_reference() -> None:
     a, b = (torch.nn.functional.pad(w, (0, -len(w) % 16)) for w in (a, b))
     exact = torch.cat([z.view(-1, 16) for z in philox.normal_pair(a, b)], 1).flatten().numpy()
     made = np.empty(2 * len(a), np.float32)
-    philox_simd.pairs_into(made, a.numpy().astype(np.uint32), b.numpy().astype(np.uint32))
+    kernels.pairs_into(made, a.numpy().astype(np.uint32), b.numpy().astype(np.uint32))
     assert np.isfinite(exact).all()
     assert ulps(made, exact).max() <= 2
 
@@ -151,44 +150,3 @@ def test_neighbours_and_seeds_are_uncorrelated(name) -> None:
             assert abs((a[apart:] * a[:-apart]).mean()) < bound * 1.2
     gram = a @ a.T / 4096 - torch.diag((a * a).mean(1))
     assert gram.abs().max() < 6 / 4096**0.5
-
-
-INTERPRETED = """
-import torch
-from subspace_bench.kernels.triton.regenerated import adjoint, project
-from subspace_bench.projectors import make
-for name in ("regenerated", "regenerated-signs"):
-    for native, dim, count in ((1, 1, 1), (300, 7, 3), (150, 130, 1), (130, 2, 9)):
-        native *= 8 if "signs" in name else 1
-        projector = make(name, native, dim, seed=3)
-        p, key, kind = projector.stored().columns * native**0.5, projector.key, projector.kind
-        omega, theta = torch.randn(count, dim), torch.randn(count, native)
-        if dim < 10:
-            omega[0] = torch.eye(dim)[dim // 2]
-        made, back = torch.full_like(theta, torch.nan), torch.full_like(omega, torch.nan)
-        project(omega, made, key, kind)
-        adjoint(theta, back, key, kind)
-        torch.testing.assert_close(made, omega @ p, rtol=1e-5, atol=5e-5)
-        torch.testing.assert_close(back, theta @ p.T, rtol=1e-5, atol=2e-4)
-        if dim < 10:
-            torch.testing.assert_close(made[0], p[dim // 2], rtol=4 * 2.0**-23, atol=0)
-"""
-
-COMPILED = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from subspace_bench.kernels.triton.regenerated import COUNTERS, _forward, _transpose
-numbers = {**dict.fromkeys(("size", "dim", "count", "span"), "i32"), "seed": "i64"}
-for kernel, source in ((_forward, "omega"), (_transpose, "theta")):
-    for kind in (0, 1):
-        values = {"KIND": kind, "N": 2, "C": COUNTERS}
-        kinds = {source: "*fp32", "sums": "*fp32", **numbers, **dict.fromkeys(values, "constexpr")}
-        ast = ASTSource(fn=kernel, signature=kinds, constexprs=values)
-        assert triton.compile(ast, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
-"""
-
-
-@pytest.mark.parametrize("program, interpret", [(INTERPRETED, "1"), (COMPILED, "0")])
-def test_the_triton_kernel_has_the_same_map_and_compiles(program, interpret, tmp_path) -> None:
-    triton_programs.run(program, interpret, tmp_path)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from subspace_bench.regression import suite
-from subspace_bench.regression.reference import Reference, save
+from subspace_bench.regression.reference import Reference, load, save
 from subspace_bench.regression.sequential import CHANGED, NO_CHANGE, Design
 from subspace_bench.regression.validation import page, resampling, training, trials
 from subspace_bench.regression.validation.mutations import MUTATIONS
 from subspace_bench.regression.validation.trials import EFFECT, UNCHANGED, MissingTrials, first_seed
 from subspace_bench.reporting.render import markdown
 
+ROOT = Path(__file__).parents[2]
 SD = 0.3
 ALL_MUTATIONS = list(MUTATIONS)
 LARGE, SMALL, FAILING = ALL_MUTATIONS[:3]
@@ -101,6 +105,23 @@ def test_real_checks_of_another_reference_do_not_count(measured) -> None:
     assert list(trials.checks_made()["check"]) == [1]
     values = page.checks_values(trials.checks_made())
     assert values["real_false_positives"].startswith("0 of 1")
+
+
+def test_committed_trials_are_of_the_present_runs_and_mutations(monkeypatch, digits) -> None:
+    """If not, the change of code is to be undone, or the trials are to be trained again."""
+    monkeypatch.chdir(ROOT)
+    references = load(trials.REFERENCE, suite.REMEDY)
+    mnist = replace(digits, name="mnist", digest=references["FC"].identity["data"])
+    suite.check_identity(references, mnist)
+    monkeypatch.setattr(trials, "load_or_embedded", lambda: mnist)
+    trials.trial_digest.cache_clear()
+    stored = trials.runs_table().rows
+    current = trials.accuracies()
+    stale = {trial[0] for trial in stored if trial not in current}
+    trials.trial_digest.cache_clear()
+    assert stale == set()
+    assert {m for m, _, _ in stored} == {UNCHANGED, *ALL_MUTATIONS}
+    assert len(trials.checks_made()) == len(trials.checks_table().rows)
 
 
 def test_no_two_mutations_share_seeds() -> None:

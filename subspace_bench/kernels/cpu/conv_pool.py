@@ -1,8 +1,8 @@
 """conv2d (valid, stride 1) → Dropout2d mask → max_pool2d(2) → relu, fused, on the CPU.
 
 y[n,c,r,q] = s[n,c] · relu(max_{p∈{0,1}²} (b[c] + Σ_{i,u,v} w[c,i,u,v] · x[n,i,2r+p₀+u,2q+p₁+v])).
-The pool hands each gradient to one of four positions, relu and dropout drop more of them: backward
-touches the survivors only.
+The pool passes each gradient to one of four positions, and relu and dropout stop more of them. So
+the backward pass lists the surviving gradients and touches only their patches.
 """
 
 from functools import cache
@@ -10,28 +10,39 @@ from functools import cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import conv_pool_simd
-from .conv_pool_simd import conv_window, list_survivors, sum_rows
-from .simd import LANES, aligned, fingerprint, transpose16
+from .conv_pool_simd import (
+    channels_first,
+    channels_last,
+    conv_window,
+    list_survivors,
+    rows_of_weight,
+    sum_rows,
+)
+from .simd import LANES, aligned, jit, transpose16
 from .threads import in_threads
 
-_JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
-_PARTS = 16  # partial sums of a weight gradient; fixed, so that results don't depend on the threads
+# Partial sums of a weight gradient: a fixed number, so that bits do not depend on the threads.
+_PARTS = 16
+_EMPTY = torch.empty(0)
 
 
 def conv_pool_relu_eager(
     x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor | None = None, relu: bool = True
 ) -> Tensor:
-    """The same in plain PyTorch, on any device and dtype.
+    """`conv_pool_relu` in plain PyTorch, on any device and in any dtype.
 
-    **Arguments:** `x` (N, Cin, H, W); `weight` (Cout, Cin, k, k); `bias` (Cout,); `scale`
-    (N, Cout), not negative: the mask of Dropout2d, or None.
+    Arguments:
+        x: (N, Cin, H, W).
+        weight: (Cout, Cin, k, k).
+        bias: (Cout,).
+        scale: (N, Cout), the mask of Dropout2d, not negative; or None.
+        relu: whether a relu follows the pooling.
 
-    **Returns:** (N, Cout, (H−k+1)//2, (W−k+1)//2).
+    Returns:
+        (N, Cout, (H − k + 1) // 2, (W − k + 1) // 2).
     """
     y = F.conv2d(x, weight, bias)
     if scale is not None:
@@ -43,10 +54,11 @@ def conv_pool_relu_eager(
 def conv_pool_relu(
     x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor | None = None, relu: bool = True
 ) -> Tensor:
-    """`reference`, fused where everything is float32 on the CPU; the result is contiguous.
+    """`conv_pool_relu_eager`, fused where all tensors are float32 on the CPU.
 
-    `scale` is a constant: it gets no gradient. The first call of a kind compiles (seconds; kept on
-    disk). Results depend neither on the number of threads nor on the machine's vector width.
+    `scale` gets no gradient. The result is contiguous; its bits depend neither on the number of
+    threads nor on the machine's vector width. The first call with a new kernel size compiles for
+    some seconds; the machine code is kept on disk.
     """
     tensors = [t for t in (x, weight, bias, scale) if t is not None]
     if not _supported(x, weight, scale, tensors):
@@ -66,7 +78,8 @@ def _supported(x: Tensor, weight: Tensor, scale: Tensor | None, tensors: list[Te
     n, _, h, w = x.shape
     cout, _, k, square = weight.shape
     rows, columns = (h - k + 1) // 2, (w - k + 1) // 2
-    # Tiles of 16 values must fit into one channel of the input and one image of the output.
+    # Transposes go by tiles of 16 values, which must fit into one channel of the input and into one
+    # image of the output.
     fits = min(rows, columns) > 0 and min(h * w, cout * rows * columns) >= LANES
     return n > 0 and k == square and fits
 
@@ -74,7 +87,7 @@ def _supported(x: Tensor, weight: Tensor, scale: Tensor | None, tensors: list[Te
 def _forward(
     x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor | None, relu: bool, with_arg: bool
 ) -> tuple[Tensor, Tensor]:
-    """y, and for each entry which of its four positions gets the gradient (uint8; 4: none)."""
+    """y, and per element the position 0 … 3 that gets the gradient (uint8; 4: none)."""
     n, cin, h, w = x.shape
     cout, _, k, _ = weight.shape
     shape = (n, cout, (h - k + 1) // 2, (w - k + 1) // 2)
@@ -102,10 +115,12 @@ class _ConvPoolRelu(torch.autograd.Function):
         cout, _, k, _ = weight.shape
         with_dx = ctx.needs_input_grad[0]
         dx = torch.empty(x.shape if with_dx else 0)
+        # With channels last, one row of a patch is k·cin neighbouring floats. They go in vectors
+        # of 16 lanes, or of fewer (a power of two) where a row is shorter.
         width = min(LANES, 1 << (k * cin - 1).bit_length())
         vectors = -(-k * cin // width)
         row = vectors * width
-        images = -(-n // (_PARTS * LANES)) * LANES  # per partial sum
+        images = -(-n // (_PARTS * LANES)) * LANES  # images in one partial sum
         parts = -(-n // images)
         dw_parts = torch.zeros(parts, cout, k, row)
         db_parts = torch.zeros(parts, cout, dtype=torch.float64)
@@ -116,26 +131,24 @@ class _ConvPoolRelu(torch.autograd.Function):
         return dx if with_dx else None, dw, db_parts.sum(0).float(), None, None
 
 
-_EMPTY = torch.empty(0)
-
-
 def _flat(*tensors: Tensor | None) -> list[np.ndarray]:
+    """One-dimensional views for a kernel, which takes an empty array where a tensor is absent."""
     return [(_EMPTY if t is None else t.detach()).reshape(-1).numpy() for t in tensors]
 
 
 def _group(channels: int) -> int:
-    """Output channels computed at once, 4·group sums in registers: least padding, then most."""
+    """Output channels that are computed together: the most of those that need the least padding.
+
+    They keep 4·group sums (one per pooling position) in registers: 24 of AVX-512's 32.
+    """
     return min((6, 5, 4, 3), key=lambda g: -(-channels // g) * g)
 
 
 @cache
 def _forward_kernel(K: int, G: int, RELU: bool, SCALED: bool, ARG: bool):
-    mark = fingerprint(conv_pool_simd.__file__)
-
-    @njit(**_JIT)
+    @jit
     def forward(x, weight, bias, scale, y, arg, n, cin, h, w, cout, first, last):
-        """Blocks of 16 images, one image a lane: the pooling then needs no shuffles."""
-        mark  # noqa: B018 (see fingerprint)
+        """Blocks of 16 images, one image per lane, so that pooling needs no shuffle."""
         rows, columns = (h - K + 1) // 2, (w - K + 1) // 2
         pixels, windows = cin * h * w, rows * columns
         groups = (cout + G - 1) // G
@@ -145,6 +158,8 @@ def _forward_kernel(K: int, G: int, RELU: bool, SCALED: bool, ARG: bool):
         args = np.empty(groups * G * windows * LANES if ARG else 0, np.uint8)
         ws, bs = aligned(groups * G * taps), aligned(groups * G)
         factors = aligned(groups * G * LANES)
+        # Weights as (group, tap, channel in the group): the order in which they are used. The last
+        # group is padded with zero weights, whose outputs are not copied to y.
         for c in range(groups * G):
             bs[c] = bias[c] if c < cout else 0
             at = (c // G) * taps * G + c % G
@@ -154,7 +169,7 @@ def _forward_kernel(K: int, G: int, RELU: bool, SCALED: bool, ARG: bool):
             n0 = block * LANES
             images = min(LANES, n - n0)
             for i in range(0, pixels, LANES):
-                i = min(i, pixels - LANES)
+                i = min(i, pixels - LANES)  # the last tile overlaps the one before
                 transpose16(x, n0 * pixels + i, pixels, images, xs, i * LANES, LANES, LANES)
             if SCALED:
                 for c in range(cout):
@@ -183,43 +198,46 @@ def _forward_kernel(K: int, G: int, RELU: bool, SCALED: bool, ARG: bool):
 
 @cache
 def _backward_kernel(K: int, V: int, WIDTH: int, SCALED: bool, DX: bool):
-    # Rows of a patch, and entries of a list, whose sums fit into the registers at once.
+    # S rows of a patch are summed at once, V vectors each, and U list entries in separate sums:
+    # S·V·U registers. Several sums hide the latency of the fma; some registers stay free for loads.
     S = max(s for s in range(1, K + 1) if K % s == 0 and (s == 1 or s * V <= 24))
     U = max(1, min(4, 20 // (S * V)))
-    mark = fingerprint(conv_pool_simd.__file__)
 
-    @njit(**_JIT)
+    @jit
     def backward(x, weight, scale, arg, grad, dx, dw, db, n, cin, h, w, cout, images, first, last):
-        """Survivor by survivor; with channels last, a row of a patch lies in K·cin floats."""
-        mark  # noqa: B018
+        """One image at a time. dw[c] += slope · patch, and dx[patch] += slope · w[c], for each
+        surviving gradient.
+        """
         rows, columns = (h - K + 1) // 2, (w - K + 1) // 2
         windows, pixels = rows * columns, h * w
         row = V * WIDTH
         size = K * row
-        padded = pixels * cin + row + LANES  # vectors may reach beyond the last pixel
+        padded = pixels * cin + row + LANES  # vectors may reach past the last pixel
         image = aligned(padded)
         image[:] = 0
-        origin = np.zeros(windows + LANES, np.uint32)
+        origin = np.zeros(windows + LANES, np.uint32)  # each window's pixel in the top left corner
         for window in range(windows):
             origin[window] = window // columns * 2 * w + window % columns * 2
-        # A channel's survivors; then, per pixel, the channels that have one there.
+        # The survivors of one channel: pixel and gradient of each.
         alive = np.empty(windows + LANES, np.uint32)
         slopes = np.empty(windows + LANES, np.float32)
         if DX:
+            # The same by pixel: `count[pixel]` channels and gradients from pixel·cout on, so that a
+            # patch of dx is loaded and stored once, not once per channel.
             dimage = aligned(padded)
-            ws = _rows_of_weight(weight, cout, cin, K, row)
+            ws = rows_of_weight(weight, cout, cin, K, row)
             count = np.zeros(pixels, np.int64)
             channels = np.empty(pixels * cout, np.uint32)
             channel_slopes = np.empty(pixels * cout, np.float32)
         for part in range(first, last):
             for i in range(part * images, min(n, (part + 1) * images)):
-                _channels_last(x, i * cin * pixels, image, cin, pixels)
+                channels_last(x, i * cin * pixels, image, cin, pixels)
                 for c in range(cout):
                     factor = scale[i * cout + c] if SCALED else np.float32(1)
-                    if factor == 0:
+                    if factor == 0:  # dropped: no gradient at all
                         continue
                     at = (i * cout + c) * windows
-                    found, total = list_survivors(
+                    survivors, total = list_survivors(
                         arg, grad, at, windows, factor, origin, w, alive, slopes
                     )
                     db[part * cout + c] += total
@@ -227,10 +245,10 @@ def _backward_kernel(K: int, V: int, WIDTH: int, SCALED: bool, DX: bool):
                         sum_rows(
                             dw, (part * cout + c) * size + u * row, row,
                             image, u * w * cin, w * cin, cin,
-                            alive, slopes, 0, found, S, V, WIDTH, U,
+                            alive, slopes, 0, survivors, S, V, WIDTH, U,
                         )  # fmt: skip
                     if DX:
-                        for j in range(found):
+                        for j in range(survivors):
                             pixel = alive[j]
                             at = pixel * cout + count[pixel]
                             channels[at] = c
@@ -249,50 +267,6 @@ def _backward_kernel(K: int, V: int, WIDTH: int, SCALED: bool, DX: bool):
                                     S, V, WIDTH, 1,
                                 )  # fmt: skip
                             count[pixel] = 0
-                    _channels_first(dimage, dx, i * cin * pixels, cin, pixels)
+                    channels_first(dimage, dx, i * cin * pixels, cin, pixels)
 
     return backward
-
-
-@njit(**_JIT)
-def _rows_of_weight(weight, cout, cin, k, row):
-    """(cout, cin, k, k) → (cout, k, row) with (column, channel) in a row, then zeros."""
-    ws = aligned(cout * k * row)
-    ws[:] = 0
-    for c in range(cout):
-        for i in range(cin):
-            for u in range(k):
-                for v in range(k):
-                    ws[(c * k + u) * row + v * cin + i] = weight[((c * cin + i) * k + u) * k + v]
-    return ws
-
-
-@njit(**_JIT)
-def _channels_last(source, at, target, cin, pixels):
-    """(cin, pixels) → (pixels, cin)."""
-    if cin == 1:
-        target[:pixels] = source[at : at + pixels]
-    elif cin <= LANES or cin % LANES == 0:
-        for q in range(0, pixels, LANES):
-            q = min(q, pixels - LANES)
-            for c in range(0, cin, LANES):
-                transpose16(
-                    source, at + c * pixels + q, pixels, min(cin - c, LANES),
-                    target, q * cin + c, cin, LANES,
-                )  # fmt: skip
-    else:
-        for q in range(pixels):
-            for c in range(cin):
-                target[q * cin + c] = source[at + c * pixels + q]
-
-
-@njit(**_JIT)
-def _channels_first(source, target, at, cin, pixels):
-    """(pixels, cin) → (cin, pixels)."""
-    for q in range(0, pixels, LANES):
-        q = min(q, pixels - LANES)
-        for c in range(0, cin, LANES):
-            transpose16(
-                source, q * cin + c, cin, LANES,
-                target, at + c * pixels + q, pixels, min(cin - c, LANES),
-            )  # fmt: skip

@@ -1,4 +1,6 @@
-"""The inner loops of conv_pool.py: a pooling window of 16 images; the gradients that survive it."""
+"""Inner loops of conv_pool.py: one pooling window of 16 images, lists of surviving gradients, sums
+of patches, and the transposes between (channels, pixels) and (pixels, channels).
+"""
 
 from llvmlite import ir
 from numba import types
@@ -12,11 +14,14 @@ from .simd import (
     INTS,
     LANES,
     ZERO,
+    aligned,
     compress,
     fma,
     index,
     ints,
+    jit,
     splat,
+    transpose16,
     unpack,
 )
 
@@ -28,9 +33,11 @@ def conv_window(
 ):  # fmt: skip
     """y = relu(max over 2 x 2 of (x * w + bias)) · scale in one window, for G output channels.
 
-    x: (channels, rows, columns, 16 images) with strides x_channel, x_row, 16; w: (channels, K, K,
-    G); bias: (G,); scale: (G, 16); y, arg: (G, 16) with stride y_stride. arg says which position,
-    row-major, had the first maximum; 4 where relu or a zero scale let no gradient through.
+    Arguments:
+        x: (channels, rows, columns, 16 images), strides x_channel, x_row and 16.
+        w: (channels, K, K, G); bias: (G,); scale: (G, 16).
+        y, arg: (G, 16), stride y_stride. `arg` gets the position 0 … 3, row by row, of the first
+            maximum; 4 where relu or a zero scale lets no gradient through.
     """
 
     def codegen(context, builder, signature, args):
@@ -38,8 +45,8 @@ def conv_window(
             x, x0, x_row, x_channel, channels, w, w0, bias, b0, scale, s0, y, arg, y0, y_stride,
             K, G, relu, scaled, with_arg,
         ) = unpack(context, builder, signature, args, 5)  # fmt: skip
-        positions = [(0, 0), (0, 1), (1, 0), (1, 1)]
-        sums = []
+        positions = [(0, 0), (0, 1), (1, 0), (1, 1)]  # of the pooling window: (row, column)
+        sums = []  # 4·G of them, all in registers; each input vector loaded serves G channels
         for g in range(G):
             start = splat(builder, bias.scalar(b0, g))
             sums.append([cgutils.alloca_once_value(builder, start) for _ in positions])
@@ -62,7 +69,7 @@ def conv_window(
             best, which = builder.load(sums[g][0]), ints(0)
             for p in range(1, 4):
                 value = builder.load(sums[g][p])
-                # As in torch, a later one wins if it is larger or NaN.
+                # As in torch, a later one wins if it is larger or NaN, not if it is equal.
                 larger = builder.fcmp_ordered(">", value, best)
                 wins = builder.or_(larger, builder.fcmp_unordered("uno", value, value))
                 best = builder.select(wins, value, best)
@@ -90,11 +97,14 @@ def conv_window(
 
 @intrinsic(prefer_literal=True)
 def list_survivors(typing, arg, grad, first, count, factor, origin, width, rows, coefs):
-    """The gradients that passed the max-pool: of window j to position arg = 2·py + px, if arg < 4.
+    """Lists the gradients that pass the pooling: those of windows whose arg = 2·py + px is below 4.
 
-    For windows first … first + count − 1, in order: rows[i] = origin[j] + py·width + px, the pixel,
-    and coefs[i] = grad · factor. Both have room for 16 more, origin too. Returns how many there
-    are, and sum(coefs).
+    For window j of first … first + count − 1, in order, the next entry is rows[i] = origin[j] +
+    py·width + px (a pixel) and coefs[i] = grad · factor. `rows`, `coefs` and `origin` have room for
+    16 elements more than are used, as vectors are stored whole.
+
+    Returns:
+        the number of entries, and the sum of coefs.
     """
 
     def codegen(context, builder, signature, args):
@@ -104,7 +114,7 @@ def list_survivors(typing, arg, grad, first, count, factor, origin, width, rows,
         width = splat(builder, builder.trunc(width, I32))
         factor = splat(builder, factor)
         lanes = ir.Constant(INTS, list(range(LANES)))
-        found = cgutils.alloca_once_value(builder, index(0))
+        survivors = cgutils.alloca_once_value(builder, index(0))
         total = cgutils.alloca_once_value(builder, ZERO)
         with cgutils.for_range_slice(builder, index(0), count, index(LANES), inc=True) as (j, _):
             left = splat(builder, builder.trunc(builder.sub(count, j), I32))
@@ -116,17 +126,19 @@ def list_survivors(typing, arg, grad, first, count, factor, origin, width, rows,
             pixel = builder.add(pixel, origin.load(j))
             slope = builder.fmul(grad.masked_load(alive, first, j), factor)
             slope = builder.select(alive, slope, ZERO)
-            end = builder.load(found)
+            end = builder.load(survivors)
             rows.store(compress(builder, pixel, alive), end)
             coefs.store(compress(builder, slope, alive), end)
+            # The next store begins behind the survivors of these 16 windows.
             number = builder.ctpop(builder.bitcast(alive, ir.IntType(LANES)))
-            builder.store(builder.add(end, builder.zext(number, I64)), found)
+            builder.store(builder.add(end, builder.zext(number, I64)), survivors)
             builder.store(builder.fadd(builder.load(total), slope), total)
+        # A butterfly over lanes leaves the sum of all 16 in each of them.
         sums = builder.load(total)
         for half in (8, 4, 2, 1):
             order = ir.Constant(INTS, [lane ^ half for lane in range(LANES)])
             sums = builder.fadd(sums, builder.shuffle_vector(sums, sums, order))
-        results = [builder.load(found), builder.extract_element(sums, I32(0))]
+        results = [builder.load(survivors), builder.extract_element(sums, I32(0))]
         return context.make_tuple(builder, signature.return_type, results)
 
     result = types.Tuple((types.int64, types.float32))
@@ -139,8 +151,8 @@ def sum_rows(
 ):
     """out[o0 + s·o_stride + v] += Σ_j coefs[j] · src[s0 + unit·rows[j] + s·s_stride + v].
 
-    j = first … last − 1; s runs over S segments, v over V·WIDTH lanes, and the S·V·U sums stay in
-    registers: U entries are taken at once, their sums are added at the end.
+    j = first … last − 1; s runs over S segments and v over V·WIDTH lanes. U entries j are taken at
+    once, each into sums of its own, which are added at the end; all S·V·U sums stay in registers.
     """
 
     def codegen(context, builder, signature, args):
@@ -180,3 +192,47 @@ def sum_rows(
         out, o0, o_stride, src, s0, s_stride, unit, rows, coefs, first, last, S, V, WIDTH, U
     )
     return signature, codegen
+
+
+@jit
+def rows_of_weight(weight, cout, cin, k, row):
+    """(cout, cin, k, k) → (cout, k, row) with (column, channel) in a row, then zeros."""
+    ws = aligned(cout * k * row)
+    ws[:] = 0
+    for c in range(cout):
+        for i in range(cin):
+            for u in range(k):
+                for v in range(k):
+                    ws[(c * k + u) * row + v * cin + i] = weight[((c * cin + i) * k + u) * k + v]
+    return ws
+
+
+@jit
+def channels_last(source, at, target, cin, pixels):
+    """(cin, pixels) → (pixels, cin), so that one row of a patch is contiguous."""
+    if cin == 1:
+        target[:pixels] = source[at : at + pixels]
+    elif cin <= LANES or cin % LANES == 0:
+        for q in range(0, pixels, LANES):
+            q = min(q, pixels - LANES)
+            for c in range(0, cin, LANES):
+                transpose16(
+                    source, at + c * pixels + q, pixels, min(cin - c, LANES),
+                    target, q * cin + c, cin, LANES,
+                )  # fmt: skip
+    else:  # overlapping tiles of channels would overwrite each other
+        for q in range(pixels):
+            for c in range(cin):
+                target[q * cin + c] = source[at + c * pixels + q]
+
+
+@jit
+def channels_first(source, target, at, cin, pixels):
+    """(pixels, cin) → (cin, pixels)."""
+    for q in range(0, pixels, LANES):
+        q = min(q, pixels - LANES)
+        for c in range(0, cin, LANES):
+            transpose16(
+                source, q * cin + c, cin, LANES,
+                target, at + c * pixels + q, pixels, min(cin - c, LANES),
+            )  # fmt: skip

@@ -1,10 +1,10 @@
-"""Products of a few vectors with a stored P on the CPU, each at the speed at which P is read.
+"""Products of one vector at a time with a stored P on the CPU, as fast as P can be read.
 
-P lies by columns, (d, D), in float32 or in bfloat16 (as uint16), which is widened by a shift.
-θ = Σ_j ω_j P_j goes by tiles of rows, γ_j = ⟨P_j, θ⟩ by blocks of columns, both on torch's threads.
+θ = Σ_j ω_j P_j by tiles of θ; (Pᵀθ)_j = ⟨P_j, θ⟩ by blocks of columns j. P is stored by columns,
+(d, D), in float32 or as the bits of bfloat16 in uint16, which a shift by 16 widens to float32.
+Both products do one fma per entry, so memory is the limit: what matters is that many columns are
+read at once, each in long runs, with prefetches that reach across the ends of runs.
 """
-
-from functools import cache
 
 import numpy as np
 import torch
@@ -16,123 +16,107 @@ from torch import Tensor
 
 from subspace_bench.common.large_pages import empty_in_large_pages
 
-from .simd import (
-    FLOATS,
-    INTS,
-    LANES,
-    ZERO,
-    fma,
-    index,
-    ints,
-    jit,
-    prefetch,
-    splat,
-    unpack,
-)
+from .simd import FLOATS, INTS, LANES, ZERO, fma, index, ints, jit, prefetch, splat, unpack
 from .threads import in_threads
 
-_TILE = 2048  # terms of a dot product that are summed before they join its total
-_ROWS = 1 << 14  # most rows of θ at once: they stay in the second-level cache. In shorter runs of
-# each column P is not read at full speed: 2048 rows took 1.2 to 1.3 times as long.
-# Columns at once, whose sums stay in registers (AVX-512 has 32); results do not depend on it.
+_TILE = 2048  # terms of a dot product that are summed before they are added to its total
+# Most elements of θ in a tile: 64 KB, which stay in the second-level cache while columns stream by.
+# Shorter runs of each column do not read P at full speed: 2,048 took 1.2 to 1.3 times as long.
+_ROWS = 1 << 14
+# Columns at once. Their sums stay in registers, of which AVX-512 has 32 and AVX2 16 half as wide;
+# bits do not depend on the number, as each column has a sum of its own.
 _BLOCK = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8
-_FEWER = 8  # of those that are left
-_AHEAD = 1024  # entries between those in use and those called for
+_FEWER = 8  # columns at once among those left over
+_AHEAD = 1024  # entries between the one in use and the one prefetched
 
 
 def project(columns: np.ndarray, omega: Tensor) -> Tensor:
-    """Pω of each row, (n, d) → (n, D); `columns` (d, D) float32, or bfloat16 as uint16."""
+    """Pω of each row, (n, d) → (n, D) float32, for `columns` (d, D) float32 or uint16."""
     size = columns.shape[1]
     theta = empty_in_large_pages(omega, len(omega), size, zero=True)
-    # Each row's sum goes by columns, so tiles may depend on the threads and the bits do not.
+    # Each element of θ is summed over columns in order, whatever tile it is in: tiles may depend on
+    # the number of threads, and the bits do not.
     threads = torch.get_num_threads()
     tiles = threads * -(-size // (threads * _ROWS))
     tile = -(-size // (tiles * LANES)) * LANES
     for w, t in zip(omega.numpy(), theta.numpy(), strict=True):
         in_threads(
-            _project(), columns.reshape(-1), w, t, tile,
+            _project_tiles, columns.reshape(-1), w, t, tile,
             parts=-(-size // tile), estimate=0.1 * columns.size,
         )  # fmt: skip
     return theta
 
 
 def adjoint(columns: np.ndarray, theta: Tensor) -> Tensor:
-    """Pᵀθ of each row, (n, D) → (n, d)."""
+    """Pᵀθ of each row, (n, D) → (n, d) float32, for `columns` as in `project`."""
     dim = len(columns)
     omega = theta.new_empty(len(theta), dim)
     for t, w in zip(theta.numpy(), omega.numpy(), strict=True):
         in_threads(
-            _adjoint(), columns.reshape(-1), t, w,
+            _adjoint_blocks, columns.reshape(-1), t, w,
             parts=-(-dim // _BLOCK), estimate=0.1 * columns.size,
         )  # fmt: skip
     return omega
 
 
-@cache
-def _project():
-    @jit
-    def project(P, omega, theta, tile, first, last):
-        size, dim = len(theta), len(omega)
-        for part in range(first, last):
-            begin, end = part * tile, min((part + 1) * tile, size)
-            whole = begin + (end - begin) // LANES * LANES
-            turn = max(begin, whole - _AHEAD)
-            j = 0
-            while j + _BLOCK <= dim:
-                # Towards the end of the tile, call for its beginning in the next columns.
-                at, back = j * size, _BLOCK * size + begin - turn
-                add_columns(P, at, size, omega, j, theta, begin, turn, _AHEAD, _BLOCK)
-                add_columns(P, at, size, omega, j, theta, turn, whole, back, _BLOCK)
-                j += _BLOCK
-            while j + _FEWER <= dim:
-                add_columns(P, j * size, size, omega, j, theta, begin, whole, _AHEAD, _FEWER)
-                j += _FEWER
-            while j < dim:
-                add_columns(P, j * size, size, omega, j, theta, begin, whole, size, 1)
-                j += 1
-            if whole < end:
-                for j in range(dim):
-                    for i in range(whole, end):
-                        theta[i] += omega[j] * entry(P, j * size + i)
-
-    return project
+@jit
+def _project_tiles(P, omega, theta, tile, first, last):
+    size, dim = len(theta), len(omega)
+    for part in range(first, last):
+        begin, end = part * tile, min((part + 1) * tile, size)
+        whole = begin + (end - begin) // LANES * LANES
+        turn = max(begin, whole - _AHEAD)
+        j = 0
+        while j + _BLOCK <= dim:
+            # In the last _AHEAD elements of a tile, prefetch its beginning in the next columns:
+            # what follows in these columns belongs to another tile.
+            at, back = j * size, _BLOCK * size + begin - turn
+            add_columns(P, at, size, omega, j, theta, begin, turn, _AHEAD, _BLOCK)
+            add_columns(P, at, size, omega, j, theta, turn, whole, back, _BLOCK)
+            j += _BLOCK
+        while j + _FEWER <= dim:
+            add_columns(P, j * size, size, omega, j, theta, begin, whole, _AHEAD, _FEWER)
+            j += _FEWER
+        while j < dim:
+            add_columns(P, j * size, size, omega, j, theta, begin, whole, size, 1)
+            j += 1
+        if whole < end:
+            for j in range(dim):
+                for i in range(whole, end):
+                    theta[i] += omega[j] * entry(P, j * size + i)
 
 
-@cache
-def _adjoint():
-    @jit
-    def adjoint(P, theta, omega, first, last):
-        size, dim = len(theta), len(omega)
-        whole = size // LANES * LANES
-        sums = np.empty(_BLOCK * LANES, np.float32)
-        for part in range(first, last):
-            begin, end = part * _BLOCK, min((part + 1) * _BLOCK, dim)
-            sums[:] = 0
-            if end - begin == _BLOCK:
-                for i in range(0, whole, _TILE):
-                    stop = min(i + _TILE, whole)
-                    dot_columns(P, begin * size, size, theta, sums, 0, i, stop, _BLOCK)
-            else:
-                fewer = begin + (end - begin) // _FEWER * _FEWER
-                for i in range(0, whole, _TILE):
-                    stop = min(i + _TILE, whole)
-                    for j in range(begin, fewer, _FEWER):
-                        dot_columns(P, j * size, size, theta, sums, j - begin, i, stop, _FEWER)
-                    for j in range(fewer, end):
-                        dot_columns(P, j * size, size, theta, sums, j - begin, i, stop, 1)
-            for j in range(begin, end):
-                total = np.float32(0)
-                for lane in range(LANES):
-                    total += sums[(j - begin) * LANES + lane]
-                for i in range(whole, size):
-                    total += theta[i] * entry(P, j * size + i)
-                omega[j] = total
-
-    return adjoint
+@jit
+def _adjoint_blocks(P, theta, omega, first, last):
+    size, dim = len(theta), len(omega)
+    whole = size // LANES * LANES
+    sums = np.empty(_BLOCK * LANES, np.float32)
+    for part in range(first, last):
+        begin, end = part * _BLOCK, min((part + 1) * _BLOCK, dim)
+        sums[:] = 0
+        if end - begin == _BLOCK:
+            for i in range(0, whole, _TILE):
+                stop = min(i + _TILE, whole)
+                dot_columns(P, begin * size, size, theta, sums, 0, i, stop, _BLOCK)
+        else:
+            fewer = begin + (end - begin) // _FEWER * _FEWER
+            for i in range(0, whole, _TILE):
+                stop = min(i + _TILE, whole)
+                for j in range(begin, fewer, _FEWER):
+                    dot_columns(P, j * size, size, theta, sums, j - begin, i, stop, _FEWER)
+                for j in range(fewer, end):
+                    dot_columns(P, j * size, size, theta, sums, j - begin, i, stop, 1)
+        for j in range(begin, end):
+            total = np.float32(0)
+            for lane in range(LANES):
+                total += sums[(j - begin) * LANES + lane]
+            for i in range(whole, size):
+                total += theta[i] * entry(P, j * size + i)
+            omega[j] = total
 
 
 def _floats(builder, array, *offsets):
-    """16 entries as float32."""
+    """16 entries of P as float32. bfloat16 is the upper half of a float32."""
     entries = array.load(*offsets)
     if array.bytes == 4:
         return entries
@@ -142,7 +126,7 @@ def _floats(builder, array, *offsets):
 
 @intrinsic(prefer_literal=True)
 def entry(typing, P, at):
-    """One entry as float32."""
+    """P[at] as float32."""
 
     def codegen(context, builder, signature, args):
         P, at = unpack(context, builder, signature, args, 0)
@@ -159,7 +143,7 @@ def entry(typing, P, at):
 def add_columns(typing, P, at, stride, omega, j, theta, first, last, ahead, N):
     """theta[i] += Σ_b omega[j + b] · P[at + b·stride + i], b < N, i = first … last − 1.
 
-    Calls for the entries `ahead` of those in use.
+    Prefetches the entries `ahead` of those in use.
     """
 
     def codegen(context, builder, signature, args):

@@ -1,7 +1,8 @@
-"""Adam in a subspace, one pass over a dense P per step.
+"""Adam on ω, fused with both products of a dense P, which is read once per step and not twice.
 
-γ = Pᵀg;  Adam turns (ω, m, v, γ) into the next ω;  θ = origin + Pω.
-A block of columns adds to θ while the next block's dot products stream in: P is read once.
+γ = Pᵀg;  (m, v, ω) ← Adam(γ);  θ = origin + Pω.
+ω_j depends on column j alone. So while the dot products of one block of columns are summed, the
+block before, whose ω is known by then and which is still in cache, is added to θ.
 """
 
 from functools import cache
@@ -16,16 +17,16 @@ from torch import Tensor
 from .simd import LANES, ZERO, fma, index, jit, prefetch, splat, unpack
 from .threads import in_threads
 
-_BLOCK = 4  # columns at once: two blocks stay in the second-level cache up to D of about 40,000
-_TILE = 4096  # terms of a dot product that are summed before they join its total
-_AHEAD = 1024  # floats between the column entries in use and those called for
+_BLOCK = 4  # columns at once: two blocks stay in a second-level cache of 1 MB up to D ≈ 40,000
+_TILE = 4096  # terms of a dot product that are summed before they are added to its total
+_AHEAD = 1024  # entries of a column between the one in use and the one prefetched
 
 
 def step_eager(
     columns: Tensor, g: Tensor, omega: Tensor, m: Tensor, v: Tensor, origin: Tensor,
     theta_out: Tensor, *, lr: float, beta1: float, beta2: float, eps: float, t: int,
 ) -> None:  # fmt: skip
-    """`step` in plain PyTorch, on any device and dtype: torch.optim.Adam's formula, two passes."""
+    """`step` in plain PyTorch, on any device and in any dtype: torch.optim.Adam's, two passes."""
     gamma = torch.mv(columns, g)
     m.lerp_(gamma, 1 - beta1)
     v.mul_(beta2).addcmul_(gamma, gamma, value=1 - beta2)
@@ -38,24 +39,26 @@ def step(
     columns: Tensor, g: Tensor, omega: Tensor, m: Tensor, v: Tensor, origin: Tensor,
     theta_out: Tensor, *, lr: float, beta1: float, beta2: float, eps: float, t: int,
 ) -> None:  # fmt: skip
-    """One step of Adam on ω, in place, and the θ it leads to.
+    """One step of Adam on ω, in place, and θ = origin + Pω.
 
-    **Arguments:**
+    Fused where all tensors are contiguous float32 on the CPU; else `step_eager`. Bits do not depend
+    on the number of threads.
 
-    - `columns`: (d, D), row j is column j of P. Contiguous float32 on the CPU takes the fast way.
-    - `g`: (D,), the gradient at θ.
-    - `omega`, `m`, `v`: (d,), updated in place; `m` and `v` start at zero.
-    - `origin`, `theta_out`: (D,); the latter is overwritten.
-    - `t`: the number of this step, from 1.
-
-    Results do not depend on the number of threads.
+    Arguments:
+        columns: (d, D); row j is column j of P.
+        g: (D,), the gradient at θ.
+        omega, m, v: (d,), updated in place; m and v start at zero.
+        origin: (D,), θ₀.
+        theta_out: (D,), overwritten.
+        t: the number of this step, from 1.
     """
     arrays = (columns, g, omega, m, v, origin, theta_out)
     if not all(a.dtype == torch.float32 and a.is_cpu and a.is_contiguous() for a in arrays):
         step_eager(*arrays, lr=lr, beta1=beta1, beta2=beta2, eps=eps, t=t)
         return
     d, size = columns.shape
-    # Sums over at least 64 columns each; their number depends on d only, as does the result.
+    # Each part sums its columns into a θ of its own. Their number depends on d alone, so the bits
+    # do too; each has 64 columns or more, as adding up the parts costs D operations per part.
     parts = min(16, 1 << max(0, (d // 64).bit_length() - 1))
     partial = g.new_zeros(parts, size)
     rate = lr / (1 - beta1**t)
@@ -68,6 +71,8 @@ def step(
 
 @cache
 def _kernel(B: int):
+    """Steps of B columns; the rest of D beyond a multiple of 16 goes in scalar loops."""
+
     @jit
     def kernel(P, g, omega, m, v, theta, rates, d, size, parts, first, last):
         new_m, beta2, new_v, root, eps, rate = rates
@@ -77,15 +82,15 @@ def _kernel(B: int):
         for part in range(first, last):
             begin, end = part * d // parts, (part + 1) * d // parts
             t0 = part * size
-            old = -1
+            old = -1  # the block whose ω is known; none yet
             for start in range(begin, end + B, B):
-                # The last block is filled up with columns that are done: they add nothing.
+                # The last block is filled up with columns that are done; their coefs are set to 0.
                 new = min(start, end - B)
                 sums[:] = 0
                 i = 0
                 while i < whole:
                     stop = min(i + _TILE, whole)
-                    # Towards the end of the block, call for the beginning of the next.
+                    # In the last _AHEAD entries of a column, prefetch the next block's beginning.
                     ahead = _AHEAD
                     if i < whole - _AHEAD:
                         stop = min(stop, whole - _AHEAD)
@@ -142,7 +147,7 @@ def _sum_parts(origin, partial, theta, parts):
 def dot_and_add(
     typing, P, new, old, stride, g, sums, theta, t0, coefs, first, last, ahead, NEW, OLD
 ):
-    """Two blocks of columns in one loop over i = first … last − 1, a multiple of 16 apart.
+    """Two blocks of columns in one loop over i = first … last − 1; last − first is 16·k.
 
     sums[16·b + lane] += Σ_i P[new + b·stride + i] · g[i], b < NEW, a lane for each i mod 16;
     theta[t0 + i] += Σ_b coefs[b] · P[old + b·stride + i], b < OLD.

@@ -1,8 +1,9 @@
-"""Pω and Pᵀθ where P is never stored: its entries are made in registers and used there.
+"""Pω and Pᵀθ with a P that is never stored: its entries are computed in registers and used there.
 
-Forward: a block of rows adds ω_j times column j, j = 0 … d − 1. Transpose: a block of θ stays while
-its products with the columns of a group are summed lane by lane. The layout of entries is told in
-projectors/regenerated.py; scales are left to the caller.
+Forward: for each block of rows, θ_i += ω_j·P_ij over all columns j. Transpose: for each group of 64
+columns, γ_j += P_ij·θ_i over blocks of rows, lane by lane. Arithmetic is the limit, so up to four
+vectors share the entries once these are computed. How an entry follows from (seed, i, j) stands in
+projectors/regenerated.py; the scale 1/√D is left to the caller.
 """
 
 from contextlib import contextmanager
@@ -15,36 +16,16 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
-from .philox_simd import (
-    BLOCK,
-    load_keys,
-    normals,
-    normals_into,
-    round_keys,
-    words,
-    words_into,
-)
-from .simd import (
-    FLOATS,
-    INTS,
-    LANES,
-    ZERO,
-    fma,
-    index,
-    ints,
-    jit,
-    splat,
-    unpack,
-)
+from .philox import BLOCK, load_keys, normals, normals_into, round_keys, words, words_into
+from .simd import FLOATS, INTS, LANES, ZERO, fma, index, ints, jit, splat, unpack
 from .threads import in_threads
 
-SIGNS_BLOCK = 32 * LANES  # rows whose signs are the bits of one word in each lane
-SIGNS_COLUMNS = 4  # the words of a counter are columns
-NORMALS, SIGNS = 0, 1  # also word 2 of the counter, so that the two draw different numbers
-TOGETHER = 4  # vectors at most that share what is made
-_GROUP = 64  # columns of a transpose whose sums stay in the first-level cache
-_SPAN = 1024  # columns that are summed before they join θ
-_PARTS = 16  # of the rows, in a transpose
+SIGNS_BLOCK = 32 * LANES  # rows whose signs are the 32 bits of one word in each of 16 lanes
+SIGNS_COLUMNS = 4  # the four words of a counter are the signs of four columns
+NORMALS, SIGNS = 0, 1  # kinds; also word 2 of the counter, so that they draw different numbers
+TOGETHER = 4  # the most vectors that share computed entries: their sums fill the registers
+_GROUP = 64  # columns of a transpose, whose sums (4 KB a vector) stay in the first-level cache
+_PARTS = 16  # partial sums of a transpose: a fixed number, so that bits do not depend on threads
 
 
 def project(omega: Tensor, theta: Tensor, key: tuple[int, int], kind: int) -> None:
@@ -60,7 +41,7 @@ def project(omega: Tensor, theta: Tensor, key: tuple[int, int], kind: int) -> No
 
 
 def adjoint(theta: Tensor, gamma: Tensor, key: tuple[int, int], kind: int) -> None:
-    """gamma[n] = Pᵀ·theta[n], likewise. The number of partial sums depends on D alone."""
+    """gamma[n] = Pᵀ·theta[n] for (n, D) and (n, d), likewise."""
     keys, blocks = round_keys(key), -(-theta.shape[1] // _block(kind))
     parts = min(_PARTS, blocks)
     size, dim = theta.shape[1], gamma.shape[1]
@@ -75,9 +56,11 @@ def adjoint(theta: Tensor, gamma: Tensor, key: tuple[int, int], kind: int) -> No
 
 
 def fill(columns: Tensor, key: tuple[int, int], kind: int, row: int, column: int) -> None:
-    """columns[c, r] = entry (row + r, column + c) of P, unscaled: (c, r) float32 on the CPU.
+    """columns[c, r] = √D·P[row + r, column + c]: (c, r) float32 on the CPU.
 
-    row is a multiple of a block, column of four.
+    Arguments:
+        row: a multiple of a block (64 rows for normals, 512 for signs).
+        column: a multiple of 4.
     """
     parts = -(-len(columns) // SIGNS_COLUMNS)
     in_threads(_filler(kind), columns.numpy(), round_keys(key), row, column, parts=parts)
@@ -88,7 +71,7 @@ def _block(kind: int) -> int:
 
 
 def _splits(count: int) -> list[tuple[int, int]]:
-    """(start, length) of groups of 4, 2 and 1: for these there are kernels."""
+    """(start, length) of groups of 4, 2 and 1 vectors, for which kernels are compiled."""
     groups, n = [], 0
     while n < count:
         length = min(TOGETHER, 1 << ((count - n).bit_length() - 1))
@@ -99,6 +82,7 @@ def _splits(count: int) -> list[tuple[int, int]]:
 
 @cache
 def _kernels(KIND: int, N: int):
+    """(forward, transpose) for N vectors."""
     ROWS = SIGNS_BLOCK if KIND == SIGNS else BLOCK
     COLUMNS = SIGNS_COLUMNS if KIND == SIGNS else 1
 
@@ -107,16 +91,13 @@ def _kernels(KIND: int, N: int):
         rest = np.empty(N * ROWS, np.float32)
         for block in range(first, last):
             at = block * ROWS
+            # A last block that θ cuts is computed whole, in `rest`.
             whole = at + ROWS <= size
             out, t0, stride = (theta, at, size) if whole else (rest, 0, ROWS)
             for n in range(N):
                 out[t0 + n * stride : t0 + n * stride + ROWS] = 0
-            for j in range(0, dim, _SPAN):
-                groups = (min(dim, j + _SPAN) - j + COLUMNS - 1) // COLUMNS
-                add(
-                    out, t0, stride, omega, j, dim, groups, keys, block * LANES, j // COLUMNS,
-                    KIND, N,
-                )  # fmt: skip
+            groups = (dim + COLUMNS - 1) // COLUMNS
+            add(out, t0, stride, omega, 0, dim, groups, keys, block * LANES, 0, KIND, N)
             if not whole:
                 for n in range(N):
                     start = n * size + at
@@ -127,6 +108,7 @@ def _kernels(KIND: int, N: int):
         rest = np.zeros(N * ROWS, np.float32)
         sums = np.empty(N * _GROUP * LANES, np.float32)
         blocks = (size + ROWS - 1) // ROWS
+        # The rows of a last block that θ cuts, padded with zeros; only the last part needs them.
         if size % ROWS and last == parts:
             for n in range(N):
                 tail = theta[n * size + (blocks - 1) * ROWS : (n + 1) * size]
@@ -156,8 +138,8 @@ def _kernels(KIND: int, N: int):
 def add(typing, theta, t0, t_stride, omega, w0, w_stride, groups, keys, c0, c1, KIND, N):
     """theta[t0 + n·t_stride + i] += Σ_j P[i, j] · omega[w0 + n·w_stride + j], n < N.
 
-    i runs over a block of rows, whose lanes have counters from c0; j over `groups` times as many
-    columns as a counter has, from counter c1.
+    i runs over a block of rows, whose 16 lanes have counters c0 … c0 + 15; j over `groups` counters
+    of columns from c1 on, one column each for normals, four for signs.
     """
 
     def codegen(context, builder, signature, args):
@@ -168,11 +150,13 @@ def add(typing, theta, t0, t_stride, omega, w0, w_stride, groups, keys, c0, c1, 
         starts = [builder.add(t0, builder.mul(index(n), t_stride)) for n in range(N)]
         weights = [builder.add(w0, builder.mul(index(n), w_stride)) for n in range(N)]
         if KIND == SIGNS:
-            with _columns(builder, groups, keys, c0, c1, KIND) as (group, made):
+            # 32 sums of 16 rows each do not fit the registers: θ is loaded and stored for each bit,
+            # from the first-level cache, once for the four columns of a counter.
+            with _columns(builder, groups, keys, c0, c1, KIND) as (group, drawn):
                 j = builder.mul(group, index(SIGNS_COLUMNS))
                 for start, weight in zip(starts, weights, strict=True):
                     factors = [splat(builder, omega.scalar(weight, j, c)) for c in range(4)]
-                    with _by_bits(builder, made) as (i, rows):
+                    with _by_bits(builder, drawn) as (i, rows):
                         at = builder.add(start, i)
                         for r, masks in enumerate(rows):
                             total = theta.load(at, r * LANES)
@@ -180,16 +164,17 @@ def add(typing, theta, t0, t_stride, omega, w0, w_stride, groups, keys, c0, c1, 
                                 total = builder.fadd(total, _signed(builder, factor, mask))
                             theta.store(total, at, r * LANES)
             return context.get_dummy_value()
+        # Four sums a vector (a block is 4 × 16 rows) stay in registers over all columns.
         sums = [
             cgutils.alloca_once_value(builder, theta.load(start, k * LANES))
             for start in starts
             for k in range(4)
         ]
-        with _columns(builder, groups, keys, c0, c1, KIND) as (group, made):
-            made = normals(builder, made)
+        with _columns(builder, groups, keys, c0, c1, KIND) as (group, drawn):
+            numbers = normals(builder, drawn)
             for n, weight in enumerate(weights):
                 factor = splat(builder, omega.scalar(weight, group))
-                for k, number in enumerate(made):
+                for k, number in enumerate(numbers):
                     total = sums[4 * n + k]
                     builder.store(fma(builder, number, factor, builder.load(total)), total)
         for n, start in enumerate(starts):
@@ -212,13 +197,13 @@ def dot(typing, theta, t0, t_stride, sums, groups, keys, c0, c1, KIND, N):
         keys = load_keys(builder, keys)
         starts = [builder.add(t0, builder.mul(index(n), t_stride)) for n in range(N)]
         columns = SIGNS_COLUMNS if KIND == SIGNS else 1
-        with _columns(builder, groups, keys, c0, c1, KIND) as (group, made):
-            made = made if KIND == SIGNS else normals(builder, made)
+        with _columns(builder, groups, keys, c0, c1, KIND) as (group, drawn):
+            numbers = [] if KIND == SIGNS else normals(builder, drawn)
             at = builder.mul(group, index(columns * LANES))
             for n, start in enumerate(starts):
                 if KIND == SIGNS:
                     places = [cgutils.alloca_once_value(builder, ZERO) for _ in range(columns)]
-                    with _by_bits(builder, made) as (i, rows):
+                    with _by_bits(builder, drawn) as (i, rows):
                         for r, masks in enumerate(rows):
                             factor = theta.load(builder.add(start, i), r * LANES)
                             for place, mask in zip(places, masks, strict=True):
@@ -227,7 +212,7 @@ def dot(typing, theta, t0, t_stride, sums, groups, keys, c0, c1, KIND, N):
                     totals = [builder.load(place) for place in places]
                 else:
                     products = ZERO
-                    for k, number in enumerate(made):
+                    for k, number in enumerate(numbers):
                         products = fma(builder, number, theta.load(start, k * LANES), products)
                     totals = [products]
                 for c, total in enumerate(totals):
@@ -240,9 +225,10 @@ def dot(typing, theta, t0, t_stride, sums, groups, keys, c0, c1, KIND, N):
 
 @contextmanager
 def _columns(builder, groups, keys, c0, c1, kind):
-    """A loop over counters of columns: (number, words), the words made a turn ahead of their use.
+    """A loop over counters of columns, which yields (number of the counter, its words).
 
-    What makes the next ones and what uses these are independent, so a processor overlaps them.
+    Each turn computes the next counter's words before it uses the present ones. The two do not
+    depend on each other, so a processor overlaps them.
     """
     first = words(builder, keys, c0, c1, index(kind))
     ahead = [cgutils.alloca_once_value(builder, word) for word in first]
@@ -256,13 +242,14 @@ def _columns(builder, groups, keys, c0, c1, kind):
 
 
 @contextmanager
-def _by_bits(builder, made):
-    """A loop over the 32 bits of words, from the highest: (16 × number of the first, rows).
+def _by_bits(builder, drawn):
+    """A loop over the 32 bits of words from the highest, four bits a turn.
 
-    `rows` has, for each of four bits that a turn takes, the words with that bit as their sign. Of
-    all 32 unrolled, the compiler would make the shifts first, and keep them in memory.
+    Yields (16 × number of the first bit, and for each of the four bits the words shifted so that it
+    is their sign bit). With all 32 bits unrolled, the compiler would compute all shifted words
+    first, and spill them to memory.
     """
-    places = [cgutils.alloca_once_value(builder, word) for word in made]
+    places = [cgutils.alloca_once_value(builder, word) for word in drawn]
     steps = cgutils.for_range_slice(
         builder, index(0), index(SIGNS_BLOCK), index(4 * LANES), inc=True
     )
@@ -274,13 +261,15 @@ def _by_bits(builder, made):
 
 
 def _signed(builder, factor, mask):
-    """±factor, negative where the mask is."""
+    """`factor` with the sign bit of `mask` flipped in: an xor where a multiplication would do."""
     sign = builder.and_(mask, ints(0x80000000))
     return builder.bitcast(builder.xor(builder.bitcast(factor, INTS), sign), FLOATS)
 
 
 @cache
 def _filler(KIND: int):
+    """kernel(columns, keys, row, column, first, last) fills groups of four rows of `columns`."""
+
     @jit
     def kernel(columns, keys, row, column, first, last):
         count, size = columns.shape
@@ -288,13 +277,13 @@ def _filler(KIND: int):
             for c in range(4 * first, min(4 * last, count)):
                 normals_into(columns[c], keys, row // 4, column + c, KIND)
             return
-        made = np.empty(BLOCK, np.uint32)
+        drawn = np.empty(BLOCK, np.uint32)
         for group in range(first, last):
             for r in range(0, size, SIGNS_BLOCK):
-                words_into(made, keys, (row + r) // 32, column // 4 + group, KIND)
+                words_into(drawn, keys, (row + r) // 32, column // 4 + group, KIND)
                 for c in range(min(4, count - 4 * group)):
                     for i in range(min(SIGNS_BLOCK, size - r)):
-                        bit = made[LANES * c + i % LANES] >> np.uint32(31 - i // LANES)
+                        bit = drawn[LANES * c + i % LANES] >> np.uint32(31 - i // LANES)
                         sign = np.float32(1 - 2 * np.int32(bit & np.uint32(1)))
                         columns[4 * group + c, r + i] = sign
 

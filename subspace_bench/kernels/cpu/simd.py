@@ -1,8 +1,13 @@
-"""Vectors of 16 float32 for numba kernels, as intrinsics that emit LLVM IR.
+"""Vectors of 16 float32 in numba: helpers that write LLVM IR, for intrinsics to be built from.
 
-numba can't keep an array of sums in registers; these functions can. Arrays are one-dimensional and
-contiguous; offsets and strides count elements; nothing is checked. LLVM lowers the 16 lanes to what
-the machine has (AVX-512, AVX2, NEON). Arguments in capitals are compile-time constants, and last.
+numba keeps an array of running sums in memory and reloads it at each step; code that names vector
+values itself keeps them in registers. (Sums that a loop updates are written as stack slots,
+`alloca_once_value`, with a load and a store per turn; LLVM promotes these to registers.) LLVM maps
+the 16 lanes onto what the machine has: one AVX-512 register, two of AVX2, four of NEON.
+
+Conventions of all intrinsics here: arrays are one-dimensional and contiguous; offsets and strides
+count elements; no bounds are checked; arguments in capitals are compile-time constants and come
+last, so that loops over them unroll.
 """
 
 import zlib
@@ -20,27 +25,31 @@ INTS, FLOATS = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
 ZERO = ir.Constant(FLOATS, None)
 
 
-def fingerprint(*files: str) -> int:
-    """A number that changes with the text of these files (and of this one)."""
-    return zlib.crc32(b"".join(Path(file).read_bytes() for file in (__file__, *files)))
-
-
-MARK = fingerprint(*map(str, sorted(Path(__file__).parent.glob("*.py"))))
+# A checksum of the source of all kernels.
+FINGERPRINT = zlib.crc32(
+    b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+)
 
 
 def jit(function):
-    """`numba.njit` that releases the GIL and caches its machine code between processes.
+    """`numba.njit` that releases the GIL and caches machine code on disk between processes.
 
-    numba's cache looks only at the file that a function stands in, and takes old machine code where
-    what it calls, in another file, has changed. So functions are cached under names that change
-    with the text of every kernel.
+    numba invalidates a cached function when its own file changes, but not when a function or an
+    intrinsic that it calls from another file does. So each function is cached under a name that
+    ends in a checksum of all kernels: a change in any of them compiles all of them anew.
+
+    error_model "numpy": division by zero gives inf or nan, which spares a branch per division.
     """
-    function.__qualname__ += f"_{MARK:08x}"
+    function.__qualname__ += f"_{FINGERPRINT:08x}"
     return njit(cache=True, nogil=True, error_model="numpy")(function)
 
 
 class Array:
-    """One array argument: the address of an element, and vectors that start there."""
+    """One array argument inside an intrinsic.
+
+    Offsets may be LLVM values or Python integers, and are added up: `x.load(row, 16)` loads 16
+    elements from x[row + 16] on. Loads and stores assume the alignment of an element only.
+    """
 
     def __init__(self, context, builder, kind, value):
         self.builder = builder
@@ -63,7 +72,7 @@ class Array:
         return self.builder.load(self.builder.bitcast(self.at(*offsets), kind), align=self.bytes)
 
     def masked_load(self, mask, *offsets):
-        """Zero, and no access, where the mask is false."""
+        """A load of the lanes where the mask is true; the others are 0 and are not accessed."""
         kind = ir.VectorType(self.element, LANES)
         pointer = self.builder.bitcast(self.at(*offsets), kind.as_pointer())
         name = f"llvm.masked.load.{_suffix(kind)}.p0"
@@ -76,7 +85,10 @@ class Array:
 
 
 def unpack(context, builder, signature, args, constants):
-    """Arguments as Array, 64-bit integers and scalars; the last `constants` as Python values."""
+    """Yields an intrinsic's arguments: arrays as `Array`, integers as 64-bit LLVM values.
+
+    The last `constants` of them come as Python values; other scalars come as they are.
+    """
     first_constant = len(args) - constants
     for i, (kind, value) in enumerate(zip(signature.args, args, strict=True)):
         if i >= first_constant:
@@ -92,24 +104,29 @@ def unpack(context, builder, signature, args, constants):
 
 
 def call(builder, name, result, *args):
+    """Calls the LLVM intrinsic `name`, declared on first use."""
     kind = ir.FunctionType(result, [arg.type for arg in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
 
 def _suffix(kind):
+    """How LLVM spells a vector type in names of intrinsics: "v16f32"."""
     floats = {F32: "f32", F64: "f64"}
     return f"v{kind.count}{floats.get(kind.element) or f'i{kind.element.width}'}"
 
 
 def index(value):
+    """A Python integer as a 64-bit constant."""
     return ir.Constant(I64, value)
 
 
 def ints(value):
+    """A Python integer in all 16 lanes of 32 bits."""
     return ir.Constant(INTS, [value] * LANES)
 
 
 def splat(builder, scalar, lanes=LANES):
+    """A scalar in every lane, as LLVM spells a broadcast: insert into lane 0, then shuffle."""
     kind = ir.VectorType(scalar.type, lanes)
     undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, scalar, I32(0))
@@ -117,23 +134,29 @@ def splat(builder, scalar, lanes=LANES):
 
 
 def fma(builder, a, b, c):
+    """a·b + c with one rounding. Explicit, so that bits do not depend on what LLVM contracts."""
     return call(builder, f"llvm.fma.{_suffix(a.type)}", a.type, a, b, c)
 
 
 def compress(builder, vector, mask):
-    """The lanes where the mask is true, moved to the front; then zeros."""
+    """The lanes where the mask is true, moved to the front; zeros behind them."""
     name = f"llvm.experimental.vector.compress.{_suffix(vector.type)}"
     return call(builder, name, vector.type, vector, mask, ir.Constant(vector.type, None))
 
 
 def prefetch(builder, pointer):
-    """Into the second-level cache: called for far ahead, the first would lose it before its use."""
-    call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, I32(0), I32(2), I32(1))
+    """Asks for a cache line in the second-level cache.
+
+    Not in the first: kernels ask about 1,000 entries ahead on each of many streams, and a line
+    would be evicted from there before its use.
+    """
+    read, locality, data = I32(0), I32(2), I32(1)
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, read, locality, data)
 
 
 @jit
 def aligned(size):
-    """Uninitialised float32 scratch that starts on a cache line."""
+    """Uninitialised float32 scratch that starts on a cache line, so no vector straddles two."""
     buffer = np.empty(size + LANES, np.float32)
     start = (-(buffer.ctypes.data // 4)) % LANES
     return buffer[start : start + size]
@@ -141,10 +164,10 @@ def aligned(size):
 
 @intrinsic(prefer_literal=True)
 def transpose16(typing, src, s0, s_stride, s_rows, dst, d0, d_stride, d_rows):
-    """dst[j, i] = src[i, j] for a tile of 16 x 16, float32 or uint8.
+    """dst[j, i] = src[i, j] for a tile of 16 × 16, float32 or uint8.
 
-    Rows of src from s_rows on are read as its last row; rows of dst from d_rows on aren't stored.
-    They are stored in order: with d_stride < 16, each overwrites what the one before had too much.
+    Rows of src from s_rows on are read as its last row; rows of dst from d_rows on are not stored.
+    Rows are stored in order, so with d_stride < 16 each overwrites the surplus of the one before.
     """
 
     def codegen(context, builder, signature, args):
@@ -157,7 +180,8 @@ def transpose16(typing, src, s0, s_stride, s_rows, dst, d0, d_stride, d_rows):
             inside = builder.icmp_signed("<", index(i), s_rows)
             row = builder.select(inside, index(i), last)
             rows.append(src.load(s0, builder.mul(row, s_stride)))
-        # Four perfect shuffles, each of lower halves (row 2i) and of upper halves (row 2i + 1).
+        # A transpose is log2(16) = 4 rounds that each interleave row i with row i + 8: their lower
+        # halves become row 2i, their upper halves row 2i + 1. Each round is 16 two-input shuffles.
         low = [i // 2 + LANES * (i % 2) for i in range(LANES)]
         masks = [ir.Constant(INTS, low), ir.Constant(INTS, [lane + 8 for lane in low])]
         for _ in range(4):

@@ -1,30 +1,29 @@
-"""Products of a few vectors with a P kept in bfloat16, on CUDA: P is widened in registers.
+"""Pω and Pᵀθ of a few vectors with a P stored in bfloat16, on CUDA: P is widened in registers.
 
-So P is read once, two bytes an entry; plain PyTorch would write it to memory in float32, and read
-it again. The layout is that of kernels/dense.py. Not timed on a device.
+So P is read once, two bytes an entry; plain PyTorch would write it to memory in float32 and read it
+again. P is stored by columns, (d, D). Not timed on a device.
 """
 
-from contextlib import nullcontext
-
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-_TILE = 1024  # rows of θ in a program of the forward product
-_COLUMNS, _RUN = 4, 256  # columns and rows that one of the adjoint has at a time
-_PROGRAMS = 1 << 10  # enough to fill a device
+from . import on_device
+
+_TILE = 1024  # elements of θ in a program of the forward product
+_COLUMNS, _RUN = 4, 256  # columns and rows of P that a program of the adjoint holds at a time
+_PROGRAMS = 1 << 10  # enough programs to fill a device
 
 
 def project(columns: Tensor, omega: Tensor) -> Tensor:
-    """Pω of each row, (n, d) → (n, D), float32; columns (d, D) are bfloat16's bits in int16."""
+    """Pω of each row, (n, d) → (n, D) float32; `columns` (d, D) has bfloat16's bits in int16."""
     (dim, size), count = columns.shape, len(omega)
     tiles = triton.cdiv(size, _TILE)
-    # Too few tiles of rows to fill the device are split over columns, into sums of their own.
+    # Where tiles of θ are too few to fill the device, columns are split too, into partial sums.
     parts = max(1, min(_PROGRAMS // tiles, dim // 64))
     span = triton.cdiv(dim, parts)
     sums = omega.new_empty(parts, count, size)
-    with _on(omega):
+    with on_device(omega):
         _forward[(tiles, parts)](
             columns, omega, sums, size, dim, count, span, triton.next_power_of_2(count), _TILE
         )
@@ -38,7 +37,7 @@ def adjoint(columns: Tensor, theta: Tensor) -> Tensor:
     parts = max(1, min(runs, _PROGRAMS // groups))
     span = triton.cdiv(runs, parts) * _RUN
     sums = theta.new_empty(parts, count, dim)
-    with _on(theta):
+    with on_device(theta):
         _transpose[(groups, parts)](
             columns, theta, sums, size, dim, count, span,
             triton.next_power_of_2(count), _COLUMNS, _RUN,
@@ -46,15 +45,11 @@ def adjoint(columns: Tensor, theta: Tensor) -> Tensor:
     return sums.sum(0)
 
 
-def _on(tensor: Tensor):
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()  # interpreted
-
-
 @triton.jit
 def _forward(
     columns, omega, sums, size, dim, count, span, N: tl.constexpr, TILE: tl.constexpr
 ):  # fmt: skip
-    """sums[part, n, i] = Σ_j P[i, j]·omega[n, j] over the columns of a part, for a tile of rows."""
+    """sums[part, n, i] = Σ_j P[i, j]·omega[n, j] over a part of the columns, for a tile of rows."""
     i = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
     part, n = tl.program_id(1).to(tl.int64), tl.arange(0, N)[:, None].to(tl.int64)
     total = tl.zeros((N, TILE), tl.float32)
@@ -71,16 +66,16 @@ def _transpose(
     columns, theta, sums, size, dim, count, span,
     N: tl.constexpr, COLUMNS: tl.constexpr, RUN: tl.constexpr,
 ):  # fmt: skip
-    """sums[part, n, j] = Σ_i P[i, j]·theta[n, i] over the rows of a part, for a few columns."""
+    """sums[part, n, j] = Σ_i P[i, j]·theta[n, i] over a part of the rows, for a few columns."""
     j = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
     part, n = tl.program_id(1).to(tl.int64), tl.arange(0, N).to(tl.int64)
     total = tl.zeros((N, COLUMNS), tl.float32)
     for start in range(part * span, tl.minimum((part + 1) * span, size), RUN):
         i = start + tl.arange(0, RUN)
-        there = (j < dim)[:, None] & (i < size)[None, :]
-        entries = tl.load(columns + j[:, None] * size + i[None, :], mask=there, other=0)
-        there = (n < count)[:, None] & (i < size)[None, :]
-        slopes = tl.load(theta + n[:, None] * size + i[None, :], mask=there, other=0.0)
+        inside = (j < dim)[:, None] & (i < size)[None, :]
+        entries = tl.load(columns + j[:, None] * size + i[None, :], mask=inside, other=0)
+        inside = (n < count)[:, None] & (i < size)[None, :]
+        slopes = tl.load(theta + n[:, None] * size + i[None, :], mask=inside, other=0.0)
         total += tl.sum(slopes[:, None, :] * _widened(entries)[None, :, :], 2)
     at = sums + (part * count + n[:, None]) * dim + j[None, :]
     tl.store(at, total, mask=(n < count)[:, None] & (j < dim)[None, :])
@@ -88,5 +83,5 @@ def _transpose(
 
 @triton.jit
 def _widened(bits):
-    """bfloat16 from its bits, as float32."""
+    """float32 from the bits of bfloat16, its upper half."""
     return (bits.to(tl.int32) << 16).to(tl.float32, bitcast=True)

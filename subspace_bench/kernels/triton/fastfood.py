@@ -1,36 +1,41 @@
-"""Fastfood's signs and permutations on CUDA, in registers, as projectors/draws.py defines them.
+"""Fastfood's signs B and permutation Π on CUDA, in registers; see projectors/permutations.py.
 
 One launch each, where plain PyTorch takes some 300 small ones for the same numbers.
 """
-
-from contextlib import nullcontext
 
 import torch
 import triton
 import triton.language as tl
 
-_TILE = 1024  # numbers that a program holds, where blocks are as long
-_DRAWN = ["k0", "k1", "first", "blocks"]  # whose values no kernel is compiled for
+from . import on_device
+
+_TILE = 1024  # elements that a program holds; fewer where blocks are shorter
+# Triton compiles a kernel anew for special values of integers (1, multiples of 16), unless told not
+# to: these vary from seed to seed.
+_DRAWN = ["k0", "k1", "first", "blocks"]
 
 
 def flip_(x: torch.Tensor, key: tuple[int, int], first: int) -> None:
-    """x (rows, blocks, n) ← signs · x in place; the blocks' numbers start from `first`."""
+    """x (rows, blocks, n) ← B x in place, for blocks `first`, `first` + 1, …"""
     _, blocks, size = x.shape
     tile = min(_TILE, size)
-    with torch.cuda.device(x.device) if x.is_cuda else nullcontext():  # the CPU interprets
+    with on_device(x):
         _flip[(x.numel() // tile,)](x, *key, first, blocks, size // tile, tile)
 
 
 def permute(
     x: torch.Tensor, factors: torch.Tensor, key: tuple[int, int], first: int, scatter: bool
 ) -> torch.Tensor:
-    """y[i] = factors[i]·x[π(i)] of each row and block, or y[π(i)] = factors[i]·x[i].
+    """G Π x of each row and block, y[i] = factors[i]·x[π(i)]; with `scatter`, its adjoint
+    y[π(i)] = factors[i]·x[i].
 
-    x (rows, blocks, n), factors (blocks, n), both float32 and contiguous.
+    Arguments:
+        x: (rows, blocks, n), float32, contiguous.
+        factors: (blocks, n), likewise.
     """
     _, blocks, size = x.shape
     tile, out = min(_TILE, size), torch.empty_like(x)
-    with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
+    with on_device(x):
         _permute[(x.numel() // tile,)](
             x, factors, out, *key, first, blocks, size.bit_length() - 1, tile, scatter
         )

@@ -1,14 +1,15 @@
 """The unnormalised Walsh-Hadamard transform on CUDA: up to 12 levels a pass over memory.
 
-A program holds 2^12 numbers: first neighbours (levels 0 to 11), then in each further pass runs of
-32 neighbours at up to 2^7 places a power of two apart. Same additions, same bits as on the CPU.
+H_2n = [[H_n, H_n], [H_n, −H_n]]. A program holds 2^12 numbers: in the first pass neighbours (levels
+0 to 11), in each further one 2^7 runs of 32 neighbours, a power of two apart. It does the same
+additions in the same order as the CPU, so the bits are the same.
 """
-
-from contextlib import nullcontext
 
 import torch
 import triton
 import triton.language as tl
+
+from . import on_device
 
 TILE = 12  # log2 of the numbers that a program holds
 RUN = 5  # log2 of neighbours read together: 128 bytes
@@ -20,7 +21,7 @@ def transform_(x: torch.Tensor) -> None:
     if not size:
         return
     done = min(levels, TILE)
-    with torch.cuda.device(x.device) if x.is_cuda else nullcontext():  # the CPU interprets
+    with on_device(x):
         _pass[(triton.cdiv(size, 1 << TILE),)](x, size, 0, 0, done, TILE, num_warps=8)
         while done < levels:
             step = min(TILE - RUN, levels - done)
@@ -47,7 +48,7 @@ def _pass(x, size, DONE: tl.constexpr, RUN: tl.constexpr, LEVELS: tl.constexpr, 
 
 @triton.jit
 def _level(value, APART: tl.constexpr, SIZE: tl.constexpr):
-    """Sums and differences of what lies APART within SIZE numbers."""
+    """One level: sums and differences of numbers that lie APART, among SIZE."""
     pairs = tl.reshape(value, (SIZE // (2 * APART), 2, APART))
     low, high = tl.split(tl.permute(pairs, (0, 2, 1)))
     pairs = tl.permute(tl.join(low + high, low - high), (0, 2, 1))

@@ -1,27 +1,29 @@
-"""Pω and Pᵀθ on CUDA where P is never stored: each program makes its entries in registers.
+"""Pω and Pᵀθ on CUDA with a P that is never stored: each program computes entries in registers.
 
-What bounds it is arithmetic, not memory. A normal takes 10 integer multiplications (5 low, 5 high
+Arithmetic is the limit, not memory. A normal takes 10 integer multiplications (5 low, 5 high
 halves), 5 three-way XORs and about 5 more integer operations, which issue at half the rate of
-floats or less, and 13 fused multiply-adds: integers bind, at some 3 normals a clock on each
-multiprocessor. The transcendental unit has a 16th of the lanes and is asked for half a square root
-alone; its log, sin and cos would miss by more than 2 ulp. A sign takes 2 operations on integers
-and an addition, Philox a third of one more. Counted from the instructions; not timed on a device.
+floats or less, and 13 fused multiply-adds: integers bind, at about 3 normals per clock and
+multiprocessor. The transcendental unit, with a 16th of the lanes, computes only half a square root
+per normal; its log, sin and cos would be off by more than 2 ulp. A sign takes 2 integer operations
+and an addition, plus a third of an operation for Philox. Counted from the instructions; not timed
+on a device.
 """
 
 import math
-from contextlib import nullcontext
 
 import torch
 import triton
 import triton.language as tl
 
-from subspace_bench.kernels.cpu.philox_simd import COS, LOG, SIN, TURN, TWO_THIRDS
+from subspace_bench.kernels.cpu.philox import COS, LOG, SIN, TURN, TWO_THIRDS
 from subspace_bench.kernels.cpu.regenerated import SIGNS
 
-TOGETHER = 8  # vectors at most that share what is made
-COUNTERS = 64  # that a program has at a time: four blocks of rows
-COLUMNS = 4  # of a transpose, to a program
-PROGRAMS = 1 << 10  # enough to fill a device
+from . import on_device
+
+TOGETHER = 8  # the most vectors that share computed entries
+COUNTERS = 64  # counters of a program at a time: four blocks of rows
+COLUMNS = 4  # columns of a program of the transpose
+PROGRAMS = 1 << 10  # enough programs to fill a device
 
 _SIGNS = tl.constexpr(SIGNS)
 _TURN, _TWO_THIRDS = tl.constexpr(TURN), tl.constexpr(TWO_THIRDS)
@@ -33,20 +35,20 @@ def project(omega: torch.Tensor, theta: torch.Tensor, key: tuple[int, int], kind
     """theta[n] = P·omega[n] for (n, d) and (n, D), float32, contiguous."""
     size, dim = theta.shape[1], omega.shape[1]
     tiles = _tiles(size, kind)
-    # Too few tiles of rows to fill the device are split over columns, into sums of their own.
+    # Where tiles of θ are too few to fill the device, columns are split too, into partial sums.
     parts = max(1, min(PROGRAMS // tiles, dim // 64))
     span = triton.cdiv(dim, parts * COLUMNS) * COLUMNS
     for n in range(0, len(omega), TOGETHER):
         w = omega[n : n + TOGETHER]
         sums = theta.new_empty(parts, len(w), size)
         shape = (size, dim, len(w), span, _seed(key), kind, triton.next_power_of_2(len(w)))
-        with _on(theta):
+        with on_device(theta):
             _forward[(tiles, parts)](w, sums, *shape, COUNTERS, num_warps=_warps(kind))
         theta[n : n + TOGETHER] = sums.sum(0)
 
 
 def adjoint(theta: torch.Tensor, gamma: torch.Tensor, key: tuple[int, int], kind: int) -> None:
-    """gamma[n] = Pᵀ·theta[n], likewise."""
+    """gamma[n] = Pᵀ·theta[n] for (n, D) and (n, d), likewise."""
     size, dim = theta.shape[1], gamma.shape[1]
     tiles, groups = _tiles(size, kind), triton.cdiv(dim, COLUMNS)
     parts = max(1, min(tiles, PROGRAMS // groups))
@@ -55,7 +57,7 @@ def adjoint(theta: torch.Tensor, gamma: torch.Tensor, key: tuple[int, int], kind
         t = theta[n : n + TOGETHER]
         sums = theta.new_empty(parts, len(t), dim)
         shape = (size, dim, len(t), span, _seed(key), kind, triton.next_power_of_2(len(t)))
-        with _on(theta):
+        with on_device(theta):
             _transpose[(groups, parts)](t, sums, *shape, COUNTERS, num_warps=_warps(kind))
         gamma[n : n + TOGETHER] = sums.sum(0)
 
@@ -65,16 +67,13 @@ def _tiles(size: int, kind: int) -> int:
 
 
 def _warps(kind: int) -> int:
-    return 4 if kind == SIGNS else 2  # a thread has one counter of normals, or 16 rows of signs
+    """Warps of a program: so many that a thread has one counter of normals, or 16 rows of signs."""
+    return 4 if kind == SIGNS else 2
 
 
 def _seed(key: tuple[int, int]) -> int:
-    """Both words in one signed number of 64 bits."""
+    """Both words of the key in one signed integer of 64 bits, as tl.philox takes it."""
     return ((key[1] << 32 | key[0]) ^ (1 << 63)) - (1 << 63)
-
-
-def _on(tensor: torch.Tensor):
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()  # interpreted
 
 
 @triton.jit
@@ -82,7 +81,7 @@ def _forward(
     omega, sums, size, dim, count, span, seed,
     KIND: tl.constexpr, N: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """sums[part, n, i] = the share of columns part·span … in Pω[n], for a tile of rows i."""
+    """sums[part, n, i] = Σ_j P[i, j]·omega[n, j] over `span` columns, for a tile of rows."""
     tile, part = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     counter = tile * C + tl.arange(0, C)
     c0, block, lane = counter.to(tl.uint32), counter // 16, counter % 16
@@ -123,7 +122,7 @@ def _transpose(
     theta, sums, size, dim, count, span, seed,
     KIND: tl.constexpr, N: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """sums[part, n, j] = the share of tiles part·span … in (Pᵀθ[n])_j, for four columns j."""
+    """sums[part, n, j] = Σ_i P[i, j]·theta[n, i] over `span` tiles of rows, for four columns."""
     j, part = tl.program_id(0) * 4, tl.program_id(1).to(tl.int64)
     first = part * span
     n2 = tl.arange(0, N)[:, None]
@@ -184,7 +183,7 @@ def _normals(seed, c0, c1, KIND: tl.constexpr):
 
 @triton.jit
 def _normal_pair(a, b):
-    """As in philox_simd.py: not the device's log, sin and cos, which miss by more than 2 ulp."""
+    """That of kernels/cpu/philox.py, with the same polynomials, to 2 ulp."""
     u = (a | 1).to(tl.float32).to(tl.int32, bitcast=True) - (_TWO_THIRDS + (32 << 23))
     m = ((u & 0x7FFFFF) + _TWO_THIRDS).to(tl.float32, bitcast=True)
     g = 2.0 - 2.0 * m

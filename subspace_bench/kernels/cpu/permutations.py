@@ -1,6 +1,7 @@
-"""The draws of projectors/draws.py in numba: the same integers, the same signs.
+"""Random signs and permutations from Philox: those of projectors/permutations.py, bit for bit.
 
-`key` is an array that begins with the two words of the key, such as `philox_simd.round_keys`.
+`key` is an array that begins with the two words of the key, such as `philox.round_keys` returns.
+Fastfood's Π and Π⁻¹ are `gather` and `scatter`.
 """
 
 import numpy as np
@@ -11,17 +12,22 @@ from numba.extending import intrinsic
 
 from .simd import F32, FLOATS, I32, I64, LANES, index, jit, splat, unpack
 
-ROUNDS = 5
-TILE = 256  # indices made at a time
+ROUNDS = 5  # of the permutation
+TILE = 256  # indices that are computed at a time, and then used from the first-level cache
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+# Philox' multipliers and key increments; Python integers would make numba compute in int64.
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 
 @jit
 def philox(key, c0, c1, c2):
-    """The four words of counter (c0, c1, c2, 0), as uint64 that hold 32 bits."""
+    """The four 32-bit words of counter (c0, c1, c2, 0), in uint64.
+
+    One counter at a time: signs and round keys need one per 128 elements or per block, too few for
+    the vectors of philox.py to pay.
+    """
     k0, k1, c3 = np.uint64(key[0]), np.uint64(key[1]), np.uint64(0)
     c0, c1, c2 = np.uint64(c0), np.uint64(c1), np.uint64(c2)
     for _ in range(10):
@@ -33,7 +39,7 @@ def philox(key, c0, c1, c2):
 
 @jit
 def signs128(key, counter, block, out, at):
-    """out[at : at + 128] = ±1, the signs of one counter."""
+    """out[at : at + 128] = ±1, float32: the signs of one counter."""
     a, b, c, d = philox(key, counter, block, 1)
     signs32(a, out, at)
     signs32(b, out, at + 32)
@@ -43,7 +49,7 @@ def signs128(key, counter, block, out, at):
 
 @jit
 def rounds(key, block, out):
-    """What keys a block's permutation: multipliers, then addends (uint32)."""
+    """out[:10] = the round keys of a block's permutation: 5 multipliers, 5 addends (uint32)."""
     for j in range(3):
         words = philox(key, j, block, 2)
         for i in range(4):
@@ -58,6 +64,7 @@ def signs32(typing, word, out, at):
 
     def codegen(context, builder, signature, args):
         word, out, at = unpack(context, builder, signature, args, 0)
+        # A 16-bit integer is a mask of 16 lanes after a bitcast: no shifts per lane.
         bits = builder.trunc(word, I32)
         for half in (0, 1):
             mask = builder.trunc(builder.lshr(bits, I32(half * LANES)), ir.IntType(LANES))
@@ -70,47 +77,43 @@ def signs32(typing, word, out, at):
 
 
 @jit
-def gather(source, factors, target, keyed, bits, scratch):
-    """target[i] = factors[i] · source[π(i)], i < 2^bits, 8 ≤ bits ≤ 31; π as `rounds` key it."""
-    long, short = scratch
+def gather(source, factors, target, keyed, bits, places):
+    """target[i] = factors[i] · source[π(i)], i < 2^bits, 8 ≤ bits ≤ 31, for π of these `rounds`.
+
+    `places` has room for TILE indices of the type that `index_type` gives.
+    """
     for i in range(0, 1 << bits, TILE):
-        if bits <= 16:
-            permuted(keyed, bits, i, short)
-            move(source, factors, target, i, short, 0)
-        else:
-            permuted(keyed, bits, i, long)
-            move(source, factors, target, i, long, 0)
+        permuted(keyed, bits, i, places)
+        move(source, factors, target, i, places, 0)
 
 
 @jit
-def scatter(source, factors, target, keyed, bits, scratch):
-    """Its adjoint: target[π(i)] = factors[i] · source[i]."""
-    long, short = scratch
+def scatter(source, factors, target, keyed, bits, places):
+    """The adjoint of `gather`: target[π(i)] = factors[i] · source[i]."""
     for i in range(0, 1 << bits, TILE):
-        if bits <= 16:
-            permuted(keyed, bits, i, short)
-            move(source, factors, target, i, short, 1)
-        else:
-            permuted(keyed, bits, i, long)
-            move(source, factors, target, i, long, 1)
+        permuted(keyed, bits, i, places)
+        move(source, factors, target, i, places, 1)
 
 
-@jit
-def scratch():
-    """Room for a tile of indices: 32 bits wide, and 16, in which twice as many fit a register."""
-    return np.empty(TILE, np.uint32), np.empty(TILE, np.uint16)
+def index_type(bits: int) -> np.ndarray:
+    """An empty array of the integers in which a permutation of 0 … 2^bits − 1 is computed.
+
+    Of 16 bits where these suffice: a register holds twice as many.
+    """
+    return np.empty(0, np.uint16 if bits <= 16 else np.uint32)
 
 
 @intrinsic(prefer_literal=True)
 def permuted(typing, keyed, bits, first, out):
-    """out[j] = π(first + j), j < TILE: `permuted` of projectors/draws.py, in the width of out.
+    """out[j] = π(first + j), j < TILE: `permuted` of projectors/permutations.py.
 
-    Only the lowest bits of a word matter to those of a product, so 16 do where bits ≤ 16.
+    Computed in the integers of `out`, of 32 or 16 bits. The low bits of a product or a sum depend
+    on the low bits of its terms alone, so 16 bits suffice where bits ≤ 16.
     """
 
     def codegen(context, builder, signature, args):
         keyed, bits, first, out = unpack(context, builder, signature, args, 0)
-        width = 64 // out.bytes  # lanes
+        width = 64 // out.bytes  # lanes of a register of 512 bits
 
         def everywhere(number):
             return splat(builder, builder.trunc(number, out.element), width)
@@ -135,7 +138,10 @@ def permuted(typing, keyed, bits, first, out):
 
 @intrinsic(prefer_literal=True)
 def move(typing, source, factors, target, first, places, SCATTER):
-    """A tile of `gather` or `scatter`: indices come from memory, cheaper than out of a vector."""
+    """One tile of `gather` (SCATTER = 0) or `scatter` (1), with π(first + j) in places[j].
+
+    Indices are loaded from memory one by one, which is cheaper than extracting them from a vector.
+    """
 
     def codegen(context, builder, signature, args):
         source, factors, target, first, places, SCATTER = unpack(
