@@ -40,7 +40,7 @@ def check(
     update_reference: Annotated[
         bool,
         typer.Option(
-            "--update-reference", help="Train a new reference; the file keeps the old one."
+            "--update-reference", help="Train a new reference; the file also keeps the old one."
         ),
     ] = False,
     seeds: Annotated[int, typer.Option(help="Seeds of a new reference.")] = SEEDS,

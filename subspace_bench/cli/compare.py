@@ -170,7 +170,7 @@ def list_cases(cases: list[TimingCase], free: float) -> pd.DataFrame:
         except UserError as failure:
             memory, note = "?", str(failure)
         note = note or ("" if fits(case, free) else "does not fit")
-        lines.append({"case": case.label, "memory": memory, "": note})
+        lines.append({"case": case.label, "memory": memory, "note": note})
     return pd.DataFrame(lines)
 
 

@@ -145,6 +145,9 @@ def distinct_labels(runs: Iterable[RunConfig]) -> dict[RunConfig, str]:
     labels: dict[RunConfig, str] = {}
     for label, group in groups.items():
         fields = {run: {**vars(run.protocol), **vars(run)} for run in group}
+        for values in fields.values():
+            del values["protocol"]
+            values.pop("hash", None)  # cached there
         shown: list[str] = []
         for name in ("steps", "init", *fields[group[0]]):
             if len({tuple(values[n] for n in shown) for values in fields.values()}) == len(group):

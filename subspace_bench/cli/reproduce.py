@@ -46,7 +46,7 @@ MEMORY_SHARE = 0.9  # of the available memory that runs may take together
 
 def reproduce(
     pages: Pages = None,
-    seeds: Annotated[int, typer.Option(help="Seeds for each run: 0, 1, ...")] = 1,
+    seeds: Annotated[int, typer.Option(help="Number of seeds per run: 0, 1, …, N − 1.")] = 1,
     profile: Profile = "post",
     device: Device = "auto",
     jobs: Annotated[
@@ -161,7 +161,7 @@ def summarize(workload: Workload, jobs: int) -> str:
     if not workload.costs:
         return f"nothing to train{note}"
     recorded = len(workload.costs) - len(costs)
-    records = f"{recorded} of {len(workload.costs)} runs have a record"
+    records = f"{recorded} of {len(workload.costs)} runs have a local record"
     if not costs:
         return f"{records}: nothing to train{note}"
     return (

@@ -20,6 +20,7 @@ from subspace_bench.reporting.page import Page, PageFigure
 from subspace_bench.reporting.statistics import FAILS, HOLDS, UNDECIDED, Sample
 from subspace_bench.training import presets
 
+DEPENDS = "depends on how it is read"  # the verdict of a sentence whose criteria disagree
 TITLE = "Claims: the testable sentences of the post"
 
 
@@ -57,9 +58,10 @@ def page(evidence: Evidence) -> Page:
         rows.append({"id": claim["id"], "evidence": ours, "verdict": verdict,
                      "local_evidence": local, "local_verdict": local_verdict})  # fmt: skip
     frame, data = pd.DataFrame(shown), pd.DataFrame(rows)
-    sentences = frame["the post"].nunique()
-    verdicts, local_verdicts = list(data["verdict"]), list(data["local_verdict"])
-    summary = f"{sentences} sentences, {len(data)} criteria: {counted(verdicts)}"
+    local_verdicts = list(data["local_verdict"])
+    by_sentence = frame.groupby("the post", sort=False)["verdict"].agg(set)
+    verdicts = [v.pop() if len(v) == 1 else DEPENDS for v in by_sentence]
+    summary = f"Of {len(verdicts)} sentences, {counted(verdicts)} ({len(data)} criteria)"
     if not any(local_verdicts):
         frame = frame.drop(columns="local verdict")
         data = data.drop(columns=["local_evidence", "local_verdict"])
@@ -83,7 +85,8 @@ def page(evidence: Evidence) -> Page:
 
 def counted(verdicts: Sequence[str]) -> str:
     """How many of these verdicts there are of each kind."""
-    plurals = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: UNDECIDED}
+    plurals = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: UNDECIDED,
+               DEPENDS: "depend on how they are read"}  # fmt: skip
     counts = {verdict: verdicts.count(verdict) for verdict in plurals}
     return ", ".join(
         f"{count} {verdict if count == 1 else plurals[verdict]}"

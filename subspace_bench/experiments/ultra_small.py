@@ -80,6 +80,7 @@ def page(evidence: Evidence) -> Page:
             name = f"{model} at d = {dim:,}" if dim else f"{model} at D"
             table.add(name, labels, run, value, printed, judged=init is None)
     tables, values = {"accuracies": table.frame()}, table.values()
+    values["above"] = values_above_all_seeds(evidence)
     figures = {
         "ultra-small": PageFigure(
             lambda: draw(evidence, None),
@@ -106,6 +107,17 @@ def page(evidence: Evidence) -> Page:
         values=values,
         figures=figures,
     )
+
+
+def values_above_all_seeds(evidence: Evidence) -> list[str]:
+    """The d whose published conv accuracy lies above every one of our seeds, rounding included."""
+    found = []
+    for dim in DIMS:
+        value, _ = published_end("conv", dim)
+        sample = evidence.sample(presets.post("conv", dim, EPOCHS), local=False)
+        if sample.n and value.value - value.rounding / 2 > max(sample.values):
+            found.append(f"{dim:,}" if dim else "D")
+    return found
 
 
 def curves_to_fit() -> list[init_scale.Case]:

@@ -18,6 +18,7 @@ from subspace_bench.reporting.statistics import Sample, difference, tukey_hsd
 
 COPIES = 3  # of θ that P and its workspace may take
 SMALL = 10_000_000  # bytes that nobody minds, however small θ is
+SMALLEST_PEAK = 2_000_000  # bytes of a process, below which a peak is noise
 MOVED = 0.85  # least fraction of θ that P moved in the trainings that compare accuracies
 
 Accuracies = Mapping[tuple[str, int], Sample]  # (projector, d) → accuracies over seeds, in %
@@ -110,7 +111,7 @@ def recommendation_table(found: list[Recommendation], accuracy: AccuracyComparis
     """One line a (D, d): what to take, what it costs, what it loses, and the runner-up."""
 
     def show(name: str, row: Row) -> str:
-        return f"{name}{format_significant(row['ms'])} ms, {format_bytes(row['peak_bytes'])}"
+        return f"{name}{format_significant(row['ms'])} ms, {format_peak(row['peak_bytes'])}"
 
     return pd.DataFrame(
         {
@@ -138,3 +139,8 @@ def accuracy_table(accuracy: AccuracyComparison) -> pd.DataFrame:
         }
         for name in names
     )
+
+
+def format_peak(count: float) -> str:
+    """Peak bytes of a process, such as "33 MB"; below 2 MB chance decides."""
+    return "< 2 MB" if count < SMALLEST_PEAK else format_bytes(count)

@@ -131,7 +131,7 @@ class Published:
 
 
 def verdict(sample: Sample, published: Published, dim: int | None = None) -> str:
-    """Whether a published number reproduces; "" for fewer than two seeds.
+    """Whether a published number reproduces; "" without a seed.
 
     A number reproduces if it lies in the 95% prediction interval for one more run, widened by its
     rounding and its own test sampling; a range does if it overlaps that interval. There are too few
@@ -139,7 +139,7 @@ def verdict(sample: Sample, published: Published, dim: int | None = None) -> str
     """
     interval = sample.confidence()
     if interval is None:
-        return ""
+        return TOO_FEW if sample.n else ""
     # Below d = 300 some seeds leave the plateau near 10% and some do not, so that no affordable
     # number of them gives a narrow interval.
     imprecise = interval.half_width > MAX_HALF_WIDTH and (dim is None or dim >= 300)

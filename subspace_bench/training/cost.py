@@ -58,7 +58,9 @@ def estimator(records: Iterable[Record]) -> Callable[[RunConfig], Cost]:
     """A function from a run to its expected cost, scaled from the first matching record if any."""
     known: dict[RunConfig, Record] = {}
     for record in records:
-        known.setdefault(without_seed_and_length(record.run), record)
+        key = without_seed_and_length(record.run)
+        if key not in known or seconds_per_update(record) < seconds_per_update(known[key]):
+            known[key] = record  # the others ran on a busier machine
 
     def expected(run: RunConfig) -> Cost:
         cost = estimate(run)
@@ -74,6 +76,11 @@ def estimator(records: Iterable[Record]) -> Callable[[RunConfig], Cost]:
         )
 
     return expected
+
+
+def seconds_per_update(record: Record) -> float:
+    """Seconds of training for one update."""
+    return float(record.provenance["seconds_training"]) / record.run.protocol.steps
 
 
 def without_seed_and_length(run: RunConfig) -> RunConfig:
