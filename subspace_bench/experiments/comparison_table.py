@@ -98,7 +98,9 @@ class ComparisonTable:
         target = value if judgeable else None
         verdicts = ["", ""]
         if target is not None:
-            verdicts = [verdict(sample, target, run.dim) for sample in (ours, local)]
+            verdicts[0] = verdict(ours, target, run.dim)
+            if local.n > 1:  # who has trained one seed has asked for no verdict
+                verdicts[1] = verdict(local, target, run.dim)
             comparison = Comparison(name, printed, ours, *verdicts)
             (self.extra if extra else self.comparisons).append(comparison)
         shown = {k: f"{v:,}" if isinstance(v, int) else str(v) for k, v in labels.items()}

@@ -38,7 +38,7 @@ def test_verdicts_need_five_seeds() -> None:
     page = lite({**TWO_NETS, presets.lite("cnn-3369"): [95.6, 95.5],
                  presets.lite("cnn-10754"): [97.6]})  # fmt: skip
     frame = shown(page)
-    assert list(frame["verdict"]) == [REPRODUCES, DOES_NOT, TOO_FEW, ""]
+    assert list(frame["verdict"]) == [REPRODUCES, DOES_NOT, TOO_FEW, TOO_FEW]
     assert frame["ours"][0] == "94.50 ± 0.20 (n = 5)"
     assert frame["ours"][3] == "97.60 (n = 1)"
     assert page.values["judged"] == 2

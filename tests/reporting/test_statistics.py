@@ -40,7 +40,8 @@ def test_one_run_or_none_shows_no_interval() -> None:
     assert Sample((97.5,)).show() == "97.50 (n = 1)"
     assert Sample(()).show() == "not run"
     assert Sample((97.5,)).confidence() is None
-    assert verdict(Sample((97.5,)), Published(97.5, 0.1)) == ""
+    assert verdict(Sample((97.5,)), Published(97.5, 0.1)) == TOO_FEW
+    assert verdict(Sample(()), Published(97.5, 0.1)) == ""
 
 
 def test_prediction_interval_covers_one_more_run_as_often_as_it_says() -> None:
