@@ -1,6 +1,6 @@
-"""Every testable sentence of the post: its criterion, the evidence and a verdict.
+"""Every testable sentence of the post, with its criterion, evidence and verdict.
 
-The criteria stand in `published/claims.toml`; `criteria.py` judges by them.
+`published/claims.toml` has the criteria; `criteria.py` applies them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from subspace_bench.experiments import published
-from subspace_bench.experiments.criteria import EPOCHS, JUDGES, Claim, Judged, conv
+from subspace_bench.experiments.criteria import EPOCHS, JUDGES, Claim, Judged, conv_accuracies
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
 from subspace_bench.reporting.page import Page, PageFigure
@@ -24,7 +24,7 @@ TITLE = "Claims: the testable sentences of the post"
 
 
 def cases(plan: Plan) -> list[RunConfig]:
-    """What the claims need beyond the other pages; only the full profile trains these."""
+    """The runs that claims need beyond the other pages; only in the full profile."""
     if plan.profile != "full":
         return []
     nets = [presets.post("conv", d, EPOCHS) for d in (None, *dims())]
@@ -59,12 +59,12 @@ def page(evidence: Evidence) -> Page:
     frame, data = pd.DataFrame(shown), pd.DataFrame(rows)
     sentences = frame["the post"].nunique()
     verdicts, local_verdicts = list(data["verdict"]), list(data["local_verdict"])
-    summary = f"{sentences} sentences, {len(data)} criteria: {counted(verdicts)}"
+    summary = f"{sentences} sentences, {len(data)} criteria: {count_verdicts(verdicts)}"
     if not any(local_verdicts):
         frame = frame.drop(columns="local verdict")
         data = data.drop(columns=["local_evidence", "local_verdict"])
     else:
-        summary += f"; local: {counted(local_verdicts)}"
+        summary += f"; local: {count_verdicts(local_verdicts)}"
     figure = PageFigure(
         lambda: draw(evidence),
         "Test accuracy after 100 epochs over the number of free parameters: mean and range of all "
@@ -81,8 +81,8 @@ def page(evidence: Evidence) -> Page:
     )
 
 
-def counted(verdicts: Sequence[str]) -> str:
-    """How many of these verdicts there are of each kind."""
+def count_verdicts(verdicts: Sequence[str]) -> str:
+    """The number of verdicts of each kind, as text."""
     plurals = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: UNDECIDED}
     counts = {verdict: verdicts.count(verdict) for verdict in plurals}
     return ", ".join(
@@ -93,7 +93,7 @@ def counted(verdicts: Sequence[str]) -> str:
 
 
 def judge(claim: Claim, evidence: Evidence, local: bool = False) -> Judged:
-    """Evidence and verdict of one claim; both "" for local records if there are none of it."""
+    """Evidence and verdict of one claim; for local records both are "" if there are none."""
     seeds = []
 
     def accuracies(run: RunConfig, updates: int | None = None) -> Sample:
@@ -106,9 +106,9 @@ def judge(claim: Claim, evidence: Evidence, local: bool = False) -> Judged:
 
 
 def withheld(evidence: Evidence) -> str:
-    """Quick runs and other datasets than MNIST decide no claim."""
+    """Why no claim can be decided: quick runs, or a dataset other than MNIST."""
     if evidence.quick:
-        return "quick runs decide no claim: its page is left as it is"
+        return "quick runs decide no claim: the page stays as it is"
     return "" if evidence.comparable else "only runs on MNIST decide a claim: no page"
 
 
@@ -117,7 +117,9 @@ def draw(evidence: Evidence) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4))
     for local, mark, label in ((False, "o", "ours: mean, all seeds"), (True, "s", "local")):
         accuracies = partial(evidence.sample, local=local)
-        samples = {d or presets.native("conv"): conv(accuracies, d) for d in (*dims(), None)}
+        samples = {
+            d or presets.native("conv"): conv_accuracies(accuracies, d) for d in (*dims(), None)
+        }
         samples = {d: sample for d, sample in samples.items() if sample.n}
         if not samples:
             continue
@@ -128,7 +130,7 @@ def draw(evidence: Evidence) -> Figure:
                       mfc="none" if local else None, label=label)  # fmt: skip
     table = published.load("post")["subspace"]["rows"]
     axes.plot([r["free"] for r in table], [r["accuracy"] for r in table], "kx", label="the post")
-    full = conv(evidence.sample, None)
+    full = conv_accuracies(evidence.sample, None)
     for gap, style in ((1, "--"), (2, ":")) if full.n else ():
         axes.axhline(full.mean - gap, color="0.5", ls=style, lw=1,
                      label=f"D − {gap} point{'s'[: gap - 1]}")  # fmt: skip
