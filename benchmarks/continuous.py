@@ -128,9 +128,9 @@ def measure(times: int, factor: float, out: Path) -> None:
     measurements.save("asv", out, frame, {"cpu": provenance.machine()["cpu"], "factor": factor})
 
 
-def page(found: Measurements) -> Page:
+def page(measurements: Measurements) -> Page:
     """results/asv.md."""
-    counts = found.numbers
+    counts = measurements.numbers
     rates = [binomial(*pair) for pair in zip(counts["called slower"], counts["times"], strict=True)]
     table = pd.DataFrame(
         {
@@ -146,8 +146,10 @@ def page(found: Measurements) -> Page:
         "unchanged benchmarks."
     )
     title, command = "Does asv detect a slowdown?", "python -m benchmarks.continuous --rebuild"
-    values = {"facts": found.facts}
-    return Page("asv", title, summary, {"counts": table}, found.text, values, command=command)
+    values = {"facts": measurements.facts}
+    return Page(
+        "asv", title, summary, {"counts": table}, measurements.text, values, command=command
+    )
 
 
 def main() -> None:

@@ -122,21 +122,21 @@ def measure(threads: Sequence[int], rounds: int, out: Path) -> None:
     measurements.save("peers", out, pd.DataFrame(rows).round(5), facts)
 
 
-def page(found: Measurements) -> Page:
+def page(measurements: Measurements) -> Page:
     """results/peers.md."""
-    rows = found.numbers
+    rows = measurements.numbers
     ratios = peer_ratios(rows)
     faster = rows.loc[ratios.index[ratios < 1]]
     tables = {
         "faster": beside_ours(rows, only=faster.index),
         "timings": beside_ours(rows),
-        "set_up": pd.DataFrame(found.facts["set_up"]),
+        "set_up": pd.DataFrame(measurements.facts["set_up"]),
     }
     values = {
-        "facts": found.facts,
-        "differences": found.facts["differences"],
-        "packages": ", ".join(f"{n} {v}" for n, v in found.facts["packages"].items()),
-        "left_out": "; ".join(found.facts["left_out"]) or "none",
+        "facts": measurements.facts,
+        "differences": measurements.facts["differences"],
+        "packages": ", ".join(f"{n} {v}" for n, v in measurements.facts["packages"].items()),
+        "left_out": "; ".join(measurements.facts["left_out"]) or "none",
         "one_thread": ONE,
     }
     exceptions = faster["implementation"] + " at " + faster["task"] + " " + faster["size"]
@@ -147,7 +147,7 @@ def page(found: Measurements) -> Page:
     )
     command = "python -m benchmarks.peers --rebuild"
     title = "Our projectors compared with other packages'"
-    return Page("peers", title, summary, tables, found.text, values, command=command)
+    return Page("peers", title, summary, tables, measurements.text, values, command=command)
 
 
 def peer_ratios(rows: pd.DataFrame) -> pd.Series[float]:

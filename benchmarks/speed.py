@@ -199,21 +199,21 @@ def measure(threads: Sequence[int], rounds: int, profile_steps: int, out: Path) 
     measurements.save("speed", out, pd.concat(rows).round(3), facts)
 
 
-def page(found: Measurements) -> Page:
+def page(measurements: Measurements) -> Page:
     """results/speed.md."""
-    frames = {str(name): frame for name, frame in found.numbers.groupby("table", sort=False)}
+    frames = {str(name): frame for name, frame in measurements.numbers.groupby("table", sort=False)}
     steps = frames["step"][frames["step"]["threads"] == 1].set_index("d")
     hours = {name: frames["profile"][f"{name} s"].sum() / 3600 for name in (POST, FAST)}
     values = {
-        "facts": found.facts,
+        "facts": measurements.facts,
         "bandwidth": ", ".join(
             f"{speed} GB/s with {n} thread{'s' * (int(n) > 1)}"
-            for n, speed in found.facts["read_gb_per_s"].items()
+            for n, speed in measurements.facts["read_gb_per_s"].items()
         ),
         "post_hours": f"{hours[POST]:.2f}",
         "our_hours": f"{hours[FAST]:.2f}",
         "profile_ratio": f"{hours[POST] / hours[FAST]:.2f}",
-        "peak_gb": f"{found.facts['peak_memory_mb'] / 1e3:.2f}",
+        "peak_gb": f"{measurements.facts['peak_memory_mb'] / 1e3:.2f}",
     }
     summary = (
         f"One thread: a training step of the post's conv net takes {steps[f'{FAST} ms']['D']:.1f} "
@@ -224,7 +224,9 @@ def page(found: Measurements) -> Page:
     )
     tables = {name: shown(frame) for name, frame in frames.items()}
     command = "python -m benchmarks.speed --rebuild"
-    return Page("speed", "Speed of training", summary, tables, found.text, values, command=command)
+    return Page(
+        "speed", "Speed of training", summary, tables, measurements.text, values, command=command
+    )
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:

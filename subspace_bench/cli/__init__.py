@@ -1,6 +1,6 @@
-"""The command line: one module a command; here the commands are assembled.
+"""The command line: one module per command, assembled here.
 
-Commands import torch and pandas when they are called, so that every --help answers at once.
+Commands import torch and pandas only when they run, so --help is fast.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from subspace_bench.common.errors import UserError, describe_os_error
 
 
 class Commands(TyperGroup):
-    """The commands. An interruption that a command does not handle itself has nothing to keep."""
+    """The commands. If a command does not handle an interruption, it has nothing to save."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -49,14 +49,14 @@ app = typer.Typer(
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 runs failed, 2 bad input, 130 interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` works like Ctrl-C
     try:
         code = app(arguments, prog_name="subspace-bench", standalone_mode=False)
     except UserError as failure:
         code = print_error(str(failure))
     except TyperException as failure:
         code = print_error(failure.format_message()) if failure.format_message() else BAD_INPUT
-    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+    except BrokenPipeError:  # the reader of our output has exited, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as failure:
@@ -67,13 +67,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def print_error(message: str) -> int:
-    """Prints one line to stderr, and returns the exit code."""
+    """Prints one line to stderr; returns the exit code."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return BAD_INPUT
 
 
-def print_version(wanted: bool) -> None:
-    if wanted:
+def print_version(requested: bool) -> None:
+    if requested:
         print(f"subspace-bench {__version__}")
         raise typer.Exit
 

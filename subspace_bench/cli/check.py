@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from subspace_bench.regression.suite import Trainer
     from subspace_bench.training.executor import Event
 
-SEEDS = 100  # of a reference; 40 are enough for a test, which then detects larger shifts only
+SEEDS = 100  # of a reference; 40 are enough, but then only larger shifts are detected
 
 
 def check(
@@ -45,7 +45,7 @@ def check(
     ] = False,
     seeds: Annotated[int, typer.Option(help="Seeds of a new reference.")] = SEEDS,
     alpha: Annotated[float, typer.Option(help="False-positive rate of the check.")] = 0.01,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one a core.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time. Default: one per core.")] = None,
     first_seed: Annotated[
         int, typer.Option(help="First new seed; choose another to repeat a check.")
     ] = FIRST_SEED,
@@ -75,20 +75,20 @@ def check(
         validation.check_output_dir(report.parent, option="--report")
     if update_reference and bitwise:
         raise UserError("--update-reference and --bitwise exclude each other: choose one")
-    screen = make_console()
+    console = make_console()
     references = {} if update_reference else load(reference, suite.REMEDY, suite.MIN_SEEDS)
     dataset = load_or_embedded(root=data)
     trainer = suite.Trainer(
-        dataset, data, jobs or core_count(), lambda event: _print_run(screen, event)
+        dataset, data, jobs or core_count(), lambda event: _print_run(console, event)
     )
     try:
         if update_reference:
-            return _update(reference, trainer, seeds, screen)
+            return _update(reference, trainer, seeds, console)
         suite.check_identity(references, dataset)
         if bitwise:
-            code, markdown, junit = _bitwise(references, dataset, screen)
+            code, markdown, junit = _bitwise(references, dataset, console)
         else:
-            code, markdown, junit = _judge(references, trainer, alpha, first_seed, screen)
+            code, markdown, junit = _judge(references, trainer, alpha, first_seed, console)
     except KeyboardInterrupt:
         note = "nothing was judged"
         if update_reference:
@@ -99,7 +99,7 @@ def check(
     return code
 
 
-def _print_run(screen: Console, event: Event[RunConfig]) -> None:
+def _print_run(console: Console, event: Event[RunConfig]) -> None:
     from subspace_bench.regression import suite
 
     if event.kind not in ("done", "failed"):
@@ -108,7 +108,7 @@ def _print_run(screen: Console, event: Event[RunConfig]) -> None:
     if event.kind == "done" and event.value.result["accuracy"] is not None:
         result = f"{event.value.result['accuracy']:.2f}%"
     names = {run: name for name, run in suite.runs(event.case.dataset).items()}
-    screen.print(f"{names[replace(event.case, seed=0)]}, seed {event.case.seed}: {result}")
+    console.print(f"{names[replace(event.case, seed=0)]}, seed {event.case.seed}: {result}")
 
 
 def _judge(
@@ -116,7 +116,7 @@ def _judge(
     trainer: Trainer,
     alpha: float,
     first_seed: int,
-    screen: Console,
+    console: Console,
 ) -> tuple[int, str, str]:
     """Prints the check; returns its exit code and its report as markdown and JUnit XML."""
     from subspace_bench.regression import check as checking
@@ -124,10 +124,10 @@ def _judge(
 
     outcomes = checking.check(references, trainer, alpha, first_seed)
     code = checking.exit_code(outcomes)
-    print_table(screen, "Accuracy check", checking.frame(outcomes))
-    screen.print(checking.method(outcomes, alpha))
+    print_table(console, "Accuracy check", checking.frame(outcomes))
+    console.print(checking.method(outcomes, alpha))
     if any(outcome.verdict == CHANGED for outcome in outcomes):
-        screen.print(
+        console.print(
             "The same seeds give the same verdict again. To rule out chance, repeat the check with "
             f"--first-seed {first_seed + FIRST_SEED}"
         )
@@ -135,7 +135,7 @@ def _judge(
 
 
 def _bitwise(
-    references: Mapping[str, Reference], dataset: Dataset, screen: Console
+    references: Mapping[str, Reference], dataset: Dataset, console: Console
 ) -> tuple[int, str, str]:
     """Prints the comparison; returns its exit code and its report as markdown and JUnit XML."""
     import pandas as pd
@@ -155,14 +155,14 @@ def _bitwise(
         cases.append((name, kind, result))
         rows.append({"run": name, "losses": result})
     frame = pd.DataFrame(rows)
-    print_table(screen, "Bitwise check", frame)
+    print_table(console, "Bitwise check", frame)
     summary = f"Losses are equal in {codes.count(0)} of {len(codes)} runs."
     method = f"Compared: the float32 loss of each of {suite.STEPS} steps of seed 0."
     markdown = checking.page_of("Bitwise check", summary, frame, method)
     return max(codes), markdown, checking.junit_of(cases)
 
 
-def _update(path: Path, trainer: Trainer, seeds: int, screen: Console) -> int:
+def _update(path: Path, trainer: Trainer, seeds: int, console: Console) -> int:
     """Trains new references and prints them beside the old ones."""
     from subspace_bench.regression import suite
     from subspace_bench.regression.reference import describe_update, load_old
@@ -172,18 +172,18 @@ def _update(path: Path, trainer: Trainer, seeds: int, screen: Console) -> int:
     new, moved_to = suite.update(path, trainer, seeds)
     effect = Design(family=len(new), reference=seeds).minimum_detectable_effect()
     for name, reference in new.items():
-        screen.print(
+        console.print(
             f"{name}: {describe_update(old.get(name), reference)}; minimum detectable effect "
             f"{effect * reference.sample.sd:.2g}"
         )
     if moved_to:
-        screen.print(f"the old file was damaged or edited by hand: moved to {moved_to}")
-    screen.print(f"{path}: {len(new)} references of {seeds} seeds; the old ones are its history")
+        console.print(f"the old file was damaged or edited by hand: moved to {moved_to}")
+    console.print(f"{path}: {len(new)} references of {seeds} seeds; the old ones are its history")
     return 0
 
 
 def _write_report(report: Path | None, markdown: str, junit: str) -> None:
-    """Writes the file that `--report` names, by its suffix; both without one."""
+    """Writes the report in the format that the suffix names; without a suffix, in both."""
     if report is None:
         return
     texts = {".md": markdown, ".xml": junit}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from subspace_bench.profiling.cases import TimingCase
 
-# Seconds that a case takes on two cores: the first, plus the second times √(D/10⁸).
+# Seconds per case on two cores: CASE_SECONDS + LARGE_CASE_SECONDS · √(D/10⁸).
 CASE_SECONDS, LARGE_CASE_SECONDS = 5.0, 35.0
 
 
@@ -50,7 +50,7 @@ def compare(
     ] = None,
     report: Annotated[
         bool,
-        typer.Option("--report", help="Rebuild pages from their csv, from any machine."),
+        typer.Option("--report", help="Rebuild pages from their csv files of any machine."),
     ] = False,
     out: Out = Path("results"),
 ) -> int:
@@ -87,7 +87,7 @@ def select_cases(
     """The cases that the options ask for.
 
     Raises:
-        UserError: for an unknown projector or dtype, or sizes that are none.
+        UserError: for an unknown projector or dtype, or invalid sizes.
     """
     from subspace_bench import projectors
     from subspace_bench.profiling.cases import DIMS, DTYPES, NATIVE, grid
@@ -121,35 +121,35 @@ def measure_cases(
     from subspace_bench.profiling.table import TimingTable
     from subspace_bench.profiling.worker import fits, free_memory, measure_all
 
-    screen, device = make_console(), cases[0].device
+    console, device = make_console(), cases[0].device
     table = TimingTable(out, device, core_count())
     todo, free = cases if force else table.pending(cases), free_memory(device)
     fitting = [case for case in todo if fits(case, free)]
-    screen.print(
+    console.print(
         f"{len(cases) - len(todo)} of {len(cases)} cases are measured. {len(todo)} to measure, of "
         f"which {len(todo) - len(fitting)} do not fit into {format_bytes(free)}: "
         f"about {format_duration(sum(map(expected_seconds, fitting)))}"
     )
     if table.foreign:
-        screen.print(
+        console.print(
             f"{table.foreign} belongs to another machine and stays as it is. "
             f"This machine's cases are in {table.path.name}"
         )
     if plan:
-        print_table(screen, "Cases to measure", list_cases(todo, free))
+        print_table(console, "Cases to measure", list_cases(todo, free))
         return 0
 
     def show(case: TimingCase, result: dict[str, Any]) -> None:
-        screen.print(f"{case.label:<44} {describe_result(result)}")
+        console.print(f"{case.label:<44} {describe_result(result)}")
 
     try:
         done = measure_all(todo, table, repeat, show, seconds)
         if done < len(todo):
-            screen.print(f"time is up: {len(todo) - done} cases left; the same command continues")
+            console.print(f"time is up: {len(todo) - done} cases left; the same command continues")
     finally:
         if table.path.exists():
             missing = sum(table.get(case) is None for case in cases)
-            screen.print(str(write_page_of(table.path, missing)[0]))
+            console.print(str(write_page_of(table.path, missing)[0]))
     return 0
 
 

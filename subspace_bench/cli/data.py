@@ -1,4 +1,4 @@
-"""`subspace-bench data`: is the dataset there, and is it the right one?"""
+"""`subspace-bench data`: locates, verifies and downloads a dataset."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def data(data: Data = None, dataset: Dataset = "mnist") -> int:
     from subspace_bench.datasets import catalog, download, loading, locate
 
     catalog.require_dataset(dataset)
-    variable = os.environ.get(locate.VARIABLE)
+    variable = os.environ.get(locate.DATA_VARIABLE)
     folder = data or (Path(variable).expanduser() if variable else None)
-    # Other commands only read a folder that the user named; this one also downloads to it.
+    # Other commands only read the user's folder; this one also downloads to it.
     downloadable = folder is not None and dataset in catalog.FOLDERS
     if folder and downloadable and locate.missing_files(locate.raw_folder(dataset, folder)):
         download.download(dataset, folder)
     loaded = loading.load(dataset, data)
-    print(f"{dataset}: {loaded.where}, {catalog.VERIFICATION[dataset]}")
+    print(f"{dataset}: {loaded.source}, {catalog.VERIFICATION[dataset]}")
     print(f"{len(loaded.train_labels):,} training and {len(loaded.test_labels):,} test images")
     print(f"SHA-256 of all: {loaded.digest}")
     return 0

@@ -41,7 +41,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
 
 
 def page_names(given: list[str] | None, profile: str) -> list[str]:
-    """The pages asked for, or all, in their order.
+    """The requested pages, or all, in order.
 
     Raises:
         UserError: for an unknown page or profile.
@@ -55,16 +55,16 @@ def page_names(given: list[str] | None, profile: str) -> list[str]:
 
 
 def report_failures(failures: Sequence[Event[RunConfig]], labels: Mapping[RunConfig, str]) -> int:
-    """Prints a line for each run that failed, and returns the exit code."""
+    """Prints a line for each failed run; returns the exit code."""
     for failure in failures:
         print(f"failed: {labels[failure.case]}: {failure.reason}", file=sys.stderr)
     return FAILED_RUNS if failures else 0
 
 
 def report_interruption(kept: str) -> int:
-    """Prints what is kept and how to continue, and returns the exit code.
+    """Prints what is kept and how to continue; returns the exit code.
 
-    The command to continue is without --force, which would delete the records made so far.
+    The command to continue omits --force, which would delete the finished records.
     """
     print(f"\ninterrupted: {kept}. To continue: {this_command(without='--force')}", file=sys.stderr)
     return INTERRUPTED

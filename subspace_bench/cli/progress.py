@@ -1,4 +1,4 @@
-"""Progress of trainings: a bar for each run in a terminal, plain lines in a file."""
+"""Progress of runs: bars in a terminal, plain lines in a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINE_SECONDS = 15.0  # between the plain lines of one run
 
 
 class ProgressDisplay:
-    """Shows the events of runs, and the time left; a context manager.
+    """A context manager that shows the events of runs and the time left.
 
     Arguments:
         costs: the expected cost of every run.
@@ -105,7 +105,7 @@ class ProgressDisplay:
         bars.update(self.all_runs, completed=self.total - len(self.seconds_left), note=left)
 
     def status(self, event: Event[RunConfig]) -> str:
-        """Accuracy now, and time left, of one run."""
+        """Current accuracy and time left of one run."""
         accuracy = event.value.accuracy
         scored = "" if accuracy is None else f"{accuracy:.2f}%, "
         return f"{scored}{format_duration(self.seconds_left[event.case])} left"
@@ -135,9 +135,9 @@ def make_bars(console: Console) -> Progress:
 
 
 def distinct_labels(runs: Iterable[RunConfig]) -> dict[RunConfig, str]:
-    """Run → its label, with as many further fields as tell it from others of the same label.
+    """Run → its label, plus enough fields to distinguish runs with the same label.
 
-    First the number of updates, then the initialisation, then any other field that differs.
+    Fields are added in order: number of updates, initialisation, any other that differs.
     """
     groups: dict[str, list[RunConfig]] = {}
     for run in runs:

@@ -1,7 +1,7 @@
-"""`subspace-bench reproduce`: from the names of pages to the pages.
+"""`subspace-bench reproduce`: trains missing runs and writes pages.
 
-Everything is checked first, then the cost is shown, then runs without a record are trained, cheap
-ones first. A page is written as soon as its last run has ended.
+It checks its input, shows the cost, then trains runs without a record, cheapest first. It writes a
+page as soon as the last of its runs has ended.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from subspace_bench.training.executor import Event
     from subspace_bench.training.workload import Workload
 
-MEMORY_SHARE = 0.9  # of the available memory that runs may take together
+MEMORY_FRACTION = 0.9  # of available memory that all runs may use together
 
 
 def reproduce(
@@ -75,19 +75,19 @@ def reproduce(
     from subspace_bench.training.workload import plan_workload
 
     console, store = make_console(), Store(out / "runs")
-    asked = Plan(profile, seeds, device=validation.resolve_device(device))
+    requested = Plan(profile, seeds, device=validation.resolve_device(device))
     if plan:
-        print_location(asked.dataset, data, console)
+        print_location(requested.dataset, data, console)
     else:
         validation.check_writable(store.folder)
-        asked = replace(asked, dataset=load_dataset(asked.dataset, data, console))
+        requested = replace(requested, dataset=load_dataset(requested.dataset, data, console))
 
     local, committed = list(store.records()), list(committed_store().records())
-    cases = {name: STUDIES[name].cases(asked) for name in names}
+    cases = {name: STUDIES[name].cases(requested) for name in names}
     workload = plan_workload(cases, local, committed, retrain=force)
     labels = distinct_labels(workload.costs)
-    memory = MEMORY_SHARE * (available_memory() + resident_memory())
-    jobs = jobs_that_fit(workload.waiting_costs, jobs or core_count(), memory)
+    memory = MEMORY_FRACTION * (available_memory() + resident_memory())
+    jobs = jobs_that_fit(workload.pending_costs, jobs or core_count(), memory)
     if plan:
         title = f"Runs of {', '.join(names)}, profile {profile}"
         print_table(console, title, run_table(workload, labels))
@@ -95,24 +95,24 @@ def reproduce(
     if plan:
         return 0
 
-    disk = sum(cost.disk for cost in workload.waiting_costs)
+    disk = sum(cost.disk for cost in workload.pending_costs)
     validation.check_output_dir(out, needed=disk)
     if force:
-        for run in workload.waiting:
+        for run in workload.pending:
             store.discard(run)
         local = [record for record in local if record.run not in workload.costs]
-    writer = PageWriter(workload, Evidence(asked, committed, local), out, console)
+    writer = PageWriter(workload, Evidence(requested, committed, local), out, console)
     failures: list[Event[RunConfig]] = []
     try:
-        if workload.waiting:
-            costs = {run: workload.costs[run] for run in workload.waiting}
+        if workload.pending:
+            costs = {run: workload.costs[run] for run in workload.pending}
             with ProgressDisplay(console, costs, labels, jobs) as display:
 
                 def on_event(event: Event[RunConfig]) -> None:
                     display.on_event(event)
                     writer.on_event(event)
 
-                failures = runner.train_all(workload.waiting, store, data, jobs, on_event)
+                failures = runner.train_all(workload.pending, store, data, jobs, on_event)
     except KeyboardInterrupt:
         writer.finish()
         records = sum(store.path(run).exists() for run in workload.costs)
@@ -126,19 +126,19 @@ def reproduce(
 
 
 def load_dataset(name: str, root: Path | None, console: Console) -> str:
-    """Loads and verifies the dataset, prints where it is, and returns the name of what was found.
+    """Loads and verifies a dataset, prints its location, and returns its name.
 
-    Without MNIST and without a network, that is mnist-5k.
+    If MNIST is missing and cannot be downloaded, this is mnist-5k.
     """
     from subspace_bench.datasets import catalog, loading
 
     dataset = loading.load_or_embedded(name, root)
     if dataset.name == name:
-        console.print(f"Data: {name}, {dataset.where}, {catalog.VERIFICATION[name]}")
+        console.print(f"Data: {name}, {dataset.source}, {catalog.VERIFICATION[name]}")
     else:
         console.print(
             f"Data: {name} is not available; using {dataset.name}, the 5,000 digits "
-            f"{dataset.where}. The results are not comparable with the post."
+            f"{dataset.source}. The results are not comparable with the post."
         )
     return dataset.name
 
@@ -152,10 +152,10 @@ def print_location(name: str, root: Path | None, console: Console) -> None:
 
 
 def summarize(workload: Workload, jobs: int) -> str:
-    """What is to be trained and what it costs, in one line."""
+    """The runs to train and their cost, in one line."""
     from subspace_bench.training.cost import memory_together, wall_seconds
 
-    costs = workload.waiting_costs
+    costs = workload.pending_costs
     idle = ", ".join(name for name, runs in workload.cases.items() if not runs)
     note = f"; {idle}: trained with --profile full only" if idle else ""
     if not workload.costs:
@@ -175,33 +175,33 @@ def run_table(workload: Workload, labels: dict[RunConfig, str]) -> pd.DataFrame:
     """The table of --plan: every run and its expected cost, recorded ones first."""
     import pandas as pd
 
-    waiting = set(workload.waiting)
-    recorded = [run for run in workload.costs if run not in waiting]
+    pending = set(workload.pending)
+    recorded = [run for run in workload.costs if run not in pending]
     return pd.DataFrame(
         {
             "run": labels[run],
             "θ_init": run.init,
             "updates": f"{run.protocol.steps:,}",
-            "time": format_duration(workload.costs[run].seconds) if run in waiting else "recorded",
+            "time": format_duration(workload.costs[run].seconds) if run in pending else "recorded",
             "memory": format_bytes(workload.costs[run].memory),
             "disk": format_bytes(workload.costs[run].disk),
             "pages": ", ".join(name for name, runs in workload.cases.items() if run in runs),
         }
-        for run in [*recorded, *workload.waiting]
+        for run in [*recorded, *workload.pending]
     )
 
 
 class PageWriter:
-    """Writes a page anew whenever one of its runs has ended, and prints it after the last one."""
+    """Rewrites a page whenever one of its runs ends, and prints it after the last one."""
 
     def __init__(self, workload: Workload, evidence: Evidence, out: Path, console: Console) -> None:
         self.evidence, self.out, self.console = evidence, out, console
-        waiting = set(workload.waiting)
-        self.missing = {name: waiting.intersection(runs) for name, runs in workload.cases.items()}
-        self.written: set[str] = set()  # with all their runs
+        pending = set(workload.pending)
+        self.missing = {name: pending.intersection(runs) for name, runs in workload.cases.items()}
+        self.written: set[str] = set()  # pages with all their runs
 
     def on_event(self, event: Event[RunConfig]) -> None:
-        """Adds the record of a run that is done."""
+        """Adds the record of a finished run."""
         if event.kind != "done":
             return
         self.evidence = self.evidence.with_local(event.value)
@@ -221,7 +221,7 @@ class PageWriter:
         self.console.print(f"All pages: {write_index(self.out, STUDIES)}")
 
     def write(self, name: str, complete: bool = True) -> None:
-        """Writes one page; figures, and what the terminal shows, only if it is complete."""
+        """Writes one page; draws figures and prints the page only if it is complete."""
         from subspace_bench.experiments import STUDIES
         from subspace_bench.reporting.render import write_page
 

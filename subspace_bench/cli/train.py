@@ -51,9 +51,7 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Learning rate. Default: the post's.")] = None,
     dataset: Dataset = "mnist",
     device: Device = "auto",
-    threads: Annotated[
-        int, typer.Option(help="CPU threads; another number gives another record.")
-    ] = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads; each number has its own record.")] = 1,
     data: Data = None,
     out: Out = Path("results"),
     force: Force = False,
@@ -69,7 +67,7 @@ def train(
     from subspace_bench.records.config import RunConfig
     from subspace_bench.records.store import Store
     from subspace_bench.training import presets, runner
-    from subspace_bench.training.checks import check_run
+    from subspace_bench.training.checks import require_trainable
 
     changes = {} if lr is None else {"lr": lr}
     protocol = presets.protocol("post", steps=steps or presets.epochs(10), **changes)
@@ -82,15 +80,15 @@ def train(
         through_zero = "first" in projectors.load(projector).accepts
         origin = origin or ("zero" if through_zero else "init")
         run = replace(run, dim=dim, projector=projector, origin=origin)
-    cost = check_run(run)
+    cost = require_trainable(run)
 
     store, console = Store(out / "runs"), make_console()
     validation.check_writable(store.folder)
     record = None if force else store.get(run)
     if record is not None:
-        console.print(f"{run.label} is trained: {describe(record)}\n{store.path(run)}")
+        console.print(f"{run.label} is trained: {describe_record(record)}\n{store.path(run)}")
         return 0
-    loading.load(run.dataset, data)  # missing or damaged files show now, not in the worker
+    loading.load(run.dataset, data)  # fail now, not in the worker, if files are missing or damaged
     console.print(
         f"{run.label} on {run.dataset}: {run.protocol.steps:,} updates, about "
         f"{format_duration(cost.seconds)} and {format_bytes(cost.memory)} of memory"
@@ -107,7 +105,7 @@ def train(
                 f"{format_duration(left)} left"
             )
         elif event.kind == "done":
-            console.print(f"{describe(event.value)}\n{store.path(run)}")
+            console.print(f"{describe_record(event.value)}\n{store.path(run)}")
 
     try:
         failures = runner.train_all([run], store, data, 1, on_event)
@@ -118,7 +116,7 @@ def train(
     return report_failures(failures, {run: run.label})
 
 
-def describe(record: Record) -> str:
+def describe_record(record: Record) -> str:
     """The result of a record, in one line."""
     result = record.result
     free = f"{result['free_parameters']:,} of {result['native_dimension']:,} parameters free"

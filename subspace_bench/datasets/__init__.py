@@ -2,5 +2,5 @@
 
 `loading.load(name)` returns a `Dataset`; `batches.Batches` draws the images of each update.
 `catalog` lists the datasets, `locate` finds their files, `idx` reads and verifies them, `download`
-fetches them, `embedded` has 5,000 digits that need no download.
+fetches them, `embedded` has 5,000 digits and needs no download.
 """

@@ -1,4 +1,4 @@
-"""Which images each update sees, as a pure function of (seed, step), and how pixels are scaled.
+"""Batches of images as a pure function of (seed, step), with scaled pixels.
 
 batches = Batches(dataset, batch=64, seed=0, sampling="epochs")
 x, y = batches(step)
@@ -16,18 +16,18 @@ from subspace_bench.datasets.dataset import Dataset
 
 
 class Batches:
-    """The batches of a training run. Call with the number of updates made so far.
+    """The batches of a training run: call it with the number of updates so far.
 
     Arguments:
         batch: images in a batch.
-        sampling: "independent": each batch is a fresh draw of distinct images, as the first batch
-            of a newly shuffled loader is (the post's way); "epochs": consecutive parts of a
+        sampling: "independent": each batch is a fresh draw of distinct images, like the first batch
+            of a newly shuffled loader (as in the post); "epochs": consecutive parts of a
             permutation; "epochs-drop": the same without a partial last batch.
         scale: see `scale_pixels`.
         train: see `training_slice`.
 
     Raises:
-        UserError: `batch` exceeds the number of training images.
+        UserError: if `batch` exceeds the number of training images.
     """
 
     def __init__(
@@ -48,7 +48,9 @@ class Batches:
         self.scale, self.dtype = scale, dtype
         n = len(self.labels)
         if batch > n:
-            raise UserError(f"a batch of {batch} does not fit {n} training images")
+            raise UserError(
+                f"a batch of {batch} exceeds the {n} training images: choose a smaller one"
+            )
         self.per_epoch = n // batch if sampling == "epochs-drop" else -(-n // batch)
         self._epoch = -1
         self._order = np.empty(0, np.int64)
@@ -60,7 +62,7 @@ class Batches:
         return scale_pixels(x, self.scale, self.dtype), self.labels.index_select(0, chosen)
 
     def indices(self, step: int) -> np.ndarray:
-        """Positions of the step's images among those of the training part."""
+        """Positions of the step's images within the training part."""
         n = len(self.labels)
         if self.sampling == "independent":
             rng = generator(self.seed, "batches", step)
@@ -75,7 +77,7 @@ class Batches:
 def training_slice(train: str, n: int) -> slice:
     """The part of n training images to train on: "all", "after-5000" or "first-50000".
 
-    The numbers refer to MNIST's 60,000 images; of fewer images, the same fraction is held out.
+    The numbers refer to MNIST's 60,000 images; for smaller datasets the same fraction is held out.
     """
     if train == "after-5000":
         return slice(n * 5_000 // 60_000, n)

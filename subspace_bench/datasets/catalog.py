@@ -1,7 +1,7 @@
-"""Which datasets there are, and how their files are recognised.
+"""The available datasets and how their files are verified.
 
-A new one in MNIST's format is an entry of FOLDERS (and of SHA256); one in another format is a
-module like `embedded.py` that `loading.load` calls.
+To add a dataset in MNIST's format, add an entry to FOLDERS (and SHA256). Another format needs a
+module like `embedded.py`, called by `loading.load`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILES = (
     "t10k-labels-idx1-ubyte",
 )
 COUNTS = (60_000, 60_000, 10_000, 10_000)  # items of FILES
-# SHA-256 of the uncompressed FILES: torchvision knows only MD5 sums, and only of the archives.
+# SHA-256 of the uncompressed FILES: torchvision has only MD5 sums of the archives.
 SHA256 = {
     "mnist": (
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",

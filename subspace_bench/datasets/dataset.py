@@ -20,7 +20,7 @@ class Dataset:
         train_labels, test_labels: int64 (n,), 0 … 9.
         digest: SHA-256 over the SHA-256 of the four files (for mnist-5k, of the four arrays), in
             the order of `catalog.FILES`.
-        where: folder it was read from, or the package it is embedded in.
+        source: the folder it was read from, or the package it is embedded in.
     """
 
     name: str
@@ -29,15 +29,15 @@ class Dataset:
     test_images: Tensor
     test_labels: Tensor
     digest: str
-    where: str
+    source: str
 
 
 def from_arrays(
-    name: str, arrays: Sequence[np.ndarray], hashes: Sequence[str], where: str
+    name: str, arrays: Sequence[np.ndarray], hashes: Sequence[str], source: str
 ) -> Dataset:
-    """A dataset of four arrays in the order of `catalog.FILES`, and the SHA-256 of each."""
+    """A dataset from four arrays in the order of `catalog.FILES` and the SHA-256 of each."""
     train_images, train_labels, test_images, test_labels = map(torch.from_numpy, arrays)
     digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
     return Dataset(
-        name, train_images, train_labels.long(), test_images, test_labels.long(), digest, where
+        name, train_images, train_labels.long(), test_images, test_labels.long(), digest, source
     )

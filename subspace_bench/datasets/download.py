@@ -1,4 +1,4 @@
-"""Downloads MNIST or Fashion-MNIST with torchvision: quiet, verified, all or nothing."""
+"""Downloads MNIST or Fashion-MNIST with torchvision: quiet, verified and atomic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.validation import require_choice
 from subspace_bench.datasets.catalog import FOLDERS
 from subspace_bench.datasets.idx import read_idx
-from subspace_bench.datasets.locate import VARIABLE, cache_folder, missing_files, raw_folder
+from subspace_bench.datasets.locate import DATA_VARIABLE, cache_folder, missing_files, raw_folder
 
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
 
@@ -25,12 +25,12 @@ class DatasetUnavailable(UserError):
 def download(name: str, root: Path | None = None) -> Path:
     """Downloads a dataset into ROOT/MNIST/raw (or FashionMNIST); returns that folder.
 
-    Files go to a temporary folder below `root` (default: the user's cache directory); once all are
+    Files go to a temporary folder in `root` (default: the user's cache directory). After all are
     verified, the missing ones are moved into place.
 
     Raises:
-        DatasetUnavailable: no mirror answers within seconds, or `root` cannot be written.
-        UserError: unknown name, or a mirror delivers other content.
+        DatasetUnavailable: if no mirror answers within seconds, or `root` cannot be written.
+        UserError: for an unknown name, or if a mirror delivers wrong content.
     """
     require_choice("dataset to download", [name], FOLDERS)
     from torchvision import datasets
@@ -50,8 +50,8 @@ def download(name: str, root: Path | None = None) -> Path:
                 (downloaded / file).replace(folder / file)
     except (OSError, RuntimeError, EOFError) as failure:  # URLErrors and timeouts are OSErrors
         raise DatasetUnavailable(
-            f"{name} could not be downloaded into {root} ({_last_line(failure)}); "
-            f"name a folder that holds it with --data or {VARIABLE}"
+            f"{name} could not be downloaded into {root} ({_last_line(failure)}): "
+            f"set --data or {DATA_VARIABLE} to a folder that has it"
         ) from failure
     return folder
 
@@ -61,14 +61,14 @@ def _verify(name: str, folder: Path) -> None:
         read_idx(name, folder)
     except UserError as failure:
         raise UserError(
-            f"torchvision's mirror delivered other files than {name}'s; "
-            f"name a folder that holds it with --data or {VARIABLE}"
+            f"torchvision's mirror delivered wrong files for {name}: "
+            f"set --data or {DATA_VARIABLE} to a folder that has it"
         ) from failure
 
 
 @contextlib.contextmanager
 def _short_timeout() -> Iterator[None]:
-    """A server that does not answer fails after DOWNLOAD_TIMEOUT."""
+    """Limits the wait for a server to DOWNLOAD_TIMEOUT."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
@@ -85,6 +85,6 @@ def _no_output() -> Iterator[None]:
 
 
 def _last_line(failure: Exception) -> str:
-    """torchvision's message has the answer of every mirror; the last line has the reason."""
+    """The last line of torchvision's message, which gives the reason after the mirrors' answers."""
     lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
     return lines[-1] if lines else type(failure).__name__

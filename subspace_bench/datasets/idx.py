@@ -1,7 +1,7 @@
 """Reads and verifies the four IDX files of MNIST or Fashion-MNIST.
 
-An IDX file: two zero bytes, 8 (for uint8), the number of dimensions; each dimension as a big-endian
-32-bit integer; the values.
+An IDX file has two zero bytes, the byte 8 (uint8), the number of dimensions, each dimension as a
+big-endian 32-bit integer, and the values.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from subspace_bench.datasets.locate import download_command
 def read_idx(name: str, folder: Path) -> Dataset:
     """Reads the four files.
 
-    MNIST's are verified by SHA-256. No SHA-256 is published for Fashion-MNIST: its formats, shapes
-    and label balance (6,000 and 1,000 a class) are checked.
+    MNIST is verified by SHA-256. Fashion-MNIST has no published SHA-256, so its format, shapes and
+    label balance (6,000 and 1,000 per class) are checked.
 
     Raises:
-        UserError: names the file that cannot be read, is corrupt, or belongs to another dataset.
+        UserError: if a file cannot be read, is corrupt, or belongs to another dataset.
     """
     hashes, arrays = [], []
     for i, (file, count) in enumerate(zip(catalog.FILES, catalog.COUNTS, strict=True)):
@@ -36,7 +36,9 @@ def read_idx(name: str, folder: Path) -> Dataset:
         sha256 = hashlib.sha256(content).hexdigest()
         expected = catalog.SHA256[name][i] if name in catalog.SHA256 else sha256
         if sha256 != expected:
-            raise _wrong(name, path, f"its SHA-256 is {sha256[:12]}…, expected {expected[:12]}…")
+            raise _corrupt_file_error(
+                name, path, f"its SHA-256 is {sha256[:12]}…, expected {expected[:12]}…"
+            )
         hashes.append(sha256)
         arrays.append(_parse(name, path, content, count))
     for i in (1, 3):
@@ -49,18 +51,18 @@ def _parse(name: str, path: Path, content: bytes, count: int) -> np.ndarray:
     shape = (count, 28, 28) if "images" in path.name else (count,)
     header = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">i4").tobytes()
     if not content.startswith(header) or len(content) != len(header) + np.prod(shape):
-        raise _wrong(name, path, f"it is not an IDX file of shape {shape}")
+        raise _corrupt_file_error(name, path, f"it is not an IDX file of shape {shape}")
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape).copy()
 
 
 def _check_balance(name: str, path: Path, labels: np.ndarray) -> None:
     counts = np.bincount(labels, minlength=10).tolist()
     if name == "fashion-mnist" and counts != [len(labels) // 10] * 10:
-        raise _wrong(name, path, f"its labels per class are {counts}")
+        raise _corrupt_file_error(name, path, f"its labels per class are {counts}")
 
 
-def _wrong(name: str, path: Path, reason: str) -> UserError:
+def _corrupt_file_error(name: str, path: Path, reason: str) -> UserError:
     return UserError(
-        f"{path} is corrupt or not of {name}: {reason}; "
+        f"{path} is corrupt or not a file of {name}: {reason}; "
         f"delete it and download it again: `{download_command(name, path.parents[2])}`"
     )

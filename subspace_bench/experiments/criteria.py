@@ -1,7 +1,7 @@
 """One judge for each kind of criterion in `published/claims.toml`, from accuracies over seeds.
 
-If several intervals decide a claim, they hold together with 95% confidence (Bonferroni). With too
-few seeds a claim is undecided, whatever they show.
+If several intervals decide a claim, they have a joint confidence of 95% (Bonferroni). A claim with
+too few seeds is undecided, whatever they show.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ Judged = tuple[str, str]  # evidence, verdict
 Accuracies = Callable[..., Sample]  # (run, updates=…) → accuracies over seeds
 
 
-def conv(accuracies: Accuracies, dim: int | None, epochs: int = EPOCHS) -> Sample:
+def conv_accuracies(accuracies: Accuracies, dim: int | None, epochs: int = EPOCHS) -> Sample:
     """The conv net's accuracies after `epochs`, from its 100-epoch runs."""
     run = presets.post("conv", dim, EPOCHS)
     at = None if epochs == EPOCHS else presets.post("conv", dim, epochs).protocol.last_score
     return accuracies(run, updates=at)
 
 
-def enough(sample: Sample, dim: int | None = None) -> bool:
-    """Whether there are enough seeds for a verdict; fewer are needed where a run takes long."""
+def has_enough_seeds(sample: Sample, dim: int | None = None) -> bool:
+    """Whether the seeds suffice for a verdict; slow runs need fewer."""
     seeds = published.load("claims")["seeds"]
     long = dim is not None and dim >= seeds["long_from"]
     return bool(sample.n >= seeds["long" if long else "fewest"])
 
 
-def compared(
+def compare(
     a: tuple[Sample, int | None], b: tuple[Sample, int | None], comparisons: int = 1
 ) -> tuple[str, Interval | None]:
     """mean(a) − mean(b), each given with its d.
 
     Arguments:
-        comparisons: number of intervals that hold together with 95% confidence.
+        comparisons: number of intervals that share the 95% confidence.
 
     Returns:
         The difference as text, and its interval if both have enough seeds for a verdict.
@@ -59,14 +59,14 @@ def compared(
     if not (first.n and second.n):
         return "not run", None
     gap = difference(first, second, comparisons)
-    middle = points(gap) if gap else f"{first.mean - second.mean:.2f}"
+    middle = show_difference(gap) if gap else f"{first.mean - second.mean:.2f}"
     text = f"{middle} (n = {first.n} and {second.n})"
-    if enough(*a) and enough(*b):
+    if has_enough_seeds(*a) and has_enough_seeds(*b):
         return text, gap
     return f"{text}, too few seeds", None
 
 
-def points(gap: Interval) -> str:
+def show_difference(gap: Interval) -> str:
     """A difference as middle ± half-width, in points."""
     return f"{(gap.low + gap.high) / 2:.2f} ± {gap.half_width:.2f}"
 
@@ -82,18 +82,20 @@ def any_of(verdicts: Sequence[str]) -> str:
 def judge_noninferiority(claim: Claim, accuracies: Accuracies) -> Judged:
     """Each subspace loses at most `points` against D."""
     parts, verdicts = [], []
-    full, dims = conv(accuracies, None), claim["dims"]
+    full, dims = conv_accuracies(accuracies, None), claim["dims"]
     for dim in dims:
-        text, gap = compared((full, None), (conv(accuracies, dim), dim), len(dims))
+        text, gap = compare((full, None), (conv_accuracies(accuracies, dim), dim), len(dims))
         verdicts.append(at_most(gap, claim["points"]))
         parts.append(f"{dim:,} ({1 - dim / presets.native('conv'):.0%} fewer): {text}")
     return "below D by " + "; ".join(parts), all_of(verdicts)
 
 
 def judge_difference(claim: Claim, accuracies: Accuracies) -> Judged:
-    """The loss against D lies in the printed range: holds if its whole interval does."""
+    """The loss against D lies in the printed range: the claim holds if its whole interval does."""
     dim = claim["dim"]
-    text, gap = compared((conv(accuracies, None), None), (conv(accuracies, dim), dim))
+    text, gap = compare(
+        (conv_accuracies(accuracies, None), None), (conv_accuracies(accuracies, dim), dim)
+    )
     printed = Interval(claim["low"], claim["high"])
     if gap is None:
         judgement = UNDECIDED
@@ -107,8 +109,8 @@ def judge_difference(claim: Claim, accuracies: Accuracies) -> Judged:
 def judge_superiority(claim: Claim, accuracies: Accuracies) -> Judged:
     """The subspace is more accurate than the small net."""
     small = accuracies(presets.lite(claim["lite"], claim["epochs"]))
-    ours = conv(accuracies, claim["dim"])
-    text, gap = compared((ours, claim["dim"]), (small, None))
+    ours = conv_accuracies(accuracies, claim["dim"])
+    text, gap = compare((ours, claim["dim"]), (small, None))
     return f"{ours.show()} against {small.show()}: ahead by {text}", at_least(gap, 0.0)
 
 
@@ -120,10 +122,10 @@ def judge_threshold(claim: Claim, accuracies: Accuracies) -> Judged:
         if "lite" in claim:
             sample = accuracies(presets.lite(claim["lite"], epochs))
         else:
-            sample = conv(accuracies, claim["dim"], epochs)
-        # Any of the deciding lengths may make the claim hold, so they are corrected together.
+            sample = conv_accuracies(accuracies, claim["dim"], epochs)
+        # One deciding length is enough for the claim to hold: correct for the number of them.
         comparisons = len(deciding) if epochs in deciding else 1
-        sufficient = enough(sample, claim.get("dim"))
+        sufficient = has_enough_seeds(sample, claim.get("dim"))
         few = ", too few seeds" if sample.n and not sufficient else ""
         parts.append(f"{sample.show(comparisons)} after {epochs} epochs{few}")
         if epochs in deciding:
@@ -137,14 +139,14 @@ def judge_equivalence(claim: Claim, accuracies: Accuracies) -> Judged:
     dims = (*presets.SMALL, None)
     protocol = presets.post("conv", None, 10).protocol
     scored = [u for u in range(1, protocol.steps) if protocol.scored(u)]
-    comparisons = len(scored) * len(dims)  # one difference beyond `points` makes the claim fail
+    comparisons = len(scored) * len(dims)  # one difference beyond `points` refutes the claim
     parts, verdicts = [], []
     for dim in dims:
         nets = [presets.post(model, dim, 10) for model in ("conv", "fc")]
         at = {u: [accuracies(run, updates=u) for run in nets] for u in scored}
         gaps = {
             u: difference(of_conv, of_fc, comparisons)
-            if enough(of_conv) and enough(of_fc)
+            if has_enough_seeds(of_conv) and has_enough_seeds(of_fc)
             else None
             for u, (of_conv, of_fc) in at.items()
         }
@@ -152,7 +154,7 @@ def judge_equivalence(claim: Claim, accuracies: Accuracies) -> Judged:
         name = f"d = {dim:,}" if dim else "D"
         parts.append(f"{name}: {clearest(gaps, at[scored[-1]])}")
     text = f"clearest of {len(scored)} gaps, conv − FC: " + "; ".join(parts)
-    return f"{text}. {gap_of_the_post()}", all_of(verdicts)
+    return f"{text}. {largest_published_gap()}", all_of(verdicts)
 
 
 def clearest(gaps: dict[int, Interval | None], both: Sequence[Sample]) -> str:
@@ -169,10 +171,10 @@ def clearest(gaps: dict[int, Interval | None], both: Sequence[Sample]) -> str:
     at = max(sizes, key=lambda u: (sizes[u].low, sizes[u].high))
     gap = gaps[at]
     assert gap is not None
-    return f"{points(gap)} at step {at - 1:,} {seeds}"
+    return f"{show_difference(gap)} at step {at - 1:,} {seeds}"
 
 
-def gap_of_the_post() -> str:
+def largest_published_gap() -> str:
     """The largest difference between the post's own two figures, where both show a point."""
     curves = published.load("post")["ultra-small"]["curves"]
     gaps = [
@@ -194,11 +196,11 @@ def absolute(gap: Interval | None) -> Interval | None:
 
 
 def judge_counts(claim: Claim, accuracies: Accuracies) -> Judged:
-    """The PyTorch tutorial's net is the smallest that claims 99%, or the only one `below`."""
+    """The PyTorch tutorial's net is the smallest that claims 99%, or the only one below a size."""
     others = {
         row: count
         for row, count in tutorials.counts().items()
-        if tutorials.claimed(row).high >= 99.0 and row != PYTORCH
+        if tutorials.claimed_range(row).high >= 99.0 and row != PYTORCH
     }
     if "below" in claim:
         smaller = [row for row, count in others.items() if count < claim["below"]]
@@ -211,7 +213,7 @@ def judge_counts(claim: Claim, accuracies: Accuracies) -> Judged:
     count = tutorials.counts()[PYTORCH]
     smallest = min(others, key=lambda row: others[row])
     trained = accuracies(presets.tutorial(PYTORCH))
-    sufficient = enough(trained)
+    sufficient = has_enough_seeds(trained)
     few = ", too few seeds" if trained.n and not sufficient else ""
     text = (
         f"{count:,} parameters, {trained.show()} under its own protocol{few}; the next is row "

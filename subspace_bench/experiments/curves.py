@@ -31,10 +31,10 @@ class Curve:
 
 
 def draw_curves(axes: Axes, curves: Sequence[Curve], evidence: Evidence) -> None:
-    """Each curve in its colour: our mean as a line, all our seeds as a band; the mean of local runs
-    dashed; the post's points as dots.
+    """Draws each curve in one colour.
 
-    All are drawn as far as the plan's runs go, which is less in a quick run.
+    A line shows our mean, a band all our seeds, a dashed line the mean of local runs, and dots the
+    post's points. Curves end where the plan's runs end, which is earlier in a quick run.
     """
     shades = colormaps["plasma"](np.linspace(0.0, 0.85, max(len(curves), 2)))
     lines, has_local = [], False

@@ -1,11 +1,11 @@
-"""The post's MNIST-lite table: four small nets, trained directly."""
+"""The post's MNIST-lite table: four small nets, trained in full space."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from subspace_bench.experiments import published
-from subspace_bench.experiments.comparison_table import ComparisonTable, draws
+from subspace_bench.experiments.comparison_table import ComparisonTable, drawn_images
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
 from subspace_bench.reporting.page import Page
@@ -33,7 +33,11 @@ def page(evidence: Evidence) -> Page:
             "post's count": row["free"],
             "our count": presets.native(row["model"]),
         }
-        value = None if evidence.quick else Published(row["accuracy"], content()["unit"], draws())
+        value = (
+            None
+            if evidence.quick
+            else Published(row["accuracy"], content()["unit"], drawn_images())
+        )
         printed = "—" if evidence.quick else f"{row['accuracy']:.1f}"
         table.add(f"{row['free']:,} parameters", labels, presets.lite(row["model"]), value, printed)
     length = evidence.protocol(presets.lite(content()["rows"][0]["model"]))

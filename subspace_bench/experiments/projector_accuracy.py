@@ -30,30 +30,30 @@ COLUMNS = ("d", "projector", "peak rate", "ours", "local")
 
 
 @functools.cache
-def picked() -> dict[str, dict[str, float]]:
+def picked_rates() -> dict[str, dict[str, float]]:
     """The learning rates picked on held-out images: projector → d → peak rate."""
     text = (resources.files(__package__) / "projector_rates.toml").read_text(encoding="utf-8")
     rates: dict[str, dict[str, float]] = tomllib.loads(text)
     return rates
 
 
-def rate(projector: str, dim: int) -> float | None:
-    """The picked rate, if there is one."""
-    return picked().get(projector, {}).get(str(dim))
+def picked_rate(projector: str, dim: int) -> float | None:
+    """The picked rate; None if no rate is picked."""
+    return picked_rates().get(projector, {}).get(str(dim))
 
 
-def final(projector: str, dim: int) -> RunConfig | None:
+def final_run(projector: str, dim: int) -> RunConfig | None:
     """The final run, if a rate is picked for it."""
-    lr = rate(projector, dim)
+    lr = picked_rate(projector, dim)
     return None if lr is None else presets.recipe(projector, dim, lr)
 
 
-def candidates(projector: str, dim: int) -> dict[float, RunConfig]:
+def held_out_runs(projector: str, dim: int) -> dict[float, RunConfig]:
     """The held-out run of each rate of the grid."""
     return {lr: presets.recipe(projector, dim, lr, held_out=True) for lr in RATES}
 
 
-def cells() -> list[tuple[str, int]]:
+def pairs() -> list[tuple[str, int]]:
     """All pairs (projector, d)."""
     return [(name, dim) for name in projectors.names() for dim in DIMS]
 
@@ -62,23 +62,23 @@ def cases(plan: Plan) -> list[RunConfig]:
     """In the full profile: every rate on held-out images, then the picked one on all images."""
     if plan.profile != "full":
         return []
-    held_out = [run for cell in cells() for run in candidates(*cell).values()]
-    finals = [run for cell in cells() if (run := final(*cell))]
+    held_out = [run for cell in pairs() for run in held_out_runs(*cell).values()]
+    finals = [run for cell in pairs() if (run := final_run(*cell))]
     return [*replace(plan, seeds=1).expand(held_out), *plan.expand(finals)]
 
 
 def accuracies(evidence: Evidence, local: bool = False) -> dict[tuple[str, int], Sample]:
     """(projector, d) → accuracies of the final runs; an empty sample if no rate is picked."""
     return {
-        cell: evidence.sample(run, local) if (run := final(*cell)) else Sample(())
-        for cell in cells()
+        cell: evidence.sample(run, local) if (run := final_run(*cell)) else Sample(())
+        for cell in pairs()
     }
 
 
-def best(evidence: Evidence, projector: str, dim: int) -> float | None:
+def best_rate(evidence: Evidence, projector: str, dim: int) -> float | None:
     """The rate with the best held-out accuracy; None unless the whole grid is recorded."""
     scores = {}
-    for lr, run in candidates(projector, dim).items():
+    for lr, run in held_out_runs(projector, dim).items():
         if not evidence.committed(run):
             return None
         sample = evidence.sample(run)
@@ -87,8 +87,8 @@ def best(evidence: Evidence, projector: str, dim: int) -> float | None:
 
 
 def rate_cell(evidence: Evidence, projector: str, dim: int) -> str:
-    """The picked rate, with a warning if another one is better or a still larger might be."""
-    lr, better = rate(projector, dim), best(evidence, projector, dim)
+    """The picked rate; warns if another is better or it is at an edge of the grid."""
+    lr, better = picked_rate(projector, dim), best_rate(evidence, projector, dim)
     if lr is None:
         return "not picked"
     text = f"{lr:g}"
@@ -103,8 +103,16 @@ def page(evidence: Evidence) -> Page:
     ours, local = accuracies(evidence), accuracies(evidence, local=True)
     shown, numbers = [], []
     for (name, dim), sample in ours.items():
-        numbers.append({"dim": dim, "projector": name, "rate": rate(name, dim), "n": sample.n,
-                        "mean": round(sample.mean, 4), "sd": round(sample.sd, 4)})  # fmt: skip
+        numbers.append(
+            {
+                "dim": dim,
+                "projector": name,
+                "rate": picked_rate(name, dim),
+                "n": sample.n,
+                "mean": round(sample.mean, 4),
+                "sd": round(sample.sd, 4),
+            }
+        )
     for name, dim in sorted(ours, key=lambda cell: cell[1]):
         cells_of_row = (f"{dim:,}", name, rate_cell(evidence, name, dim),
                         ours[name, dim].show(), local[name, dim].show())  # fmt: skip

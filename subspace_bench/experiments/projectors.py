@@ -1,6 +1,6 @@
 """The page of a timing table: which projector to take, figures, every measured case.
 
-A page depends on its csv and on the accuracy records only, so any machine can rebuild it.
+A page depends only on its csv and on the accuracy records, so any machine can rebuild it.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ REASONS = {"does not fit": "too large", "not measured": "too slow", "failed": "f
 
 
 def write_page_of(table: Path, missing: int = 0) -> list[Path]:
-    """Writes the page of a timing csv beside it, and returns the paths; `missing` as of `page`."""
+    """Writes the page of a timing csv beside it; returns the paths. For `missing` see `page`."""
     evidence = Evidence(Plan("full"), committed_store(), None)
     content = page(table.stem, read_frame(table), accuracies(evidence), missing)
     return write_page(content, table.parent)
 
 
 def rebuild_pages(device: str, out: Path) -> list[Path]:
-    """Writes the page of every csv of a device in `out`; without one, a page that says so."""
+    """Writes a page for every csv of a device in `out`; without any, a page that says so."""
     tables = sorted(out.glob(f"projectors-{device}*.csv"))
     if not tables:
         return write_page(not_measured(device), out)
@@ -63,30 +63,30 @@ def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) 
         samples: accuracies of the projectors, for the recommendation.
         missing: requested cases that are not measured yet.
     """
-    every = Measurements.of(frame)
-    measured = every.successful()
+    measurements = Measurements.of(frame)
+    measured = measurements.successful()
     accuracy = recommendation.AccuracyComparison.of(samples)
-    found = recommendation.recommend(measured, accuracy)
+    recommendations = recommendation.recommend(measured, accuracy)
     device, facts = str(frame.device.iloc[0]), frame.iloc[0]
-    sections = {f"native_{native}": native for native, _ in every.sizes}
+    sections = {f"native_{native}": native for native, _ in measurements.sizes}
     tables = {
-        "recommendation": recommendation.recommendation_table(found, accuracy),
+        "recommendation": recommendation.recommendation_table(recommendations, accuracy),
         "accuracy": recommendation.accuracy_table(accuracy),
-        "times": compare_at_sizes(every, lambda row: format_significant(row["ms"])),
-        "memory": compare_at_sizes(every, lambda row: format_peak(row["peak_bytes"])),
+        "times": compare_at_sizes(measurements, lambda row: format_significant(row["ms"])),
+        "memory": compare_at_sizes(measurements, lambda row: format_peak(row["peak_bytes"])),
         "machine": machine_table(frame, missing),
-        **{key: details(every, native) for key, native in sections.items()},
+        **{key: details(measurements, native) for key, native in sections.items()},
     }
     return Page(
         name=name,
         title=f"What projectors cost on {facts.gpu or facts.cpu}",
-        summary=summarize(found),
+        summary=summarize(recommendations),
         tables={key: table for key, table in tables.items() if not table.empty},
         values={
             "sections": [(key, n, NATIVE.get(n, "")) for key, n in sections.items()],
-            "copies": recommendation.COPIES,
-            "small": format_bytes(recommendation.SMALL),
-            "moved": f"{recommendation.MOVED:.0%}",
+            "copies": recommendation.MAX_THETA_COPIES,
+            "small": format_bytes(recommendation.ALWAYS_ALLOWED_BYTES),
+            "moved": f"{recommendation.MIN_NONZERO_ROWS:.0%}",
             "draws": DRAWS,
             "columns": COLUMNS,
             "read_from": format_bytes(READ_FROM_BYTES),
@@ -99,7 +99,7 @@ def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) 
 
 
 def not_measured(device: str) -> Page:
-    """The page of a device that no table was measured on."""
+    """The page of a device without timings."""
     return Page(
         name=f"projectors-{device}",
         title=f"What projectors cost on {device.upper()}",
@@ -109,13 +109,15 @@ def not_measured(device: str) -> Page:
     )
 
 
-def summarize(found: list[Recommendation]) -> str:
+def summarize(recommendations: list[Recommendation]) -> str:
     """Which projector is recommended most often, from which D on, and what it takes there."""
-    best = {(each.native, each.dim): each.candidates[0] for each in found if each.candidates}
+    best = {
+        (each.native, each.dim): each.candidates[0] for each in recommendations if each.candidates
+    }
     if not best:
-        return f"No projector meets the rule at any of {len(found)} sizes."
+        return f"No projector meets the rule at any of {len(recommendations)} sizes."
     [(name, count)] = Counter(row["projector"] for row in best.values()).most_common(1)
-    parts = [f"`{name}` is the one to take at {count} of {len(found)} sizes (D, d)"]
+    parts = [f"`{name}` is the one to take at {count} of {len(recommendations)} sizes (D, d)"]
     others = [native for (native, dim), row in best.items()
               if dim >= LARGE_DIM and row["projector"] != name]  # fmt: skip
     large = {at: row for at, row in best.items()
@@ -146,13 +148,14 @@ def machine_table(frame: pd.DataFrame, missing: int) -> pd.DataFrame:
     return pd.DataFrame(rows.items(), columns=["", "value"])
 
 
-def compare_at_sizes(every: Measurements, show: Any) -> pd.DataFrame:
-    """One line a (D, d), one column a projector; float32 only."""
+def compare_at_sizes(measurements: Measurements, show: Any) -> pd.DataFrame:
+    """One row per (D, d), one column per projector; float32 only."""
     lines: dict[Size, dict[str, str]] = {
-        (native, dim): {"D": f"{native:,}", "d": f"{dim:,}"} | dict.fromkeys(every.projectors, "")
-        for native, dim in every.sizes
+        (native, dim): {"D": f"{native:,}", "d": f"{dim:,}"}
+        | dict.fromkeys(measurements.projectors, "")
+        for native, dim in measurements.sizes
     }
-    for row in every.rows:
+    for row in measurements.rows:
         if row["dtype"] == "float32":
             cell = show(row) if row["status"] == "ok" else REASONS[reason(row)]
             lines[row["native"], row["dim"]][row["projector"]] = cell
@@ -164,9 +167,9 @@ def reason(row: Row) -> str:
     return str(row["status"]).partition(":")[0]
 
 
-def details(every: Measurements, native: int) -> pd.DataFrame:
+def details(measurements: Measurements, native: int) -> pd.DataFrame:
     """Every case of one D."""
-    return pd.DataFrame([detail(row) for row in every.rows if row["native"] == native])
+    return pd.DataFrame([detail(row) for row in measurements.rows if row["native"] == native])
 
 
 def detail(row: Row) -> dict[str, str]:
@@ -196,7 +199,7 @@ def detail(row: Row) -> dict[str, str]:
 def column_norms(row: Row) -> str:
     try:
         return projectors.column_norms(row["projector"], row["native"], row["dim"])
-    except UserError:  # of another package that is no longer installed
+    except UserError:  # a plug-in's projector that is no longer installed
         return ""
 
 
@@ -208,7 +211,7 @@ def median_and_quartiles(row: Row, product: str) -> str:
 
 
 def distortion(row: Row) -> tuple[str, str]:
-    """Norm distortion and coherence, with the number of samples where there are fewer."""
+    """Norm distortion and coherence; also the number of samples if it is below the usual one."""
     if pd.isna(row.get("norm_mean")):
         return "" if pd.isna(row.get("lost")) else f"failed: {row['lost']}", ""
     norms, pairs, dim = int(row["norm_n"]), int(row["pairs"]), row["dim"]
@@ -220,7 +223,7 @@ def distortion(row: Row) -> tuple[str, str]:
 
 
 def figures(name: str, measured: Measurements) -> dict[str, PageFigure]:
-    """Time and memory over D; none before one d is measured at two D."""
+    """Time and memory over D; none until some d is measured at two D."""
     frame = pd.DataFrame(measured.rows)
     if frame.empty:
         return {}
@@ -244,7 +247,7 @@ def figures(name: str, measured: Measurements) -> dict[str, PageFigure]:
 def plot_over_native(
     frame: pd.DataFrame, dims: list[int], values: pd.Series[float], label: str
 ) -> Figure:
-    """Values over D, one line a projector, one panel a d."""
+    """Values over D, one line per projector, one panel per d."""
     columns = -(-len(dims) // 2)
     figure, grid = plt.subplots(
         2, columns, figsize=(1.7 + 2.6 * columns, 6.0), sharex=True, sharey=True, squeeze=False

@@ -1,4 +1,4 @@
-"""What a page of the suite is: the runs it needs, and how it reads their records.
+"""A page of the suite: the runs it needs, and how it turns their records into a page.
 
 A study never trains. A page is one module of this package with a `STUDY`; see `discover`.
 """
@@ -17,7 +17,7 @@ from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import Sample
 
 PROFILES = ("quick", "post", "full")
-# Of a quick run: (updates, largest d). FC's projector is nine times as large as conv's.
+# (updates, largest d) of quick runs. FC's projector is nine times as large as conv's.
 QUICK, QUICK_FC = (1_001, 3_000), (501, 300)
 
 Groups = dict[RunConfig, dict[int, Record]]  # run without its seed → seed → record
@@ -51,12 +51,12 @@ class Plan:
 class Evidence:
     """The records that a page is made from: the committed ones, and the user's local ones.
 
-    Records of all devices count, one a seed, those of the plan's device first. Records of another
-    dataset than the plan's are ignored.
+    Records of all devices count, one per seed; the plan's device takes precedence. Records of
+    datasets other than the plan's are ignored.
 
     Arguments:
-        committed, local: a store, which is read once, here, or records. None, for local, where
-            local records are left out of the page.
+        committed, local: records, or a store, which is read once. If `local` is None, the page
+            leaves local records out.
     """
 
     def __init__(
@@ -71,13 +71,14 @@ class Evidence:
         self._local = _grouped(local, plan.device)
 
     def with_local(self, record: Record) -> Evidence:
-        """The same evidence and one local record more; no file is read."""
-        longer = object.__new__(Evidence)
-        longer.plan, longer.includes_local, longer._committed = self.plan, True, self._committed
+        """The same evidence with one more local record; reads no file."""
+        extended = object.__new__(Evidence)
+        extended.plan, extended.includes_local = self.plan, True
+        extended._committed = self._committed
         key = without_seed(record.run)
-        longer._local = {**self._local, key: dict(self._local.get(key, {}))}
-        _insert(longer._local, record, self.plan.device)
-        return longer
+        extended._local = {**self._local, key: dict(self._local.get(key, {}))}
+        _insert(extended._local, record, self.plan.device)
+        return extended
 
     def committed(self, run: RunConfig) -> list[Record]:
         """Committed records of the full-length run, in the order of seeds."""
@@ -97,7 +98,7 @@ class Evidence:
 
     @property
     def comparable(self) -> bool:
-        """Whether numbers may be compared with the post's: only if both are of MNIST."""
+        """Whether numbers may be compared with the post's: only on MNIST."""
         return self.plan.dataset == "mnist"
 
     def protocol(self, run: RunConfig) -> TrainingConfig:
@@ -109,14 +110,14 @@ class Evidence:
         return self.protocol(run).last_score
 
     def sample(self, run: RunConfig, local: bool = False, updates: int | None = None) -> Sample:
-        """Accuracies over seeds after `updates`, by default those of `scored_at`."""
+        """Accuracies over seeds after `updates` (default: `scored_at`)."""
         at = updates or self.scored_at(run)
         scores = [record.accuracy_at(at) for record in self.records(run, local)]
         return Sample(tuple(score for score in scores if score is not None))
 
 
 def without_seed(run: RunConfig) -> RunConfig:
-    """What runs of different seeds and devices share."""
+    """The run with seed 0 on the CPU: equal for runs that differ only in seed and device."""
     return replace(run, seed=0, device="cpu")
 
 
@@ -128,7 +129,7 @@ def _grouped(records: Store | Iterable[Record] | None, device: str) -> Groups:
 
 
 def _insert(groups: Groups, record: Record, device: str) -> None:
-    """Adds a record, unless its seed has one that goes before it."""
+    """Adds a record, unless one that takes precedence has the same seed."""
     by_seed = groups.setdefault(without_seed(record.run), {})
     present = by_seed.get(record.run.seed)
     on_device = record.run.device == device
@@ -145,8 +146,8 @@ def _by_seed(groups: Groups, run: RunConfig) -> list[Record]:
     return [by_seed[seed] for seed in sorted(by_seed)]
 
 
-def never(evidence: Evidence) -> str:
-    """No reason to withhold a page."""
+def always_publish(evidence: Evidence) -> str:
+    """Withholds no page."""
     return ""
 
 
@@ -155,11 +156,11 @@ class Study:
     """A page of the suite.
 
     Attributes:
-        name: of the page, of its files and of its template.
+        name: the name of the page, its files and its template.
         title: what it shows, for lists of studies.
         cases: the runs it needs under a plan.
-        page: the page, from whatever records there are.
-        withheld: why this evidence makes no page, so that an existing one stays; else "".
+        page: builds the page from the available records.
+        withheld: why no page is written from this evidence (an existing one stays); else "".
         order: position among the studies.
     """
 
@@ -167,15 +168,15 @@ class Study:
     title: str
     cases: Callable[[Plan], list[RunConfig]]
     page: Callable[[Evidence], Page]
-    withheld: Callable[[Evidence], str] = never
+    withheld: Callable[[Evidence], str] = always_publish
     order: int = 1_000
 
 
 def make_page(study: Study, evidence: Evidence, summary: str, **parts: Any) -> Page:
-    """A page of a study: its names, its notices, and the command that writes it again.
+    """The page of a study, with its notices and the command that rebuilds it.
 
     Arguments:
-        parts: further fields of `Page`.
+        parts: other fields of `Page`.
     """
     plan = evidence.plan
     command = [f"subspace-bench report {study.name}"]

@@ -8,7 +8,12 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from subspace_bench.experiments import published, ultra_small
-from subspace_bench.experiments.comparison_table import ComparisonTable, Points, draws, read_off
+from subspace_bench.experiments.comparison_table import (
+    ComparisonTable,
+    Points,
+    drawn_images,
+    published_point,
+)
 from subspace_bench.experiments.curves import Curve, draw_curves
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
@@ -26,7 +31,7 @@ def content() -> dict[str, Any]:
 
 
 def dims() -> list[int | None]:
-    """d of each published row; None for D, which is trained directly."""
+    """d of each published row; None for D, trained in full space."""
     return [None if row["free"] == presets.native("conv") else row["free"] for row in rows()]
 
 
@@ -40,7 +45,7 @@ def cases(plan: Plan) -> list[RunConfig]:
 
 
 def curve_of(dim: int | None) -> Points | None:
-    """The published 100-epoch curve, where its figure shows one."""
+    """The published 100-epoch curve; None if the figure lacks it."""
     curves = content()["curves"]
     return (curves["steps"], curves[f"d{dim}"]) if f"d{dim}" in curves else None
 
@@ -51,16 +56,18 @@ def page(evidence: Evidence) -> Page:
         run = presets.post("conv", dim, EPOCHS)
         if evidence.plan.adapt(run) is None:
             continue
-        value: Published | None = Published(row["accuracy"], content()["unit"], draws())
+        value: Published | None = Published(row["accuracy"], content()["unit"], drawn_images())
         printed = f"{row['accuracy']:.1f}"
         if evidence.quick:  # the ten-epoch figures show the same training from its start
             curve = ultra_small.published_curve("conv", dim)
-            value, printed = read_off(curve, evidence.scored_at(run), ultra_small.precision())
+            value, printed = published_point(
+                curve, evidence.scored_at(run), ultra_small.precision()
+            )
         name = f"d = {dim:,}" if dim else "D"
         table.add(name, {"free parameters": row["free"]}, run, value, printed)
     values = {
         "length": evidence.protocol(presets.post("conv", None, EPOCHS)),
-        "draws": draws(),
+        "draws": drawn_images(),
         "notebook": [row["notebook_text"] for row in rows()],
     }
     figure = PageFigure(

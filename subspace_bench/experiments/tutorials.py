@@ -1,6 +1,6 @@
-"""The post's first table: nine tutorials, their parameters counted and their trainings repeated.
+"""The post's first table: counts the parameters of nine tutorials and repeats their trainings.
 
-Row 4b is not in the post: a counterexample from the same tutorial page as rows 4 and 7.
+Row 4b is not in the post. It is a counterexample from the tutorial page of rows 4 and 7.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def counts() -> dict[str, int]:
     return {row["id"]: models.parameter_count(models.build(row["model"])) for row in rows()}
 
 
-def claimed(row_id: str) -> Interval:
-    """The range that the printed accuracy stands for, rounding apart."""
+def claimed_range(row_id: str) -> Interval:
+    """The range that the printed accuracy stands for, without rounding."""
     row = row_of(row_id)
     return Interval(row["low"], row["high"])
 
@@ -71,15 +71,15 @@ def page(evidence: Evidence) -> Page:
             "type": row["type"],
             "post's count": row.get("free", ""),
             "our count": count,
-            "right": right(row, count),
+            "right": correct_count(row, count),
         }
         run, value = presets.tutorial(row["id"]), published_accuracy(row)
         name, extra = f"row {row['id']}", "free" not in row
         table.add(name, labels, run, value, row["accuracy_text"], extra=extra)
     frame = table.frame().rename(columns={"post": "claimed accuracy"})  # by the tutorial
-    wrong = [row for row in rows() if right(row, counts()[row["id"]]) == "ours"]
+    wrong = [row for row in rows() if correct_count(row, counts()[row["id"]]) == "ours"]
     values = {
-        "wrong": [{**row, "sum": layers(row), "count": counts()[row["id"]]} for row in wrong],
+        "wrong": [{**row, "sum": layer_sum(row), "count": counts()[row["id"]]} for row in wrong],
         "noted": [row for row in rows() if "note" in row],
         "as_printed": verdict_as_printed(evidence),
     }
@@ -94,14 +94,14 @@ def page(evidence: Evidence) -> Page:
     )
 
 
-def right(row: dict[str, Any], count: int) -> str:
+def correct_count(row: dict[str, Any], count: int) -> str:
     """Whose parameter count is right."""
     if "free" not in row:
         return "not in the post"
     return "both" if row["free"] == count else "ours"
 
 
-def layers(row: dict[str, Any]) -> str:
+def layer_sum(row: dict[str, Any]) -> str:
     """The parameters of each layer, as a sum."""
     from subspace_bench import models
 
@@ -110,7 +110,7 @@ def layers(row: dict[str, Any]) -> str:
 
 
 def verdict_as_printed(evidence: Evidence) -> str:
-    """The verdict on row 2 if it were compared with the number in the post's table."""
+    """The verdict on row 2 when compared with the number printed in the post's table."""
     if not evidence.comparable:
         return "not judged"
     row = row_of("2")

@@ -1,7 +1,7 @@
 """The post's ultra-small figures: d = 3 … 1,000 and D, for its conv and its FC net, 10 epochs.
 
-Besides the published protocol the page has one with initial weights of twice the σ: the published
-code, run unchanged, leaves the plateau later than the published curves do.
+The page also shows the protocol with twice the initial σ, because the published code, run
+unchanged, leaves the plateau later than the published curves do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,12 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from subspace_bench.experiments import init_scale, published
-from subspace_bench.experiments.comparison_table import ComparisonTable, Points, draws, read_off
+from subspace_bench.experiments.comparison_table import (
+    ComparisonTable,
+    Points,
+    drawn_images,
+    published_point,
+)
 from subspace_bench.experiments.curves import Curve, draw_curves
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
@@ -43,24 +48,24 @@ def cases(plan: Plan) -> list[RunConfig]:
 
 
 def protocols(plan: Plan) -> list[tuple[str, str | None]]:
-    """(net, initialisation) pairs of the plan: quick runs omit the wider start."""
+    """(net, initialisation) pairs of the plan: quick runs omit the wider σ."""
     return [p for p in PROTOCOLS if p[1] is None or plan.profile != "quick"]
 
 
 def published_curve(model: str, dim: int | None) -> Points | None:
-    """(steps, accuracies), NaN if the figure hides a point; None if it has no such curve."""
+    """(steps, accuracies), NaN where the figure hides a point; None if it lacks this curve."""
     key = "D" if dim is None else f"d{dim}"
     curves = content()["curves"]
     return (curves["steps"], curves[model][key]) if key in curves[model] else None
 
 
 def published_end(model: str, dim: int | None) -> tuple[Published, str]:
-    """The published accuracy: that of step 2,300, or for D the one that the caption prints."""
+    """The published accuracy: at step 2,300, or for D the one in the caption."""
     if dim is None:
         value = content()["caption"][model]
-        return Published(value, 0.01, draws()), f"{value:.2f}"
+        return Published(value, 0.01, drawn_images()), f"{value:.2f}"
     value = content()["final"][model][f"d{dim}"]
-    return Published(value, 2 * precision(), draws()), f"{value:.1f}"
+    return Published(value, 2 * precision(), drawn_images()), f"{value:.1f}"
 
 
 def page(evidence: Evidence) -> Page:
@@ -74,7 +79,7 @@ def page(evidence: Evidence) -> Page:
             value, printed = published_end(model, dim)
             if evidence.quick:
                 curve = published_curve(model, dim)
-                value, printed = read_off(curve, evidence.scored_at(run), precision())
+                value, printed = published_point(curve, evidence.scored_at(run), precision())
             sigma, size = run.init.removeprefix("normal:"), dim or presets.native(model)
             labels = {"net": model, "σ of θ_init": sigma.replace(",", ", "), "d": size}
             name = f"{model} at d = {dim:,}" if dim else f"{model} at D"
@@ -120,10 +125,10 @@ def values_above_all_seeds(evidence: Evidence) -> list[str]:
     return found
 
 
-def curves_to_fit() -> list[init_scale.Case]:
-    """Every published curve, with the runs of each start that may fit it."""
+def curves_to_fit() -> list[init_scale.PublishedCurve]:
+    """Every published curve, with the runs of each initial σ that may fit it."""
     return [
-        init_scale.Case(
+        init_scale.PublishedCurve(
             model,
             dim or presets.native(model),
             curve,
@@ -136,7 +141,7 @@ def curves_to_fit() -> list[init_scale.Case]:
 
 
 def draw(evidence: Evidence, init: str | None) -> Figure:
-    """Conv (and FC, for the published start) curves over the published points."""
+    """Curves of conv (and of FC, for the published σ) over the published points."""
     nets = ("conv", "fc") if init is None else ("conv",)
     figure, all_axes = plt.subplots(
         1, len(nets), figsize=(1.2 + 5.4 * len(nets), 4.2), sharey=True, squeeze=False

@@ -1,7 +1,7 @@
 """The nets of the post by name, and their initialisation: `build`, `initialise`, `parameter_count`.
 
-All nets take (N, 1, 28, 28) float32 images and return (N, 10) logits. A new net is one entry of
-MODELS.
+All nets take (N, 1, 28, 28) float32 images and return (N, 10) logits. To add a net, add an entry
+to MODELS.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def build(name: str) -> nn.Module:
     """A new net of MODELS, on the CPU, in training mode, with PyTorch's default parameters.
 
     Raises:
-        UserError: for a name that is not in MODELS.
+        UserError: if MODELS lacks the name.
     """
     if name not in MODELS:
         raise UserError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")

@@ -1,7 +1,7 @@
 """Initial parameters θ_init from a scheme such as "he" or "normal:0.005".
 
-Every number comes from the NumPy generator passed in, in the order of the parameters, so θ_init is
-a function of (model, scheme, seed) and the same on every device.
+All numbers come from the given NumPy generator in the order of the parameters, so θ_init is a
+function of (model, scheme, seed) and equal on every device.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def fans(weight: torch.Tensor) -> tuple[int, int]:
 
 
 def fan_in(module: nn.Module) -> torch.Tensor:
-    """The fan-in of the layer of each element of θ, weights and biases alike: (D,) float32.
+    """For each element of θ, weight or bias, the fan-in of its layer: (D,) float32.
 
     Raises:
         ValueError: as `initialise`.
@@ -64,7 +64,7 @@ def initialise(module: nn.Module, scheme: str, rng: np.random.Generator) -> None
         module: dense and convolution layers only; a parameter that layers share is filled once.
         scheme: one of
 
-            - "default": PyTorch's own since before 0.2: U(±1/√fan_in), weights and biases;
+            - "default": PyTorch's: U(±1/√fan_in), weights and biases, unchanged since before 0.2;
             - "he": U(±√(6/fan_in)), biases 0 (He et al. 2015, uniform);
             - "he-normal": N(0, 2/fan_in), not truncated, biases 0;
             - "glorot": U(±√(6/(fan_in + fan_out))), biases 0 (Keras, Lasagne);
@@ -72,13 +72,12 @@ def initialise(module: nn.Module, scheme: str, rng: np.random.Generator) -> None
             - "zeros": weights and biases 0;
             - "normal:0.005": every weight N(0, 0.005²), biases 0;
             - "normal:0.001,0.001,0.01": one σ per weight tensor in order, biases 0;
-            - "truncated:0.1": N(0, 0.1²) drawn again beyond 2σ, as TensorFlow's
-              `truncated_normal`, biases constant 0.1, as in its tutorial.
+            - "truncated:0.1": N(0, 0.1²) redrawn beyond 2σ, as TensorFlow's
+              `truncated_normal`; biases 0.1, as in its tutorial.
         rng: the only source of randomness; layers draw in order, weight before bias.
 
     Raises:
-        ValueError: for an unknown scheme, a number of σ that is not that of weight tensors, or a
-            module with parameters that have no fan-in.
+        ValueError: for an unknown scheme, a wrong number of σ, or parameters without a fan-in.
     """
     layers = _layers(module)
     weight_draws, bias_draw = _parse(scheme, len(layers), rng)
@@ -178,7 +177,7 @@ def sigmas(scheme: str) -> list[float]:
 
 
 def _truncated(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal numbers, each drawn again until it lies within ±2."""
+    """Standard normal numbers, redrawn until they lie within ±2."""
     values = rng.standard_normal(math.prod(shape))
     outside = np.flatnonzero(np.abs(values) > 2)
     while outside.size:

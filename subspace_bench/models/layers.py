@@ -1,7 +1,7 @@
-"""The layer that all convolutional nets here share: conv → Dropout2d → max-pool 2 → relu.
+"""The layer shared by all convolutional nets: conv → Dropout2d → max-pool 2 → relu.
 
-It is one module so that its forward and backward passes can be one kernel (kernels/cpu/conv_pool):
-the pool passes a gradient to one position of four, and relu and dropout stop more of them.
+It is one module so that one kernel (kernels/cpu/conv_pool) can skip zero gradients: the pool passes
+a gradient to one position of four, and relu and dropout stop even more.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ConvPoolRelu(nn.Module):
 
     Equals `nn.Sequential(nn.Conv2d(cin, cout, kernel, padding=padding), nn.Dropout2d(dropout2d),
     nn.MaxPool2d(2), nn.ReLU())`, and draws the same dropout mask from torch's global generator.
-    Conv → relu → pool is the same function, as relu is monotone.
+    Conv → relu → pool is the same function because relu is monotone.
 
     Arguments:
         cin: input channels.
@@ -56,7 +56,7 @@ class ConvPoolRelu(nn.Module):
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout2d <= 1.0:
-            raise ValueError(f"dropout2d is a probability, not {dropout2d}")
+            raise ValueError(f"dropout2d is {dropout2d}: it must be a probability")
         self.dropout2d = dropout2d
         self.relu = relu
         self.padding = padding
@@ -67,14 +67,14 @@ class ConvPoolRelu(nn.Module):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def channel_scale(self, x: Tensor) -> Tensor | None:
-        """The Dropout2d mask for a batch `x`: (N, cout) of 0 and 1/(1−p), or None if nothing drops.
+        """The Dropout2d mask for a batch `x`: (N, cout) of 0 and 1/(1−p); None without dropout.
 
-        In the dtype of `x`, on its device.
+        It has the dtype and device of `x`.
         """
         if not self.training or self.dropout2d == 0.0:
             return None
-        # F.dropout2d draws one number per image and channel, whatever the size of the map: the mask
-        # of a 1×1 map of ones is that of the full map.
+        # F.dropout2d draws one number per image and channel for any size of the map, so a 1×1 map
+        # of ones gives the mask of the full map.
         ones = x.new_ones(x.shape[0], self.weight.shape[0], 1, 1)
         return F.dropout2d(ones, self.dropout2d).flatten(1)
 
@@ -88,7 +88,7 @@ class ConvPoolRelu(nn.Module):
         return conv_pool_relu_eager(x, self.weight, self.bias, scale, relu=False)
 
     def extra_repr(self) -> str:
-        """What `print(module)` shows inside the brackets."""
+        """The text inside the brackets of `print(module)`."""
         cout, cin, kernel, _ = self.weight.shape
         return (
             f"{cin}, {cout}, kernel={kernel}, dropout2d={self.dropout2d}, relu={self.relu}, "

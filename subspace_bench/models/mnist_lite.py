@@ -1,4 +1,4 @@
-"""The post's four "MNIST lite" nets: small models, trained in full.
+"""The post's four "MNIST lite" nets: small models, trained in full space.
 
 Source: the post's second table and `mnist-zoo.ipynb` of its code (greydanus/subspace-nn @9e4eb5f).
 """

@@ -26,7 +26,7 @@ def conv() -> nn.Module:
 
 
 def conv_plain() -> nn.Module:
-    """`conv` without dropout: not a net of the post; it trains without a plateau."""
+    """`conv` without dropout. It is not a net of the post and trains without a plateau."""
     return _conv(dropout=0.0)
 
 

@@ -1,7 +1,7 @@
 """The nets of the post's first table: nine tutorials and 4b, with the layers of their public code.
 
-Four of the post's nine parameter counts differ from those of the code. For these, `HYPOTHESES` has
-the net that the post *may* have counted: each gives its number exactly, none is confirmed.
+Four of the post's nine parameter counts differ from the code's. For these, `HYPOTHESES` has the net
+that the post *may* have counted: each gives the post's number exactly, but none is confirmed.
 Input (N, 1, 28, 28), output logits (N, 10); softmax and loss are left out. Sources:
 `experiments/published/post.toml`.
 """
@@ -138,13 +138,13 @@ HYPOTHESES: dict[str, Callable[[], nn.Module]] = {
 
 
 def hypothetical_count(name: str) -> int:
-    """How the post may have come to its count of a tutorial that it miscounted.
+    """The parameter count that a hypothesis predicts for a tutorial that the post miscounted.
 
-    The parameters of the net in HYPOTHESES; for tutorial 9, whose hypothesis (the ten biases of the
-    last layer counted as one) is no net, those of the real net less nine.
+    This is the parameter count of the net in HYPOTHESES. The hypothesis for tutorial 9 (the ten
+    biases of the last layer counted as one) is not a net: there, the real count minus nine.
 
     Raises:
-        KeyError: for a tutorial that the post counted right.
+        KeyError: for a tutorial that the post counted correctly.
     """
     if name == "tutorial-9":
         net = TUTORIALS[name]()

@@ -1,6 +1,6 @@
-"""What is timed: a projector at a size (D, d), and the grid of sizes.
+"""The cases to time: a projector at a size (D, d), and the grid of sizes.
 
-A `TimingCase` determines one measurement, apart from the machine that makes it.
+A `TimingCase` and a machine determine one measurement.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ NATIVE = {
     1_000_000_000: "10⁹",
 }
 DIMS = (10, 100, 1_000, 10_000, 100_000)
-ASV_SIZES = ((21_840, 1_000), (199_210, 100))  # (D, d) that asv times at every commit
+ASV_SIZES = ((21_840, 1_000), (199_210, 100))  # (D, d) that asv times on every commit
 LAYERED_MODELS = {21_840: "conv", 199_210: "fc"}  # D → the model whose layers a projector may use
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class TimingCase:
-    """A projector at a size, on a device, applied to ω and θ of a dtype."""
+    """A projector, its size, its device and the dtype of ω and θ."""
 
     projector: str
     native: int
@@ -51,14 +51,14 @@ class TimingCase:
         Raises:
             UserError: if the projector cannot be loaded or predicts no memory.
         """
-        # On CUDA, plain PyTorch does part of what kernels do on a CPU, as for float64.
+        # On CUDA some projectors run in plain PyTorch, which needs the workspace of float64.
         dtype = torch.float64 if self.device == "cuda" else self.torch_dtype
         layers = layer_sizes(self.native)
         return projectors.footprint(self.projector, self.native, self.dim, dtype, layers)
 
     @property
     def needed_bytes(self) -> int:
-        """Bytes to make and apply the projector, plus two ω and two θ; raises as `footprint`."""
+        """Bytes to make and apply the projector, with two ω and two θ; raises as `footprint`."""
         need = self.footprint
         vectors = 2 * self.torch_dtype.itemsize * (self.native + self.dim)
         return need.resident_bytes + need.workspace_bytes + vectors
@@ -70,8 +70,8 @@ class TimingCase:
     def make(self) -> Projector:
         """The projector, on its device."""
         layers = layer_sizes(self.native)
-        made = projectors.make(self.projector, self.native, self.dim, seed=0, layers=layers)
-        return made.to(self.device)
+        projector = projectors.make(self.projector, self.native, self.dim, seed=0, layers=layers)
+        return projector.to(self.device)
 
 
 @functools.cache
@@ -109,12 +109,12 @@ def grid(
 
 
 def asv_cases() -> list[TimingCase]:
-    """The small cases that asv times at every commit."""
+    """The small cases that asv times on every commit."""
     return [TimingCase(name, *size) for size in ASV_SIZES for name in projectors.names()]
 
 
 def _needs_layers(name: str) -> bool:
     try:
         return "layers" in projectors.load(name).accepts
-    except UserError:  # a broken plug-in: its cases fail one by one and say why
+    except UserError:  # a broken plug-in: each of its cases fails and reports the reason
         return False

@@ -1,4 +1,4 @@
-"""How P distorts norms, ‖Pω‖/‖ω‖, and how coherent its columns are, from its products alone."""
+"""Measures norm distortion ‖Pω‖/‖ω‖ and the coherence of P's columns, using products only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from subspace_bench.projectors import Projector
 from subspace_bench.projectors.base import HALF
 
-COLUMNS = 100  # columns of P that are compared with as many others
+COLUMNS = 100  # columns of P, each compared with as many others
 DRAWS = 24  # random ω
 BATCH_NUMBERS = 1 << 24  # numbers in the θ's of one batch
 
@@ -21,10 +21,10 @@ def measure_distortion(
 ) -> dict[str, float]:
     """Norm distortion and coherence, from as many samples as `budget` seconds allow.
 
-    `norm_mean` and `norm_sd` are those of ‖Pω‖/‖ω‖ over `norm_n` Gaussian ω. `coherence` is the
-    largest |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) over `pairs` pairs of columns: COLUMNS random columns, each
-    with COLUMNS others, or all pairs if d ≤ COLUMNS; NaN for d = 1. Half-precision dtypes are
-    measured in float32: it is P that counts, not the rounding of ω.
+    `norm_mean` and `norm_sd` are the mean and SD of ‖Pω‖/‖ω‖ over `norm_n` Gaussian ω.
+    `coherence` is the largest |⟨p_i, p_j⟩|/(‖p_i‖ ‖p_j‖) over `pairs` pairs of columns: COLUMNS
+    random columns, each with COLUMNS others, or all pairs if d ≤ COLUMNS; NaN for d = 1.
+    Half-precision dtypes are measured in float32, to exclude the rounding of ω.
     """
     draw = torch.Generator().manual_seed(1)
     batch = max(1, BATCH_NUMBERS // projector.native)
@@ -58,7 +58,7 @@ def coherence(
 ) -> float:
     """The largest |cosine| between a column in `first` and a different one in `second`.
 
-    Pᵀp_i holds ⟨p_i, p_j⟩ for all j at once, so P's matrix is never formed.
+    Pᵀp_i has ⟨p_i, p_j⟩ for all j, so P's matrix is never formed.
     """
     norms = torch.cat(
         [row_norms(projector(unit_rows(j, projector, like))) for j in torch.split(second, batch)]
@@ -81,7 +81,7 @@ def unit_rows(indices: Tensor, projector: Projector, like: Tensor) -> Tensor:
 
 
 def row_norms(rows: Tensor) -> Tensor:
-    """The norm of each row, float64; summed by pieces, since float32 loses sums of 10⁹ squares."""
+    """The norm of each row, float64; by pieces, as float32 cannot sum 10⁹ squares."""
     pieces = torch.split(rows, 1 << 20, dim=1)
     norms = torch.stack([torch.linalg.vector_norm(piece, dim=1).double() for piece in pieces])
     whole: Tensor = torch.linalg.vector_norm(norms, dim=0)

@@ -1,7 +1,7 @@
 """Queries on the timing table, and the quantities derived from its columns.
 
-A product reads or writes P as stored, ω and θ once each; bytes moved over time is compared with
-the speed at which the same memory is merely read.
+A product reads or writes the stored P, ω and θ once each. The bytes moved per second are compared
+with the speed of reading the same memory.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ Row = dict[str, Any]  # a row of the table with the derived columns
 class Measurements:
     """The rows of a timing table, with derived columns.
 
-    `ms`: forward and transpose together. `theta_bytes`: of one θ. `peak_thetas`: peak memory in
-    copies of θ. `nonzero_rows`: fraction of θ that P moves. `moved_bytes`: by both products.
-    `gbs`: bytes moved over `ms`. `read_limit`: GB/s at which that memory is merely read.
+    `ms`: forward and transpose together. `theta_bytes`: bytes of one θ. `peak_thetas`: peak
+    memory in copies of θ. `nonzero_rows`: fraction of θ that P moves. `moved_bytes`: moved by both
+    products.
+    `gbs`: `moved_bytes` per `ms`, in GB/s. `read_limit`: GB/s when only reading that memory.
     """
 
     rows: list[Row]
@@ -50,8 +51,8 @@ class Measurements:
 
     def fastest_first(self, size: Size) -> list[Row]:
         """The rows at this (D, d), sorted by the time of both products."""
-        here = [row for row in self.rows if (row["native"], row["dim"]) == size]
-        return sorted(here, key=lambda row: float(row["ms"]))
+        rows = [row for row in self.rows if (row["native"], row["dim"]) == size]
+        return sorted(rows, key=lambda row: float(row["ms"]))
 
 
 def derive(row: dict[Any, Any]) -> Row:
@@ -61,12 +62,12 @@ def derive(row: dict[Any, Any]) -> Row:
     theta, resident = native * itemsize, float(row["resident_bytes"])
     try:
         nonzero = projectors.nonzero_rows(row["projector"], native, dim)
-    except UserError:  # of another package that is no longer installed
+    except UserError:  # a plug-in's projector that is no longer installed
         nonzero = 1.0
     moved = 2 * (resident + dim * itemsize) + (1 + nonzero) * theta
     ms = float(row["forward_ms"]) + float(row["transpose_ms"])
-    # Only if P is most of what moves does reading P tell how fast that can be read.
-    own_speed = not pd.isna(row.get("read_ms")) and 4 * resident >= moved
+    # If P is most of what moves, the speed of reading P is the limit; else the memory bandwidth.
+    uses_read_of_p = not pd.isna(row.get("read_ms")) and 4 * resident >= moved
     return {
         **{str(name): value for name, value in row.items()},
         "ms": ms,
@@ -75,5 +76,5 @@ def derive(row: dict[Any, Any]) -> Row:
         "nonzero_rows": nonzero,
         "moved_bytes": moved,
         "gbs": moved / ms / 1e6,
-        "read_limit": resident / row["read_ms"] / 1e6 if own_speed else float(row["read_gbs"]),
+        "read_limit": resident / row["read_ms"] / 1e6 if uses_read_of_p else float(row["read_gbs"]),
     }

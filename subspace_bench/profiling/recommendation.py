@@ -1,7 +1,8 @@
-"""Which projector to take at each (D, d): the rule, and the table it gives.
+"""Recommends a projector for each (D, d).
 
-Of the projectors that are not shown to be less accurate than the best, that move at least
-MOVED of θ and that need at most COPIES of it (or SMALL bytes), the fastest both ways.
+A candidate is not significantly less accurate than the best projector, moves at least the fraction
+MIN_NONZERO_ROWS of θ, and needs at most MAX_THETA_COPIES copies of θ or ALWAYS_ALLOWED_BYTES of
+memory. The recommendation is the candidate with the fastest forward and transpose together.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from subspace_bench.common.formatting import format_bytes, format_significant
 from subspace_bench.profiling.lookup import Measurements, Row
 from subspace_bench.reporting.statistics import Sample, difference, tukey_hsd
 
-COPIES = 3  # of θ that P and its workspace may take
-SMALL = 10_000_000  # bytes that nobody minds, however small θ is
+MAX_THETA_COPIES = 3  # copies of θ that P and its workspace may take
+ALWAYS_ALLOWED_BYTES = 10_000_000  # acceptable for any θ, however small
 SMALLEST_PEAK = 2_000_000  # bytes of a process, below which a peak is noise
-MOVED = 0.85  # least fraction of θ that P moved in the trainings that compare accuracies
+MIN_NONZERO_ROWS = 0.85  # the least in the runs that compare accuracies
 
 Accuracies = Mapping[tuple[str, int], Sample]  # (projector, d) → accuracies over seeds, in %
 
 
 @dataclass(frozen=True)
 class AccuracyComparison:
-    """Accuracies of projectors at each d, against the best.
+    """Accuracies of projectors at each d, compared with the best.
 
     Attributes:
-        samples: d → projector → accuracies, for those that were run; d in order.
-        below_best: projector → the d at which its mean is shown to be below that of the best.
+        samples: d → projector → accuracies, for trained projectors, in the order of d.
+        below_best: projector → every d at which its mean is significantly below the best.
     """
 
     samples: dict[int, dict[str, Sample]]
@@ -51,7 +52,7 @@ class AccuracyComparison:
         return cls(samples, below)
 
     def points_from_best(self, name: str, dim: int) -> str:
-        """Points that a projector gains over the best (≤ 0) at a d of `samples`, 95% interval."""
+        """Difference from the best projector in points (≤ 0) at a d of `samples`, 95% interval."""
         group = self.samples[dim]
         best = best_of(group)
         if name not in group:
@@ -63,10 +64,10 @@ class AccuracyComparison:
         return f"{group[name].mean - group[best].mean:+.2f}{half}"
 
     def at_nearest(self, name: str, dim: int) -> str:
-        """`points_from_best` at the nearest d of `samples`, which it names; "" without one."""
+        """`points_from_best` at the d of `samples` nearest to `dim`; "" if there are none."""
         if not self.samples:
             return ""
-        nearest = min(self.samples, key=lambda known: abs(math.log(known / dim)))
+        nearest = min(self.samples, key=lambda d: abs(math.log(d / dim)))
         return f"{self.points_from_best(name, nearest)} (d = {nearest:,})"
 
 
@@ -77,7 +78,7 @@ def best_of(samples: Mapping[str, Sample]) -> str:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The candidates at one (D, d), fastest first; none where every projector breaks the rule."""
+    """The candidates at one (D, d), fastest first; empty if no projector qualifies."""
 
     native: int
     dim: int
@@ -91,14 +92,15 @@ class Recommendation:
 def recommend(measured: Measurements, accuracy: AccuracyComparison) -> list[Recommendation]:
     """The recommendation at each measured (D, d), by the rule above.
 
-    A projector without accuracies is a candidate: nothing is shown against it.
+    A projector without accuracies can be a candidate.
     """
 
     def is_candidate(row: Row) -> bool:
         return (
             row["projector"] not in accuracy.below_best
-            and row["nonzero_rows"] >= MOVED
-            and row["peak_bytes"] <= max(COPIES * row["theta_bytes"], SMALL)
+            and row["nonzero_rows"] >= MIN_NONZERO_ROWS
+            and row["peak_bytes"]
+            <= max(MAX_THETA_COPIES * row["theta_bytes"], ALWAYS_ALLOWED_BYTES)
         )
 
     return [
@@ -107,8 +109,10 @@ def recommend(measured: Measurements, accuracy: AccuracyComparison) -> list[Reco
     ]
 
 
-def recommendation_table(found: list[Recommendation], accuracy: AccuracyComparison) -> pd.DataFrame:
-    """One line a (D, d): what to take, what it costs, what it loses, and the runner-up."""
+def recommendation_table(
+    recommendations: list[Recommendation], accuracy: AccuracyComparison
+) -> pd.DataFrame:
+    """One row per (D, d): the recommendation, its cost and accuracy, and the runner-up."""
 
     def show(name: str, row: Row) -> str:
         return f"{name}{format_significant(row['ms'])} ms, {format_peak(row['peak_bytes'])}"
@@ -122,12 +126,12 @@ def recommendation_table(found: list[Recommendation], accuracy: AccuracyComparis
             "accuracy − best, points": accuracy.at_nearest(each.projector, each.dim),
             "runner-up": "".join(show(f"{r['projector']}: ", r) for r in each.candidates[1:2]),
         }
-        for each in found
+        for each in recommendations
     )
 
 
 def accuracy_table(accuracy: AccuracyComparison) -> pd.DataFrame:
-    """One line a projector: points from the best at each d, and where it is shown to be below."""
+    """One row per projector: difference from the best at each d, and where it is significant."""
     names = dict.fromkeys(name for group in accuracy.samples.values() for name in group)
     return pd.DataFrame(
         {

@@ -1,6 +1,6 @@
-"""The csv of timings, `projectors-<device>.csv`: one row a case, all of one machine.
+"""The csv of timings, `projectors-<device>.csv`: one row per case, all from one machine.
 
-It is the store as well as the numbers of the page: what it holds is not measured again.
+It provides the numbers of the page and serves as the store: cases in it are not measured again.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ TEXT = ("projector", "device", "dtype", "status", "revision", *MACHINE[:-1])
 class TimingTable:
     """The timings of this machine.
 
-    If `projectors-<device>.csv` belongs to another machine (or to other versions or another number
-    of threads), this machine's rows go into a file beside it, named after a hash of the machine.
+    If `projectors-<device>.csv` has another machine, other versions or another number of threads,
+    this machine's rows go into a second file, named after a hash of the machine.
 
     Attributes:
         path: the file.
-        foreign: the file of the other machine; None without one.
+        foreign: the file of the other machine, or None.
     """
 
     def __init__(self, out: Path, device: str, threads: int) -> None:
-        here = provenance.machine(device)
+        facts = provenance.machine(device)
         self.device, self.threads = device, threads
-        self.machine = {name: str(here.get(name, "")) for name in MACHINE[:-1]}
+        self.machine = {name: str(facts.get(name, "")) for name in MACHINE[:-1]}
         self.path, self.foreign = out / f"projectors-{device}.csv", None
         self._table = open_csv(self.path)
         if any(self._is_foreign(row) for row in self._table.rows.values()):
@@ -48,14 +48,14 @@ class TimingTable:
             suffix = digest([*self.machine.values(), threads])[:8]
             self.path = out / f"projectors-{device}-{suffix}.csv"
             self._table = open_csv(self.path)
-        self._read_gbs: float | None = None  # measured once a session, when the first row is put
+        self._read_gbs: float | None = None  # measured once per session, at the first `put`
 
     def _is_foreign(self, row: dict[str, Any]) -> bool:
         facts = {**self.machine, "threads": self.threads}
         return any(row.get(name) != value for name, value in facts.items())
 
     def get(self, case: TimingCase) -> dict[str, Any] | None:
-        """The row of a case; None if there is none."""
+        """The row of a case, or None."""
         return self._table.get(tuple(getattr(case, name) for name in KEY))
 
     def put(self, case: TimingCase, result: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ class TimingTable:
     def pending(self, cases: Sequence[TimingCase]) -> list[TimingCase]:
         """Cases to measure: new ones, and those that failed or did not fit into memory.
 
-        Timeouts are not repeated: they would take as long again.
+        Timeouts are not retried.
         """
         final = ("ok", "not measured")
         return [
@@ -86,7 +86,7 @@ class TimingTable:
 
 
 def open_csv(path: Path) -> KeyedTable:
-    """The rows in `path`, by case, in the order of sizes and then of projectors.
+    """The rows in `path` by case, sorted by size and then by projector.
 
     Raises:
         UserError: if the file is not a table of timings.
@@ -106,14 +106,14 @@ def read_frame(path: Path) -> pd.DataFrame:
         UserError: as `open_csv`.
     """
     frame = pd.DataFrame(open_csv(path).sorted())
-    absent = [name for name in MEASURED if name not in frame]  # if no case was measured at all
+    absent = [name for name in MEASURED if name not in frame]  # no case was measured
     return frame.assign(**dict.fromkeys(absent, float("nan")))
 
 
 def short_revision() -> str:
     """The package's git revision, eight digits; "+" marks uncommitted changes."""
-    found = provenance.revision()
-    return f"{found['revision'][:8]}{'+' * bool(found['dirty'])}" if found["revision"] else ""
+    code = provenance.revision()
+    return f"{code['revision'][:8]}{'+' * bool(code['dirty'])}" if code["revision"] else ""
 
 
 def cache_bytes(device: str) -> int:

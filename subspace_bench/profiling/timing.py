@@ -1,7 +1,7 @@
 """Measures one case: seconds of set-up, milliseconds of Pω and Pᵀθ, peak memory.
 
 `subspace-bench compare` and the asv suite share these functions. The cost of P is compared with
-that of reading P's bytes once, which bounds from below what any stored P can take.
+the time to read P's bytes once, a lower bound for any stored P.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from subspace_bench.projectors import Projector
 
 # D and d at which kernels are compiled; not powers of two, which need fewer of them.
 WARM_UP_SIZE = (3_000, 32)
-SET_UP_SAMPLES, SET_UP_SECONDS = 5, 1.0  # whichever is reached first
+SET_UP_SAMPLES, SET_UP_SECONDS = 5, 1.0  # stops at whichever comes first
 READ_FROM_BYTES = 1_000_000  # smaller projectors are not read for comparison
-LONG_ENOUGH = 0.3  # seconds of samples after which `repeat` of them suffice
-TOO_LONG, FEWEST_SAMPLES = 10.0, 3  # seconds of samples after which so few suffice
+LONG_ENOUGH = 0.3  # seconds after which `repeat` samples suffice
+TOO_LONG, FEWEST_SAMPLES = 10.0, 3  # seconds after which FEWEST_SAMPLES suffice
 CHUNK = 1 << 24  # numbers converted to float64 at a time
 DISTORTION_SECONDS = 20.0
 
 
 @torch.no_grad()
 def measure(case: TimingCase, repeat: int, threads: int) -> Iterator[dict[str, Any]]:
-    """Makes the projector of a case and measures it; yields two parts, each when it is known.
+    """Makes the projector of a case and measures it; yields two parts as they become available.
 
     First `resident_bytes` and `peak_bytes` (as `measure_peak_bytes`), `setup_s` (median seconds),
     and milliseconds of "forward", "transpose" and, if P holds READ_FROM_BYTES or more, "read"
     (as `sample_times`). Then the values of `measure_distortion`.
 
     Arguments:
-        repeat: the fewest samples of each time.
+        repeat: minimum number of samples of each time.
         threads: CPU threads of torch.
 
     Raises:
@@ -58,7 +58,7 @@ def measure(case: TimingCase, repeat: int, threads: int) -> Iterator[dict[str, A
     warm_up(case)
     omega, theta = random_vectors(case)
     seconds, projector = measure_set_up(case)
-    check_adjoint(case, projector, omega, theta)
+    require_adjoint(case, projector, omega, theta)
     calls: dict[str, Callable[[], Any]] = {
         "forward": lambda: projector(omega),
         "transpose": lambda: projector.transpose(theta),
@@ -107,7 +107,7 @@ def measure_set_up(case: TimingCase) -> tuple[float, Projector]:
     return float(np.median(samples)), projector
 
 
-def check_adjoint(case: TimingCase, projector: Projector, omega: Tensor, theta: Tensor) -> None:
+def require_adjoint(case: TimingCase, projector: Projector, omega: Tensor, theta: Tensor) -> None:
     """Checks ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩ up to rounding, so that only correct products are timed.
 
     For random θ and a wrong Pᵀ the two sides differ by about ‖Pω‖‖θ‖/√D.
@@ -134,7 +134,7 @@ def inner_product(a: Tensor, b: Tensor) -> float:
 def sample_times(calls: dict[str, Callable[[], Any]], device: str, repeat: int) -> dict[str, float]:
     """Median milliseconds of each call, quartiles and sample count: `_ms`, `_q25`, `_q75`, `_n`.
 
-    The calls alternate, because the memory speed of a shared machine changes within seconds.
+    The calls alternate because the memory speed of a shared machine changes within seconds.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
     count, seconds = 0, 0.0
@@ -169,10 +169,10 @@ def read_buffers(buffers: Sequence[Tensor]) -> None:
 
 
 def measure_peak_bytes(case: TimingCase, projector: Projector, omega: Tensor, theta: Tensor) -> int:
-    """P's bytes plus the most that Pω and Pᵀθ take besides P, ω and θ.
+    """P's bytes plus the peak memory of Pω and Pᵀθ besides P, ω and θ.
 
-    On a CPU it reads the process's peak, so below some 2 MB the allocator's slack dominates. The
-    projector must have been applied before: compilation would count.
+    On a CPU this is the peak of the process, so the allocator's slack dominates below about 2 MB.
+    Apply the projector once before: compilation would count.
     """
     release_memory(case.device)
     if case.device == "cuda":
@@ -196,13 +196,13 @@ def release_memory(device: str) -> None:
 
 
 def synchronize(device: str) -> None:
-    """Waits for a GPU, whose calls return before they have run."""
+    """Waits for the GPU to finish; its calls return early."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def read_bandwidth(device: str, threads: int) -> float:
-    """Bytes a second at which the device reads memory: the best of ten sums over 1 GB."""
+    """Bytes per second at which the device reads memory: the best of ten sums over 1 GB."""
     torch.set_num_threads(threads)
     values = torch.ones(250_000_000, device=device)
     best = math.inf
@@ -213,5 +213,5 @@ def read_bandwidth(device: str, threads: int) -> float:
         synchronize(device)
         best = min(best, time.perf_counter() - start)
     del values
-    release_memory(device)  # the process that measures needs what this one would keep
+    release_memory(device)  # the measuring process needs it
     return 1e9 / best

@@ -1,4 +1,4 @@
-"""Carries timing cases out, one at a time, in a worker process that may fail or be killed."""
+"""Measures timing cases one at a time in a worker process, which may fail or be killed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from subspace_bench.common.hardware import available_memory
 from subspace_bench.profiling.cases import TimingCase
 from subspace_bench.profiling.table import TimingTable
 from subspace_bench.profiling.timing import measure, release_memory
-from subspace_bench.training.executor import describe
+from subspace_bench.training.executor import describe_failure
 from subspace_bench.training.worker_pool import TimeLimitExceeded, WorkerPool, emit
 
-MEMORY_SHARE = 0.9  # of the free memory that a case may need
+MEMORY_FRACTION = 0.9  # of free memory that a case may use
 BASE_SECONDS, SECONDS_PER_GB = 180.0, 60.0  # time limit of a case
 
 
 def time_limit(case: TimingCase) -> float:
-    """Seconds that a case may take: more if P is large."""
+    """Time limit of a case in seconds; longer for a large P."""
     return BASE_SECONDS + SECONDS_PER_GB * case.footprint.resident_bytes / 1e9
 
 
@@ -33,13 +33,14 @@ def free_memory(device: str) -> float:
 
 
 def fits(case: TimingCase, free: float) -> bool:
-    """Whether the predicted memory fits; True if there is no prediction, so that the case says why.
+    """Whether the predicted memory fits; True if the prediction fails, so that the case runs and
+    reports why.
 
     Arguments:
         free: bytes.
     """
     try:
-        return case.needed_bytes <= MEMORY_SHARE * free
+        return case.needed_bytes <= MEMORY_FRACTION * free
     except UserError:
         return True
 
@@ -51,17 +52,17 @@ def measure_all(
     on_result: Callable[[TimingCase, dict[str, Any]], None],
     seconds: float = math.inf,
 ) -> int:
-    """Measures cases in order, adds each to the table, and returns how many were finished.
+    """Measures cases in order, adds each to the table, and returns the number finished.
 
-    After a timeout, larger d of the same projector and D are skipped and marked as such.
+    After a timeout, larger d of the same projector and D are skipped and recorded as too slow.
 
     Arguments:
-        repeat: as of `measure`.
-        on_result: gets each case with its result: "status" and what was measured.
-        seconds: budget; a case that runs out of it is dropped, not recorded.
+        repeat: as in `measure`.
+        on_result: called with each case and its result: "status" and the measurements.
+        seconds: budget; a case that exceeds it is not recorded.
     """
     end = time.monotonic() + seconds
-    timeouts: dict[tuple[str, int], int] = {}  # (projector, D) → the d that took too long
+    timeouts: dict[tuple[str, int], int] = {}  # (projector, D) → the d that timed out
 
     def limit(case: TimingCase, *_: Any) -> float:
         return min(time_limit(case), end - time.monotonic())
@@ -88,17 +89,17 @@ def measure_all(
 def measure_in_pool(
     case: TimingCase, threads: int, repeat: int, pool: WorkerPool
 ) -> dict[str, Any]:
-    """What was measured of a case, with "status": "ok", or why it was not.
+    """The measurements of a case and its "status": "ok", or why it failed.
 
-    The status is "ok" once the times are known. If the distortion then fails, "lost" says why; if
-    it takes too long, it is merely missing.
+    The status is "ok" once the times are known. If measuring the distortion then fails, "lost" has
+    the reason; if it times out, the distortion is missing.
     """
     try:
         needed, free = case.needed_bytes, free_memory(case.device)
     except UserError as failure:
         return {"status": f"failed: {failure}"}
     prediction = {"predicted_bytes": needed}
-    if needed > MEMORY_SHARE * free:
+    if needed > MEMORY_FRACTION * free:
         return {"status": f"does not fit: needs {format_bytes(needed)}", **prediction}
     measured: dict[str, Any] = {}
 
@@ -113,13 +114,13 @@ def measure_in_pool(
     except TimeLimitExceeded as failure:
         status = "ok" if measured else f"not measured: {failure}"
     except Exception as failure:
-        status = "ok" if measured else f"failed: {describe(failure)}"
-        lost = {"lost": describe(failure)} if measured else {}
+        status = "ok" if measured else f"failed: {describe_failure(failure)}"
+        lost = {"lost": describe_failure(failure)} if measured else {}
     return {"status": status, **measured, **lost, **prediction}
 
 
 def emit_measurements(case: TimingCase, repeat: int, threads: int) -> None:
-    """In a worker: emits each part of `measure` as soon as it is known."""
+    """In a worker: emits each part of `measure` as it becomes available."""
     for part in measure(case, repeat, threads):
         emit(part)
     release_memory(case.device)

@@ -54,22 +54,22 @@ class PredictedSeconds:
 
 
 class Projector(nn.Module, ABC):
-    """A linear map P from R^d to R^D, the same for the same (D, d, seed) on every device.
+    """A linear map P from R^d to R^D that (D, d, seed) determines on every device.
 
-    A subclass defines what it needs (`footprint`), what is known of its columns (`column_norms`),
-    and how P and Pᵀ act on rows of vectors (`_project`, `_adjoint`); it may refine the cost that is
-    predicted (`predicted_seconds`, `nonzero_rows`). Gradients of any order, batches and
-    `torch.func` follow, as both maps are linear and each other's adjoint.
+    A subclass defines its memory (`footprint`), the norms of its columns (`column_norms`), and the
+    action of P and Pᵀ on rows of vectors (`_project`, `_adjoint`). It may refine the predicted cost
+    (`predicted_seconds`, `nonzero_rows`). Gradients of any order, batches and `torch.func` work
+    because both maps are linear and each is the other's adjoint.
 
     Arguments:
         native: D, the number of native parameters.
         dim: d, the subspace dimension, 1 ≤ d ≤ D.
-        seed: 0 or more. Each class draws from a random stream of its own name, so that two kinds of
-            the same seed share no numbers.
+        seed: 0 or more. Each class has its own random stream, so two classes with the same seed
+            share no numbers.
 
     Attributes:
-        accepts: further keyword arguments of the class: "first", the direction of P's first column,
-            or "layers", the sizes of θ's parameters in order.
+        accepts: additional keyword arguments of the class: "first", the direction of P's first
+            column, or "layers", the sizes of θ's parameters in order.
 
     Raises:
         UserError: if D, d or the seed is not an integer in its range.
@@ -79,7 +79,7 @@ class Projector(nn.Module, ABC):
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__()
-        self.native, self.dim, self.seed = check_sizes(native, dim, seed)
+        self.native, self.dim, self.seed = require_sizes(native, dim, seed)
 
     @classmethod
     @abstractmethod
@@ -93,7 +93,7 @@ class Projector(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        """What is known of the norms of P's columns at this size.
+        """The guarantee on the norms of P's columns at this size.
 
         Returns:
             "orthonormal": PᵀP = I; "unit": each norm is 1; "expected": the mean of each squared
@@ -102,14 +102,13 @@ class Projector(nn.Module, ABC):
 
     @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
-        """Seconds that constructing P and one update with it take in float32, to a factor of two
-        or three.
+        """Seconds to construct P and for one update in float32, within a factor of two or three.
 
-        The default assumes that every resident byte is drawn as part of a float32 number, and that
-        Pω and Pᵀg each read `resident_bytes + workspace_bytes` once. Override it where P does more.
+        The default assumes that P draws `resident_bytes / 4` numbers and that Pω and Pᵀg each read
+        `resident_bytes + workspace_bytes` once. Override it if P does more.
 
         Arguments:
-            threads: CPU threads, or the number of them that a GPU is worth.
+            threads: CPU threads, or the number equivalent to a GPU.
         """
         size = cls.footprint(native, dim)
         return PredictedSeconds(
@@ -134,10 +133,10 @@ class Projector(nn.Module, ABC):
         """Pω: (…, d) → (…, D), differentiable, in the dtype of ω.
 
         Raises:
-            UserError: if ω has another last dimension, device or dtype (see DTYPES) than it must
-                have, or holds NaN; NaN is not looked for while a CUDA graph is recorded.
+            UserError: if ω has a wrong last dimension, device or dtype (see DTYPES), or contains
+                NaN. While a CUDA graph is recorded, NaN is not checked.
         """
-        self._check(omega, self.dim, "ω")
+        self._validate(omega, self.dim, "ω")
         return _act(omega, self, False)
 
     def transpose(self, theta: Tensor) -> Tensor:
@@ -146,11 +145,11 @@ class Projector(nn.Module, ABC):
         Raises:
             UserError: as `forward`, except for NaN, which passes through.
         """
-        self._check(theta, self.native, "θ")
+        self._validate(theta, self.native, "θ")
         return _act(theta, self, True)
 
     def identity(self) -> dict[str, Any]:
-        """What determines the map: equal identities mean the same P."""
+        """The facts that determine the map: equal identities mean the same P."""
         kind = type(self).__name__
         return {"projector": kind, "native": self.native, "dim": self.dim, "seed": self.seed}
 
@@ -162,25 +161,26 @@ class Projector(nn.Module, ABC):
     def extra_repr(self) -> str:
         return f"D={self.native}, d={self.dim}, seed={self.seed}"
 
-    def _check(self, vector: Tensor, size: int, name: str) -> None:
+    def _validate(self, vector: Tensor, size: int, name: str) -> None:
         if vector.ndim == 0 or vector.shape[-1] != size:
             raise UserError(
                 f"{name} has shape {tuple(vector.shape)}: its last dimension must be {size:,}"
             )
         if vector.dtype not in DTYPES:
             kinds = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-            raise UserError(f"{name} is of {vector.dtype}: give it a floating dtype of {kinds}")
+            raise UserError(f"{name} has dtype {vector.dtype}: convert it to {kinds}")
         buffer = next(self.buffers(), None)
         if buffer is not None and buffer.device != vector.device:
             raise UserError(
                 f"{name} is on {vector.device} and the projector on {buffer.device}: "
-                "bring both to one device with .to()"
+                "move both to one device with .to()"
             )
 
 
 def _act(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
-    """P or Pᵀ of the last dimension. Only where a gradient or a transform needs it does the call go
-    through autograd, which costs 60 µs.
+    """Applies P or Pᵀ to the last dimension.
+
+    The call goes through autograd, which costs 60 µs, only if a gradient or transform needs it.
     """
     plain = not (
         (vector.requires_grad and torch.is_grad_enabled())
@@ -200,8 +200,7 @@ class _Linear(torch.autograd.Function):
     def forward(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
         if not adjoint and _has_nan(vector):
             raise UserError(
-                "ω holds NaN (or a gradient through Pᵀ does): training diverged before the "
-                "projection"
+                "ω (or a gradient through Pᵀ) contains NaN: training diverged before the projection"
             )
         act = projector._adjoint if adjoint else projector._project
         shape = (*vector.shape[:-1], projector.dim if adjoint else projector.native)
@@ -209,7 +208,7 @@ class _Linear(torch.autograd.Function):
             return vector.new_empty(shape)
         rows = vector.reshape(-1, vector.shape[-1]).contiguous()
         with _without_autocast(vector.device.type):
-            if rows.dtype in HALF:  # sums of thousands of terms need more digits than these have
+            if rows.dtype in HALF:  # sums of thousands of terms need more precision
                 return act(rows.float()).to(vector.dtype).view(shape)
             return act(rows).view(shape)
 
@@ -235,41 +234,44 @@ class _Linear(torch.autograd.Function):
 
 
 def _has_nan(vector: Tensor) -> bool:
-    # Reading the answer waits for the GPU, which is not allowed while a CUDA graph is recorded.
+    # Reading the result waits for the GPU, which a CUDA graph does not allow while it is recorded.
     if vector.is_meta or (vector.is_cuda and torch.cuda.is_current_stream_capturing()):
         return False
     return bool(vector.isnan().any())
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
-    """Turns autocast off: it would round P and the vectors, and Pω and Pᵀθ were not adjoint."""
+    """Turns autocast off: it would round P and the vectors, so Pω and Pᵀθ would not be adjoint."""
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
 
 
-def check_sizes(native: int, dim: int, seed: int) -> tuple[int, int, int]:
+def require_sizes(native: int, dim: int, seed: int) -> tuple[int, int, int]:
     """(D, d, seed) as `int`, from integers of any type.
 
     Raises:
         UserError: unless 1 ≤ d ≤ D and the seed is 0 or more.
     """
-    native, dim = integer(native, "the native dimension D"), integer(dim, "the dimension d")
-    seed = integer(seed, "the seed")
+    native, dim = (
+        require_integer(native, "the native dimension D"),
+        require_integer(dim, "the dimension d"),
+    )
+    seed = require_integer(seed, "the seed")
     if native < 1:
-        raise UserError(f"the native dimension D is the number of parameters, not {native:,}")
+        raise UserError(f"the native dimension D is {native:,}: it must be 1 or more")
     if not 1 <= dim <= native:
         raise UserError(
             f"a subspace of {native:,} parameters has from 1 to {native:,} dimensions, "
             f"not {dim:,}: choose d in that range"
         )
     if seed < 0:
-        raise UserError(f"the seed is 0 or more, not {seed}")
+        raise UserError(f"the seed is {seed}: it must be 0 or more")
     return native, dim, seed
 
 
-def integer(number: object, name: str) -> int:
-    """An integer of any type (NumPy's, a tensor of one) as `int`.
+def require_integer(number: object, name: str) -> int:
+    """An integer of any type (NumPy, a tensor with one element) as `int`.
 
     Raises:
         UserError: for a bool, a float or anything else.
@@ -279,4 +281,4 @@ def integer(number: object, name: str) -> int:
             raise TypeError
         return operator.index(number)  # type: ignore[arg-type]
     except TypeError as failure:
-        raise UserError(f"{name} is a whole number, not {number!r}") from failure
+        raise UserError(f"{name} is {number!r}: it must be a whole number") from failure

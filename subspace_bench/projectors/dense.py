@@ -1,7 +1,7 @@
 """Projectors that store P, by columns in a (d, D) array.
 
-A column is one contiguous run of memory, so Pω and Pᵀθ both stream P once, and the fused Adam step
-(kernels/cpu/projected_adam) uses a block of columns for both while it is in cache.
+A column is contiguous in memory, so Pω and Pᵀθ each stream P once. The fused Adam step
+(kernels/cpu/projected_adam) uses a block of columns for both products while it is in cache.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from subspace_bench.projectors.base import (
     Projector,
 )
 
-CONVERTED = 1 << 22  # entries of P that are converted to another dtype at a time
-FEW = 8  # the most vectors for which a kernel reads bfloat16; for more, P is widened by blocks
+CONVERTED = 1 << 22  # entries of P converted to another dtype at a time
+FEW = 8  # the most vectors for the bfloat16 kernels; for more, P is converted by blocks
 
 
 class Dense(Projector):
@@ -39,12 +39,12 @@ class Dense(Projector):
 
     def __init__(self, native: int, dim: int, seed: int, columns: Tensor | None = None) -> None:
         super().__init__(native, dim, seed)
-        self.register_buffer("columns", columns, persistent=False)  # follows from the seed
+        self.register_buffer("columns", columns, persistent=False)  # the seed determines it
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         return Footprint(
-            resident_bytes=4 * native * dim, workspace_bytes=converting(native, dim, itemsize)
+            resident_bytes=4 * native * dim, workspace_bytes=conversion_bytes(native, dim, itemsize)
         )
 
     @classmethod
@@ -54,10 +54,10 @@ class Dense(Projector):
         return PredictedSeconds(native * dim / DRAW_RATE, stored / READ_RATE / threads)
 
     def _project(self, omega: Tensor) -> Tensor:
-        self._check_columns()
-        if self._in_kernel(omega):
+        self._require_shape()
+        if self._uses_cpu_kernel(omega):
             return kernels.project(_entries(self.columns), omega)
-        if self._on_device(omega):
+        if self._uses_triton_kernel(omega):
             from subspace_bench.kernels.triton import dense
 
             return dense.project(self.columns, omega)
@@ -65,43 +65,43 @@ class Dense(Projector):
             return omega @ self.columns
         theta = omega.new_zeros(len(omega), self.native)
         for rows in column_blocks(self.native, self.dim):
-            theta.addmm_(omega[:, rows], _widened(self.columns[rows], omega.dtype))
+            theta.addmm_(omega[:, rows], _converted(self.columns[rows], omega.dtype))
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        self._check_columns()
-        if self._in_kernel(theta):
+        self._require_shape()
+        if self._uses_cpu_kernel(theta):
             return kernels.adjoint(_entries(self.columns), theta)
-        if self._on_device(theta):
+        if self._uses_triton_kernel(theta):
             from subspace_bench.kernels.triton import dense
 
             return dense.adjoint(self.columns, theta)
         if theta.dtype == self.columns.dtype:
             return theta @ self.columns.T
         blocks = (
-            _widened(self.columns[rows], theta.dtype)
+            _converted(self.columns[rows], theta.dtype)
             for rows in column_blocks(self.native, self.dim)
         )
         return torch.cat([theta @ block.T for block in blocks], dim=1)
 
-    def _check_columns(self) -> None:
-        """Kernels check no bounds, so a wrong shape would read other memory."""
+    def _require_shape(self) -> None:
+        """Kernels do not check bounds, so a wrong shape would read other memory."""
         if self.columns.shape != (self.dim, self.native):
             raise UserError(
                 f"the columns of {type(self).__name__} have shape {tuple(self.columns.shape)}: "
-                f"give them ({self.dim}, {self.native}), one a row"
+                f"it must be ({self.dim}, {self.native}), one column per row"
             )
 
-    def _in_kernel(self, rows: Tensor) -> bool:
-        """Whether the kernels of the CPU take these rows.
+    def _uses_cpu_kernel(self, rows: Tensor) -> bool:
+        """Whether a CPU kernel is used for these rows.
 
-        For one vector torch reads P on a single thread; for many its matrix product is faster.
+        For one vector, torch reads P on a single thread; for many, its matrix product is faster.
         """
         most = {torch.float32: 1, torch.int16: FEW}.get(self.columns.dtype, 0)
         return rows.device.type == "cpu" and rows.dtype == torch.float32 and len(rows) <= most
 
-    def _on_device(self, rows: Tensor) -> bool:
-        """Whether the Triton kernel takes these rows."""
+    def _uses_triton_kernel(self, rows: Tensor) -> bool:
+        """Whether the Triton kernel is used for these rows."""
         kinds = rows.dtype == torch.float32 and self.columns.dtype == torch.int16
         return rows.is_cuda and kinds and len(rows) <= FEW and find_spec("triton") is not None
 
@@ -112,26 +112,26 @@ def column_blocks(native: int, dim: int) -> list[slice]:
     return [slice(j, min(j + step, dim)) for j in range(0, dim, step)]
 
 
-def converting(native: int, dim: int, itemsize: int) -> int:
-    """Bytes for converting columns to another dtype: one block in use, the next being converted."""
+def conversion_bytes(native: int, dim: int, itemsize: int) -> int:
+    """Bytes for converting columns to another dtype: one block in use and the next."""
     block = min(dim, max(1, CONVERTED // native)) * native
     return 2 * 8 * block if itemsize == 8 else 0
 
 
-def _widened(columns: Tensor, dtype: torch.dtype) -> Tensor:
+def _converted(columns: Tensor, dtype: torch.dtype) -> Tensor:
     """Columns converted to `dtype`."""
     bits = columns.dtype == torch.int16
     return (columns.view(torch.bfloat16) if bits else columns).to(dtype)
 
 
 def _entries(columns: Tensor) -> np.ndarray:
-    """Columns as the kernels of the CPU take them: float32, or bfloat16's bits in uint16."""
+    """Columns as CPU kernels need them: float32, or the bits of bfloat16 in uint16."""
     array: np.ndarray = columns.numpy()
     return array.view(np.uint16) if columns.dtype == torch.int16 else array
 
 
 def empty_columns(native: int, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """An uninitialised tensor (d, D), in large pages where the system has them.
+    """An uninitialised tensor (d, D), in large pages if the system has them.
 
     Raises:
         UserError: if the machine has too little memory.
@@ -141,6 +141,6 @@ def empty_columns(native: int, dim: int, dtype: torch.dtype = torch.float32) -> 
     except RuntimeError as failure:
         raise UserError(
             f"a dense projector of {native:,} × {dim:,} needs "
-            f"{native * dim * dtype.itemsize / 1e9:.1f} GB of memory, more than is free: "
+            f"{native * dim * dtype.itemsize / 1e9:.1f} GB of memory, which is more than is free: "
             "choose a smaller d"
         ) from failure

@@ -1,8 +1,8 @@
 """Fastfood: P = S H G Π H B in blocks of n rows (Le, Sarlós and Smola, ICML 2013).
 
-B are random signs, Π a permutation (permutations.py), G ~ N(0, 1), H the Hadamard matrix, and S
-gives the rows the norms χ_n of a Gaussian matrix, over √(nD)·‖G‖. ω is padded with zeros to n;
-blocks are stacked, and the last is cut at row D.
+B are random signs, Π is a permutation (permutations.py), G ~ N(0, 1), and H is the Hadamard matrix.
+S = χ_n / (√(nD)·‖G‖) gives rows the norms of a Gaussian matrix. ω is padded with zeros to n; blocks
+are stacked, and the last is cut at row D.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from subspace_bench.projectors import permutations, philox
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 from subspace_bench.projectors.hadamard import hadamard_
 
-STORED = 1 << 27  # rows up to which G and S are stored; beyond, they are computed at each use
-_LEAST = 8  # log2 of the least n: shorter blocks save nothing, and their rows are less Gaussian
+STORED = 1 << 27  # the most rows for which G and S are stored; beyond, they are recomputed
+_MIN_LEVELS = (
+    8  # log2 of the least n: shorter blocks save nothing, and their rows are less Gaussian
+)
 _LENGTHS = 3  # third word of the Philox counter of S; G has 0, and permutations.py has 1 and 2
 _CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
 
@@ -43,7 +45,7 @@ class Fastfood(Projector):
         self._build([native])
 
     def _build(self, layers: list[int]) -> None:
-        """Sets the blocks up; every layer begins with a new one."""
+        """Sets up the blocks; every layer starts a new block."""
         native, self._levels = self.native, _levels(self.dim)
         self._key = rng.key(self.seed, "projector fastfood")
         self._layers = layers
@@ -105,11 +107,11 @@ class Fastfood(Projector):
         return omega
 
     def _vectors(self, rows: Tensor) -> bool:
-        """Whether the kernel of the CPU takes these rows."""
+        """Whether the CPU kernel is used for these rows."""
         return rows.device.type == "cpu" and rows.dtype == self.g.dtype == torch.float32
 
     def _blocks(self) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor]:
-        """What kernels need besides the vectors."""
+        """The arguments of kernels besides the vectors."""
         return self._key, self._starts, self._levels, self.g, self.s
 
     def _chunks(self, rows: int) -> Iterator[tuple[range, int, int]]:
@@ -141,8 +143,8 @@ class Fastfood(Projector):
 class FastfoodLayers(Fastfood):
     """`Fastfood` with new blocks for each parameter of a model (Li et al., Aghajanyan et al.).
 
-    Each layer gets blocks of its own and all of ω; n does not depend on the layer. A layer's last
-    block is cut, but its G is stored whole.
+    Each layer has its own blocks and uses all of ω; n does not depend on the layer. A layer's last
+    block is cut, but its G is stored in full.
 
     Arguments:
         layers: sizes of θ's parameters, in order; None means one layer of size D.
@@ -158,7 +160,7 @@ class FastfoodLayers(Fastfood):
         layers = [native] if layers is None else list(layers)
         if sum(layers) != native or min(layers) < 0:
             raise UserError(
-                f"the layers have {sum(layers):,} parameters in all and D is {native:,}: "
+                f"the layers have {sum(layers):,} parameters in total, but D is {native:,}: "
                 "give the size of every parameter of θ, in order"
             )
         self._build([layer for layer in layers if layer])
@@ -167,14 +169,14 @@ class FastfoodLayers(Fastfood):
     def footprint(
         cls, native: int, dim: int, itemsize: int = 4, layers: list[int] | None = None
     ) -> Footprint:
-        """As of every projector; `layers` as in the constructor."""
+        """See `Projector.footprint`; `layers` as in the constructor."""
         whole = Fastfood.footprint(native, dim, itemsize)
         size = 1 << _levels(dim)
         rows = sum(-(-layer // size) * size for layer in layers or [native])
         return Footprint(4 * (rows + native) if rows <= STORED else 0, whole.workspace_bytes)
 
     def identity(self) -> dict[str, Any]:
-        """With the sizes of the layers."""
+        """Includes the sizes of the layers."""
         return {**super().identity(), "layers": self._layers}
 
 
@@ -222,7 +224,7 @@ def _numbers(blocks: range, like: Tensor) -> Tensor:
 
 def _levels(dim: int) -> int:
     """log2 of n."""
-    return max(_LEAST, (dim - 1).bit_length())
+    return max(_MIN_LEVELS, (dim - 1).bit_length())
 
 
 def _starts(layers: list[int], size: int) -> np.ndarray:

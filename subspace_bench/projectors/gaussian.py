@@ -12,14 +12,15 @@ from torch import Tensor
 from subspace_bench.common.rng import generator
 from subspace_bench.kernels.cpu.threads import one_thread
 from subspace_bench.projectors.base import ColumnNorms, Footprint
-from subspace_bench.projectors.dense import Dense, converting, empty_columns
+from subspace_bench.projectors.dense import Dense, conversion_bytes, empty_columns
 
 STREAM = "projector gaussian"
 
 
 def normal_columns(native: int, dim: int, seed: int, stream: str = STREAM) -> Tensor:
-    """N(0, 1) numbers (d, D), float32. Column j depends on (D, seed, j) alone: a P of smaller d is
-    the beginning of this one.
+    """N(0, 1) numbers (d, D), float32.
+
+    Column j depends only on (D, seed, j), so a P of smaller d has the first columns of this one.
     """
     columns = empty_columns(native, dim)
     for j in range(dim):
@@ -49,9 +50,9 @@ class Gaussian(Dense):
 
 
 class GaussianBf16(Dense):
-    """The entries of `gaussian` rounded to bfloat16: half the memory, half the time to read it.
+    """The entries of `gaussian` rounded to bfloat16: half the memory and half the time to read it.
 
-    Sums are in float32. Equivalent in NumPy, up to rounding: that of `gaussian`.
+    Sums are in float32. Equivalent in NumPy, up to rounding: see `Gaussian`.
     """
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
@@ -65,7 +66,7 @@ class GaussianBf16(Dense):
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         drawing = 6 * native  # a column in float32 and in bfloat16
-        return Footprint(2 * native * dim, max(drawing, converting(native, dim, itemsize)))
+        return Footprint(2 * native * dim, max(drawing, conversion_bytes(native, dim, itemsize)))
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
@@ -88,7 +89,7 @@ class GaussianUnit(Dense):
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         scaling = 8 * native  # a column in float64
-        return Footprint(4 * native * dim, max(scaling, converting(native, dim, itemsize)))
+        return Footprint(4 * native * dim, max(scaling, conversion_bytes(native, dim, itemsize)))
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:

@@ -1,7 +1,7 @@
-"""The Walsh-Hadamard transform of tensors, in place: x ← Hx, by which fast projections mix.
+"""The Walsh-Hadamard transform of tensors, in place: x ← Hx, the mixing step of fast projections.
 
 H_1 = 1, H_2n = [[H_n, H_n], [H_n, −H_n]] (Sylvester); HH = n·I. All implementations add the same
-two numbers at the same level, so all give the same bits.
+two numbers at the same level, so they agree bit for bit.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from torch import Tensor
 
 from subspace_bench.common.errors import UserError
 
-_SHARED = 1 << 19  # fewer elements are done before other threads wake
+_SHARED = 1 << 19  # with fewer elements, one thread finishes before others wake
 _CHUNK = 1 << 9  # columns in a part of a pass
 
 
 def hadamard_(x: Tensor) -> Tensor:
     """The unnormalised transform of the last dimension, in place; returns x. Not differentiable.
 
-    float32 and float64 go through a numba kernel on the CPU, float32 through a Triton kernel on
-    CUDA; everything else through plain PyTorch, level by level. Bits depend neither on which of
-    them runs nor on the number of threads.
+    A numba kernel handles float32 and float64 on the CPU, a Triton kernel handles float32 on CUDA,
+    and plain PyTorch the rest. Bits depend neither on the implementation nor on the threads.
     Equivalent in SciPy: `x @ scipy.linalg.hadamard(n)`. Timed against fht-cpu in results/peers.md.
 
     Arguments:
@@ -32,7 +31,7 @@ def hadamard_(x: Tensor) -> Tensor:
         UserError: if n is not a power of two, the dtype is not floating, or x is not contiguous.
     """
     if not x.is_floating_point():
-        raise UserError(f"a Hadamard transform is of a floating dtype, not {x.dtype}: convert it")
+        raise UserError(f"a Hadamard transform needs a floating dtype, not {x.dtype}: convert it")
     size = x.shape[-1] if x.ndim else 0
     if size < 1 or size & (size - 1) or not x.is_contiguous():
         raise UserError(
@@ -40,7 +39,7 @@ def hadamard_(x: Tensor) -> Tensor:
             f"two, not shape {tuple(x.shape)} with strides {x.stride()}: pad it or copy it"
         )
     if x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu" and size >= 256:
-        _vectors_(x)
+        _transform_in_kernel_(x)
     elif x.dtype == torch.float32 and x.is_cuda and find_spec("triton"):
         from subspace_bench.kernels.triton.hadamard import transform_
 
@@ -53,23 +52,26 @@ def hadamard_(x: Tensor) -> Tensor:
 def levels_(x: Tensor) -> Tensor:
     """`hadamard_` in plain PyTorch, on any device and in any dtype, one level at a time.
 
-    Matrix products with blocks of H would do several levels at once, but round differently, and
-    with blocks of 16 to 64 rows were slower (16 to 19 ms, against 12 ms, at n = 2^20 in float64).
+    Matrix products with blocks of H would do several levels at once, but they round differently.
+    With blocks of 16 to 64 rows they were also slower: 16 to 19 ms instead of 12 ms at n = 2^20 in
+    float64.
     """
     flat = x.view(-1)
-    apart = 1
-    while apart < x.shape[-1]:
-        a, b = flat.view(-1, 2, apart).unbind(1)
+    distance = 1
+    while distance < x.shape[-1]:
+        a, b = flat.view(-1, 2, distance).unbind(1)
         difference = a - b
         a += b
         b.copy_(difference)
-        apart *= 2
+        distance *= 2
     return x
 
 
-def _vectors_(x: Tensor) -> None:
-    """The numba kernel on torch's threads: whole rows; or if these are too few to share, pieces of
-    rows and then the passes that join them.
+def _transform_in_kernel_(x: Tensor) -> None:
+    """Runs the numba kernel on torch's threads.
+
+    Threads share whole rows. If these are too few, they share pieces of rows and the passes that
+    join the pieces.
     """
     from subspace_bench.kernels.cpu.hadamard import RADIX, join_chunks, transform_rows
     from subspace_bench.kernels.cpu.threads import in_threads

@@ -1,11 +1,11 @@
-"""Hashed: each parameter follows one number of ω, with a random sign.
+"""Hashed: each parameter equals one entry of ω, scaled and with a random sign.
 
 θ_i = ± ω_{c(i)} / √n_{c(i)}, where n_c rows have column c: feature hashing (Weinberger et al. 2009;
 HashedNets, Chen et al. 2015), balanced, so that n_c is ⌊D/d⌋ or ⌈D/d⌉. Columns have disjoint
 supports, so they are orthonormal.
 
-c(i) = g(i) mod d, where g permutes rows within blocks of 2^k ≥ 2d rows. g is computed; only the
-permutation of a last block that is not full is stored.
+c(i) = g(i) mod d, where g permutes rows within blocks of 2^k ≥ 2d rows. g is computed on demand;
+only the permutation of a partial last block is stored.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from subspace_bench.common import rng
 from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 
-_LEAST = 12  # log2 of the least block
-_PARTS = 16  # partial sums of the adjoint; a fixed number, so that bits do not depend on threads
+_MIN_BITS = 12  # log2 of the least block
+_PARTS = 16  # partial sums of the adjoint; a fixed number, so bits do not depend on threads
 _CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
 
 
 class Hashed(Projector):
-    """One entry in each row: D operations, and memory for one block of rows at most.
+    """One entry per row: D operations, and memory for at most one block of rows.
 
     Equivalent in SciPy: `csr_array((signs / sqrt(count[c]), c, arange(D + 1))) @ omega`.
     """
@@ -105,4 +105,4 @@ class Hashed(Projector):
 
 
 def _bits(dim: int) -> int:
-    return max(_LEAST, (2 * dim - 1).bit_length())
+    return max(_MIN_BITS, (2 * dim - 1).bit_length())

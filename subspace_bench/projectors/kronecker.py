@@ -1,8 +1,8 @@
-"""Kronecker: P is cut from A ⊗ B, with two small Gaussian matrices in place of a large one.
+"""Kronecker: P is a part of A ⊗ B, with two small Gaussian matrices instead of a large one.
 
-Pω = vec(A Ω Bᵀ), cut to D entries: one matrix product a factor. A is (D₁, d₁), B is (D₂, d₂), with
-D₁ ≈ D₂ ≈ √D, D₁·D₂ ≥ D, and likewise for d (Lotfi et al. 2022, arXiv 2211.13609, who round D and d
-to squares and pad the vectors).
+Pω = vec(A Ω Bᵀ), cut to D entries: one matrix product per factor. A is (D₁, d₁), B is (D₂, d₂),
+with D₁ ≈ D₂ ≈ √D, D₁·D₂ ≥ D, and likewise for d (Lotfi et al. 2022, arXiv 2211.13609, who round D
+and d to squares and pad the vectors).
 """
 
 from __future__ import annotations
@@ -68,6 +68,6 @@ class Kronecker(Projector):
 
 
 def _factors(size: int) -> tuple[int, int]:
-    """(⌈√size⌉, the least number whose product with it is `size` or more)."""
+    """(a, b) with a = ⌈√size⌉ and b = ⌈size/a⌉, so that ab ≥ size."""
     large = math.isqrt(size - 1) + 1
     return large, -(-size // large)

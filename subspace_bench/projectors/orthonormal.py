@@ -15,15 +15,15 @@ from torch import Tensor
 from subspace_bench.common.errors import UserError
 from subspace_bench.kernels.cpu.threads import in_threads, one_thread
 from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds
-from subspace_bench.projectors.dense import Dense, converting
+from subspace_bench.projectors.dense import Dense, conversion_bytes
 from subspace_bench.projectors.gaussian import normal_columns
 
 STREAM = "projector"  # without "orthonormal": the committed records were made with this name
-BLOCK = 512  # columns at once: enough for the full speed of matrix products
+BLOCK = 512  # columns at a time: enough for fast matrix products
 # Operations per second on one thread: products between blocks, and float64 work within a block.
 PRODUCT_RATE, BLOCK_RATE = 1.3e11, 2.5e10
-# Columns of a matrix product that one thread computes at a time. Pieces of fixed size give P the
-# same bits on any number of threads.
+# Columns of a matrix product that one thread computes at a time. Pieces of a fixed size give
+# the same bits on any number of threads.
 _INNER, _OUTER = 128, 2048
 
 
@@ -47,7 +47,7 @@ class Orthonormal(Dense):
             first = _direction(first, self.native)
         columns = normal_columns(native, dim, seed, STREAM)
         if first is not None:
-            # Q does not depend on the norms of A's columns; of equal norm they round alike.
+            # Q does not depend on the norms of A's columns; equal norms give similar rounding.
             with one_thread():
                 columns[0] = first * (native**0.5 / first.norm())
         self.columns = orthonormalise_(columns)
@@ -58,7 +58,7 @@ class Orthonormal(Dense):
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         block = 2 * 8 * native * min(dim, BLOCK)  # a block of columns in float64, twice
-        return Footprint(4 * native * dim, max(block, converting(native, dim, itemsize)))
+        return Footprint(4 * native * dim, max(block, conversion_bytes(native, dim, itemsize)))
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
@@ -66,27 +66,31 @@ class Orthonormal(Dense):
 
     @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
-        """`Dense`'s, and the orthonormalisation."""
+        """As `Dense`, plus the orthonormalisation."""
         drawing = super().predicted_seconds(native, dim, threads)
         per_entry = 2 * dim / PRODUCT_RATE + 3 * min(dim, BLOCK) / BLOCK_RATE
         return replace(drawing, set_up=drawing.set_up + native * dim * per_entry / threads)
 
     def identity(self) -> dict[str, Any]:
-        """With the norm and the first three entries of a chosen first column."""
+        """Includes the norm and the first three entries of a given first column."""
         return {**super().identity(), "first column": self._first}
 
 
 def _direction(first: Tensor, native: int) -> Tensor:
     """`first`, checked and detached."""
     if first.shape != (native,):
-        raise UserError(f"θ_init has shape {tuple(first.shape)}, and P's columns ({native:,},)")
+        raise UserError(
+            f"θ_init has shape {tuple(first.shape)}: it must be ({native:,},), as P's columns"
+        )
     if not first.is_floating_point():
-        raise UserError(f"θ_init is of {first.dtype}: give it a floating dtype")
+        raise UserError(f"θ_init has dtype {first.dtype}: convert it to a floating dtype")
     if not first.isfinite().all():
-        raise UserError("θ_init holds NaN or infinity: no direction for P's first column")
+        raise UserError(
+            "θ_init contains NaN or infinity, so it gives P's first column no direction"
+        )
     if not first.any():
         raise UserError(
-            "θ_init is zero, which is no direction for P's first column: choose another "
+            "θ_init is zero, which gives P's first column no direction: choose another "
             "initialisation, or origin init"
         )
     return first.detach()
@@ -97,9 +101,9 @@ def orthonormalise_(columns: Tensor) -> Tensor:
 
     Block Gram-Schmidt in float32, with Cholesky QR in float64 within a block: two large matrix
     products per block, and no second copy of A. A Gaussian A has condition number
-    (1 + √(d/D)) / (1 − √(d/D)), about 10 at d = 0.67 D; up to there one pass leaves columns
-    orthogonal to the rounding of float32. Nearer to d = D each block is passed over twice, which is
-    enough (Giraud et al. 2005).
+    (1 + √(d/D)) / (1 − √(d/D)), about 10 at d = 0.67 D. Up to there, one pass makes columns
+    orthogonal to float32 rounding. Nearer to d = D, each block needs two passes, which are enough
+    (Giraud et al. 2005).
     """
     dim, native = columns.shape
     passes = 1 if dim <= 0.67 * native else 2
@@ -121,11 +125,11 @@ def orthonormalise_(columns: Tensor) -> Tensor:
     return columns
 
 
-# These run on several threads. inference_mode is per thread: without it, a caller in it could not
-# write to its own tensors from another thread.
+# These run on several threads. inference_mode is per thread: without it here, other threads could
+# not write the tensors of a caller in inference_mode.
 @torch.inference_mode()
 def _products(block: Tensor, done: Tensor, products: Tensor, first: int, last: int) -> None:
-    """products = block @ done.T: the components of a block along the columns that are done."""
+    """products = block @ done.T: the components of a block along the finished columns."""
     for i in range(first * _INNER, min(last * _INNER, len(done)), _INNER):
         products[:, i : i + _INNER] = block @ done[i : i + _INNER].T
 

@@ -1,7 +1,7 @@
 """Random signs and permutations as functions of an index: Fastfood's B and Π, SRHT's, Hashed's.
 
-Both are computed from Philox words where they are needed, the same on every device, and never
-stored. The permutation of 0 … 2^k − 1 is built like a block cipher, of invertible steps: five
+Both are computed from Philox words on demand, equal on every device, and never stored. The
+permutation of 0 … 2^k − 1 is built from invertible steps, like a block cipher: five
 rounds of x ← x ⊕ (x ≫ ⌈k/2⌉), x ← (m·x + a) mod 2^k with m odd, and a last x ← x ⊕ (x ≫ ⌈k/2⌉).
 With fewer rounds, pairs that differ in the highest bit stay correlated.
 """
@@ -23,8 +23,8 @@ def signs(key: Key, blocks: Tensor, start: int, stop: int) -> Tensor:
     """±1, float32 (blocks, stop − start): sign i of a block is bit i mod 32 of word ⌊i/32⌋.
 
     Arguments:
-        blocks: (b,) int64, the numbers of the blocks; each has signs of its own.
-        start: a multiple of 128, as one counter gives 128 signs.
+        blocks: (b,) int64, the numbers of the blocks; each has its own signs.
+        start: a multiple of 128, because one counter gives 128 signs.
     """
     counters = torch.arange(start // 128, -(-stop // 128), device=blocks.device)
     what = torch.tensor(SIGNS, device=blocks.device)

@@ -1,8 +1,8 @@
 """Philox-4x32-10, a counter-based generator: random numbers as a pure function of (key, counter).
 
 Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011). A projector
-that draws from it stores nothing: any entry can be computed again, anywhere, in any order. This is
-the definition, in plain PyTorch; the kernels give the same words, and the same normals to 2 ulp.
+that uses it stores nothing, because any entry can be recomputed anywhere and in any order. This is
+the definition in plain PyTorch; kernels give the same words, and the same normals to 2 ulp.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
-TURN = 2 * math.pi * 2.0**-32  # radians per unit of an angle of which a turn has 2³²
+TURN = 2 * math.pi * 2.0**-32  # radians per unit of angle: 2³² units make a turn
 
 
 def words(key: tuple[int, int], *counter: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -48,8 +48,8 @@ def normal_pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     The radius is r = √(−2 ln u), u = (a | 1)·2⁻³² in (0, 1]. The low 30 bits of b, read as a signed
     integer, are an angle φ within an eighth of a turn; bit 31 negates r cos φ, and bit 30 swaps it
     with r sin φ. The four arcs cover the circle, and no argument reduction is needed.
-    u and φ are rounded to float32; the rest is computed in float64 here, so the result is the
-    correctly rounded one, from which kernels may differ by 2 ulp.
+    u and φ are rounded to float32 and the rest is computed in float64, so this result is correctly
+    rounded; kernels may differ from it by 2 ulp.
     """
     u = (a | 1).float().mul_(2.0**-32).double()
     quarters = (((b & (MASK >> 2)) ^ (1 << 29)) - (1 << 29)).float()  # the low 30 bits, signed

@@ -1,7 +1,7 @@
-"""Dense projectors that are never stored: entries are computed again at each use.
+"""Dense projectors that are never stored: entries are recomputed at each use.
 
-P_ij is a function of (seed, i, j) alone, Philox-4x32-10 (philox.py) of a counter made of i and j.
-So memory is that of θ and ω: Pω = Σ_j ω_j p_j and (Pᵀθ)_j = Σ_i P_ij θ_i, tile by tile.
+P_ij is a function of (seed, i, j) only: Philox-4x32-10 (philox.py) of a counter with i and j.
+Memory is that of θ and ω only: Pω = Σ_j ω_j p_j and (Pᵀθ)_j = Σ_i P_ij θ_i, tile by tile.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from subspace_bench.projectors import philox
 from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds, Projector
 from subspace_bench.projectors.dense import Dense, empty_columns
 
-ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of 512 and 4, the period of the counters
+ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of 512 and 4, the periods of the counters
 ENTRY = 40  # bytes per entry of a tile while plain PyTorch computes it
 STREAM = "projector regenerated"
 FEW = {"cpu": 4, "cuda": 32}  # the most vectors for a kernel; for more, tiles are matrix products
 
 
 class Regenerated(Projector):
-    """P_ij ~ N(0, 1/D), computed at each use: no memory but ω and θ.
+    """P_ij ~ N(0, 1/D), computed at each use: no memory except ω and θ.
 
     √D·P_ij is number (i // 16) % 4 of the counter (16·(i // 64) + i % 16, j, 0, 0) under the key
     `rng.key(seed, STREAM)`, as in `philox.normals`.
@@ -98,7 +98,7 @@ class Regenerated(Projector):
         return self.entries(rows, columns, like.device).to(like.dtype)
 
     def _kernel(self, vectors: Tensor) -> bool:
-        """Whether a kernel takes these vectors, which computes entries in registers."""
+        """Whether to use a kernel, which computes entries in registers."""
         few = len(vectors) <= FEW.get(vectors.device.type, -1)
         available = not vectors.is_cuda or find_spec("triton") is not None
         return few and available and vectors.dtype == torch.float32
@@ -120,7 +120,7 @@ class Regenerated(Projector):
 
 
 class RegeneratedSigns(Regenerated):
-    """P_ij = ±1/√D, computed at each use from one bit an entry; columns have norm 1 exactly.
+    """P_ij = ±1/√D, computed at each use from one bit per entry; columns have norm exactly 1.
 
     P_ij is negative where bit 31 − (i // 16) % 32 is set in word j % 4 of the counter
     (16·(i // 512) + i % 16, j // 4, 1, 0) under the key `rng.key(seed, STREAM)`.
@@ -155,13 +155,13 @@ class RegeneratedSigns(Regenerated):
 class Stored(Dense):
     """A regenerated projector with its entries stored."""
 
-    def __init__(self, twin: Regenerated) -> None:
-        super().__init__(twin.native, twin.dim, twin.seed)
-        self.columns = empty_columns(twin.native, twin.dim)
-        for rows in _cuts(twin.native, ROWS):
-            for columns in _cuts(twin.dim, COLUMNS):
-                self.columns[columns, rows] = twin.entries(rows, columns)
-        self.columns *= twin.scale
+    def __init__(self, projector: Regenerated) -> None:
+        super().__init__(projector.native, projector.dim, projector.seed)
+        self.columns = empty_columns(projector.native, projector.dim)
+        for rows in _cuts(projector.native, ROWS):
+            for columns in _cuts(projector.dim, COLUMNS):
+                self.columns[columns, rows] = projector.entries(rows, columns)
+        self.columns *= projector.scale
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:

@@ -1,4 +1,4 @@
-"""Projectors by name: the built-in ones, and those that other packages register.
+"""Projectors by name: built-in ones, and plug-ins from other packages.
 
 A package registers a subclass of `Projector` as an entry point in the group
 `subspace_bench.projectors`; it then works in every command, table, test and benchmark. A new
@@ -27,7 +27,7 @@ from subspace_bench.projectors.base import (
     Footprint,
     PredictedSeconds,
     Projector,
-    check_sizes,
+    require_sizes,
 )
 
 GROUP = "subspace_bench.projectors"
@@ -49,7 +49,7 @@ BUILT_IN = {
 
 
 def names() -> list[str]:
-    """The names of all projectors: built-in ones, then those of other packages."""
+    """The names of all projectors: built-in ones, then plug-ins."""
     return [*BUILT_IN, *(name for name in _entry_points() if name not in BUILT_IN)]
 
 
@@ -58,8 +58,8 @@ def load(name: str) -> type[Projector]:
     """The class of the projector called `name`.
 
     Raises:
-        UserError: for an unknown name, or another package's projector that does not import or is
-            not a concrete subclass of `Projector`.
+        UserError: for an unknown name, or a plug-in that does not import or is not a concrete
+            subclass of `Projector`.
     """
     cls: Any
     if name in BUILT_IN:
@@ -99,7 +99,7 @@ def footprint(
         layers: as for `make`.
 
     Raises:
-        UserError: as `load`, or if the method of another package's class fails.
+        UserError: as `load`, or if a plug-in's method fails.
     """
     half = dtype in HALF  # converted to float32 and back
     with _attribute_errors(name, f"gives no footprint at {native:,} × {dim:,}"):
@@ -111,7 +111,7 @@ def footprint(
 
 
 def column_norms(name: str, native: int, dim: int) -> ColumnNorms:
-    """What is known of the column norms of the projector called `name`.
+    """The guarantee on the column norms of the projector called `name`.
 
     Raises:
         UserError: as `footprint`.
@@ -134,7 +134,7 @@ def predicted_seconds(name: str, native: int, dim: int, threads: int = 1) -> Pre
 
 
 def nonzero_rows(name: str, native: int, dim: int) -> float:
-    """Expected fraction of nonzero rows of the projector called `name`: what Pᵀθ reads of θ.
+    """Expected fraction of nonzero rows of the projector called `name`.
 
     Raises:
         UserError: as `footprint`.
@@ -145,7 +145,7 @@ def nonzero_rows(name: str, native: int, dim: int) -> float:
 
 @contextlib.contextmanager
 def _attribute_errors(name: str, what: str) -> Iterator[None]:
-    """Turns whatever another package's class raises into a UserError that names the projector."""
+    """Turns any exception of a plug-in into a UserError that names the projector."""
     try:
         yield
     except UserError:
@@ -177,21 +177,21 @@ def make(
         native: D.
         dim: d, 1 ≤ d ≤ D.
         first: (D,), the direction of P's first column, for a class that accepts it.
-        layers: sizes of θ's parameters in order; classes that do not accept them ignore it.
+        layers: sizes of θ's parameters in order; ignored by classes that do not accept it.
 
     Raises:
-        UserError: for an unknown name, a dimension out of range, a projector larger than the free
-            memory, a `first` that the class does not accept, or another package's class that fails.
+        UserError: for an unknown name, a dimension out of range, a projector that exceeds the free
+            memory, a `first` that the class does not accept, or a plug-in that fails.
     """
     cls = load(name)
-    native, dim, seed = check_sizes(native, dim, seed)
+    native, dim, seed = require_sizes(native, dim, seed)
     size, free = footprint(name, native, dim, layers=layers), available_memory()
     needed = size.resident_bytes + size.workspace_bytes
     if needed > free:
         raise UserError(
             f"projector {name!r} of {native:,} × {dim:,} needs "
-            f"{format_bytes(needed)} of memory and "
-            f"{format_bytes(free)} are free: choose a smaller d, or a projector that stores less"
+            f"{format_bytes(needed)} of memory, but only "
+            f"{format_bytes(free)} is free: choose a smaller d, or a projector that stores less"
         )
     options: dict[str, Tensor | list[int]] = {}
     if first is not None:

@@ -1,4 +1,4 @@
-"""Sparse projectors: P_ij is ±c with probability p and else 0, with E‖p_j‖² = D·p·c² = 1.
+"""Sparse projectors: P_ij is ±c with probability p, else 0, with E‖p_j‖² = D·p·c² = 1.
 
 `sparse` has p = 1/√D (Li, Hastie and Church 2006; used by Li et al. 2018, arXiv 1804.08838), and
 `sparse-signs` p = 1/3 (Achlioptas 2003).
@@ -22,21 +22,21 @@ from subspace_bench.projectors.base import (
     PredictedSeconds,
     Projector,
 )
-from subspace_bench.projectors.dense import column_blocks, converting
+from subspace_bench.projectors.dense import column_blocks, conversion_bytes
 
-_DRAWN = 1 << 20  # entries drawn from one random stream, about
-_ROWS = 12  # log2 of the rows of a block: 16 KB of θ, which stay in the first-level cache
+_DRAWN = 1 << 20  # approximate number of entries drawn from one random stream
+_ROWS = 12  # log2 of the rows of a block: 16 KB of θ, which fit into the L1 cache
 _PARTS = 16  # partial sums of the adjoint; a fixed number, so that bits do not depend on threads
 
 
 class Sparse(Projector):
-    """±D^(−1/4) with probability 1/√D: about √D entries a column, 4 bytes each.
+    """±D^(−1/4) with probability 1/√D: about √D entries per column, 4 bytes each.
 
     Equivalent in SciPy: a `csr_array` of these entries.
     `entries` is one list, sorted by blocks of rows. Its integers hold the row within the block in
-    their high bits, and 2·column + sign in their low bits. Both products read it from end to end. A
-    loop over rows, as for CSR, would mispredict a branch for each row, which costs more than its
-    one or two entries.
+    their high bits, and 2·column + sign in their low bits. Both products read the whole list in
+    order. A loop over rows, as with CSR, would mispredict a branch per row, which costs more than
+    the one or two entries of a row.
     """
 
     starts: Tensor
@@ -51,7 +51,7 @@ class Sparse(Projector):
         entries = []
         for block, begin in enumerate(range(0, native, step)):
             rows = min(step, native - begin)
-            places, signs = bernoulli(rows * dim, native**-0.5, seed, block)
+            places, signs = bernoulli_positions(rows * dim, native**-0.5, seed, block)
             row = begin + places // dim
             np.add.at(counts, 1 + (row >> high), 1)
             packed_row = (row & (self._rows - 1)) << self._low
@@ -76,7 +76,7 @@ class Sparse(Projector):
 
     @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
-        """Pω and Pᵀg each read the list of entries; the workspace is that of constructing it."""
+        """Pω and Pᵀg each read the list of entries; only construction needs the workspace."""
         entries = dim * math.sqrt(native)
         return PredictedSeconds(entries / DRAW_RATE, 2 * 4 * entries / READ_RATE / threads)
 
@@ -123,10 +123,12 @@ def _bits(dim: int) -> tuple[int, int]:
     return low, max(0, min(_ROWS, 31 - low))
 
 
-def bernoulli(size: int, chance: float, seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places below `size` that have an entry, each with probability `chance`, and signs 0 or 1.
+def bernoulli_positions(
+    size: int, chance: float, seed: int, block: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions below `size`, each drawn with probability `chance`, and their signs, 0 or 1.
 
-    Drawn as the gaps between entries, which are geometric: as many numbers as there are entries.
+    The gaps between positions are geometric, so only one number per position is drawn.
     """
     draw = generator(seed, "projector sparse", block)
     likely = int(size * chance + 6 * math.sqrt(size * chance)) + 16
@@ -138,11 +140,12 @@ def bernoulli(size: int, chance: float, seed: int, block: int) -> tuple[np.ndarr
 
 
 class SparseSigns(Projector):
-    """√(3/D) times −1, 0 or 1 with probabilities 1/6, 2/3, 1/6: two bits an entry.
+    """√(3/D) times −1, 0 or 1 with probabilities 1/6, 2/3, 1/6: two bits per entry.
 
     Equivalent in NumPy: `rng.choice([-1, 0, 1], (D, d), p=[1/6, 2/3, 1/6]) * sqrt(3/D)`.
-    A third of all entries is too many for a list. `words` has an int32 for 16 rows of a column: its
-    low 16 bits mark nonzero entries, its high ones negative entries, and kernels use both as masks.
+    A third of the entries is nonzero, too many for a list. `words` has one int32 per 16 rows of a
+    column: its low 16 bits mark nonzero entries, its high 16 bits negative ones. Kernels use both
+    as masks.
     """
 
     words: Tensor
@@ -151,16 +154,16 @@ class SparseSigns(Projector):
         super().__init__(native, dim, seed)
         words = np.zeros((dim, -(-native // 16)), np.int32)
         for j in range(dim):
-            # Of six equally likely numbers 0 is +1 and 1 is −1.
+            # Of six equally likely numbers, 0 means +1 and 1 means −1.
             draw = generator(seed, "projector sparse-signs", j)
             drawn = draw.integers(0, 6, native, dtype=np.uint8)
-            words[j] = packed(drawn < 2) | packed(drawn == 1) << 16
+            words[j] = pack_bits(drawn < 2) | pack_bits(drawn == 1) << 16
         self.register_buffer("words", torch.from_numpy(words), persistent=False)
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         # One column is drawn, or θ is padded; plain PyTorch unpacks columns in int64.
-        working = 2 * converting(native, dim, itemsize) if itemsize == 8 else 5 * native
+        working = 2 * conversion_bytes(native, dim, itemsize) if itemsize == 8 else 5 * native
         return Footprint(resident_bytes=4 * dim * -(-native // 16), workspace_bytes=working)
 
     @classmethod
@@ -169,7 +172,7 @@ class SparseSigns(Projector):
 
     @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
-        """As the default, but all D·d entries are drawn, from bytes: five times as fast."""
+        """As the default, but all D·d entries are drawn from bytes, which is five times as fast."""
         default = super().predicted_seconds(native, dim, threads)
         return replace(default, set_up=native * dim / (5 * DRAW_RATE))
 
@@ -203,7 +206,7 @@ class SparseSigns(Projector):
         return signs.to(like.dtype)
 
 
-def packed(bits: np.ndarray) -> np.ndarray:
+def pack_bits(bits: np.ndarray) -> np.ndarray:
     """Booleans, 16 to an int32, the first in the lowest bit."""
     padded = np.pad(bits, (0, -len(bits) % 16))
     return np.packbits(padded, bitorder="little").view("<u2").astype(np.int32)

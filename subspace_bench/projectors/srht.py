@@ -2,8 +2,8 @@
 
 For D = 2^k, Q = D₁ H with H normalised and D₁ random signs (Ailon and Chazelle 2006; Tropp 2011).
 For other D, Q = D₁ X H_first D₂ H_last: H on the first and on the last m = 2^k < D coordinates,
-and X, which rotates coordinates i and m + i by 45°. (A DCT is orthogonal at every length too, but
-slower, the more so the larger D's prime factors: results/peers.md has both.)
+and X, which rotates coordinates i and m + i by 45°. (A DCT is also orthogonal at every length but
+slower, above all if D has large prime factors; results/peers.md compares both.)
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 from subspace_bench.projectors.hadamard import hadamard_
 
-_CHUNK = 1 << 22  # coordinates for which plain PyTorch draws signs at a time, a multiple of 128
+_CHUNK = 1 << 22  # signs that plain PyTorch draws at a time; a multiple of 128
 _MIDDLE = 2  # block of the signs D₂; those of D₁ are block 0 below coordinate m, block 1 above
 
 
 class SRHT(Projector):
     """d orthonormal columns for any 1 ≤ d ≤ D, with O(D log D) operations and d stored integers.
 
-    Every coordinate of θ has the same variance over seeds; within one P, variances differ no more
+    Over seeds, every coordinate of θ has the same variance; within one P, variances differ no more
     than with Gaussian columns.
     Equivalent in SciPy, at D = 2^k: `signs * (scipy.linalg.hadamard(D)[:, columns] @ omega) /
     sqrt(D)`.
@@ -38,7 +38,7 @@ class SRHT(Projector):
         super().__init__(native, dim, seed)
         self._key = rng.key(seed, "projector srht")
         self._size = 1 << (self.native.bit_length() - 1)  # m
-        positions = distinct(self._key, self.native, self.dim).to(_integers(self.native))
+        positions = distinct_positions(self._key, self.native, self.dim).to(_integers(self.native))
         self.register_buffer("positions", positions, persistent=False)
 
     @classmethod
@@ -85,7 +85,7 @@ class SRHT(Projector):
     def _flip(self, rows: Tensor) -> None:
         """D₂ and the scale 1/√m of H_last."""
         scale, rows = self._size**-0.5, rows[:, self.native - self._size :]
-        if _vectors(rows):
+        if _uses_cpu_kernel(rows):
             from subspace_bench.kernels.cpu.srht import flip_
 
             for row in rows:
@@ -95,11 +95,12 @@ class SRHT(Projector):
             rows[:, a:b].mul_(self._signs(_MIDDLE, a, b, rows)).mul_(scale)
 
     def _fold(self, rows: Tensor, back: bool) -> None:
-        """D₁ X C, or with `back` its adjoint C X D₁; C scales the first m coordinates by 1/√m, for
-        H_first.
+        """Applies D₁ X C, or with `back` its adjoint C X D₁.
+
+        C scales the first m coordinates by 1/√m, for H_first.
         """
         scale, size = self._size**-0.5, self._size
-        if _vectors(rows):
+        if _uses_cpu_kernel(rows):
             from subspace_bench.kernels.cpu.srht import fold_
 
             for row in rows:
@@ -125,8 +126,8 @@ class SRHT(Projector):
         return permutations.signs(self._key, number, start, stop)[0].to(like.dtype)
 
 
-def distinct(key: tuple[int, int], native: int, dim: int) -> Tensor:
-    """`dim` distinct numbers below `native`, int64: the beginning of a permutation of all."""
+def distinct_positions(key: tuple[int, int], native: int, dim: int) -> Tensor:
+    """`dim` distinct numbers below `native`, int64: the start of a permutation of all."""
     keyed = permutations.rounds(key, torch.zeros(1, dtype=torch.int64, device="cpu"))
     return permutations.permuted_below(torch.arange(dim, device="cpu")[None], keyed, native)[0]
 
@@ -135,8 +136,8 @@ def _integers(native: int) -> torch.dtype:
     return torch.int32 if native <= 1 << 31 else torch.int64
 
 
-def _vectors(rows: Tensor) -> bool:
-    """Whether the kernels of the CPU take these rows."""
+def _uses_cpu_kernel(rows: Tensor) -> bool:
+    """Whether the CPU kernels are used for these rows."""
     return rows.device.type == "cpu" and rows.dtype == torch.float32
 
 

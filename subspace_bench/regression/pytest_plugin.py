@@ -175,7 +175,7 @@ def update(path: Path, train: Callable[[int], float], seeds: int) -> str:
 
 def measure(train: Callable[[int], float], tasks: Sequence[Task]) -> Results:
     """The value of every task, or why there is none."""
-    from subspace_bench.training.executor import describe
+    from subspace_bench.training.executor import describe_failure
 
     results: dict[Task, float | str] = {}
     for task in tasks:
@@ -185,7 +185,7 @@ def measure(train: Callable[[int], float], tasks: Sequence[Task]) -> Results:
                 raise TypeError(f"{number!r} is not a number")
             results[task] = float(number)
         except Exception as failure:
-            results[task] = f"seed {task[1]} raised {describe(failure)}"
+            results[task] = f"seed {task[1]} raised {describe_failure(failure)}"
     return results
 
 

@@ -27,7 +27,7 @@ from subspace_bench.regression import reference
 from subspace_bench.regression.check import Results, Task
 from subspace_bench.regression.reference import Reference
 from subspace_bench.training import presets
-from subspace_bench.training.executor import Event, describe
+from subspace_bench.training.executor import Event, describe_failure
 from subspace_bench.training.runner import train_all
 
 STEPS = 300
@@ -48,9 +48,9 @@ def runs(dataset: str = "mnist") -> dict[str, RunConfig]:
         for name in ("orthonormal", "fastfood", "hashed")
     }
     direct = {
-        "conv": presets.direct("conv-plain", 1e-2),
-        "MNIST-lite CNN": presets.direct("cnn-10754", 2e-2),
-        "FC": presets.direct("fc", 5e-3),
+        "conv": presets.full_space("conv-plain", 1e-2),
+        "MNIST-lite CNN": presets.full_space("cnn-10754", 2e-2),
+        "FC": presets.full_space("fc", 5e-3),
     }
     return {
         name: shorten(replace(run, dataset=dataset)) for name, run in (direct | subspaces).items()
@@ -196,7 +196,7 @@ def compare_losses(references: Mapping[str, Reference], dataset: Dataset) -> dic
         try:
             differences[name] = first_difference(losses(run, dataset), references[name].losses)
         except Exception as failure:
-            differences[name] = describe(failure)
+            differences[name] = describe_failure(failure)
     return differences
 
 

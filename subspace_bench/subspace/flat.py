@@ -1,4 +1,4 @@
-"""A module's trainable parameters as one vector θ, for training loops that write θ themselves."""
+"""A module's trainable parameters as one vector θ, for training loops that write θ directly."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from subspace_bench.common.errors import UserError
 class FlatParameters:
     """A module's trainable parameters as one vector θ (D,), and their gradient as another.
 
-    The parameters become views of `theta`, and their gradients views of `gradient`: an optimizer
-    writes θ once per step, with no copies and no loop over parameters. Tied weights count once;
+    The parameters become views of `theta` and their gradients views of `gradient`, so an optimizer
+    writes θ once per step, without copies or a loop over parameters. Tied weights count once;
     frozen parameters are left out.
 
     Attributes:
-        module: the module given.
+        module: the module.
         parameters: its trainable parameters, in order.
         theta: θ, (D,).
-        gradient: (D,); training code sets it to zero before each backward pass.
+        gradient: the gradient, (D,); set it to zero before each backward pass.
 
     Raises:
         UserError: if the module has no trainable parameters, or they differ in dtype or device.
@@ -41,7 +41,7 @@ class FlatParameters:
 
 
 def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """The trainable parameters of a module in its order, tied ones once.
+    """The trainable parameters of a module in order; tied ones appear once.
 
     Raises:
         UserError: if there are none, or they differ in dtype or device.
@@ -60,7 +60,7 @@ def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
 
 
 def flatten(tensors: list[nn.Parameter]) -> Tensor:
-    """The elements of all tensors in one new vector (D,), in order."""
+    """All elements of the tensors, in order, as one new vector (D,)."""
     return torch.cat([t.detach().reshape(-1) for t in tensors])
 
 

@@ -18,20 +18,20 @@ from torch import Tensor, nn
 from subspace_bench.projectors import Projector
 from subspace_bench.subspace import slots, state
 from subspace_bench.subspace.flat import fingerprint, flatten, trainable_parameters
-from subspace_bench.subspace.projection import Zeroed, hold_projector
-from subspace_bench.subspace.slots import KEY, OriginParameter
-from subspace_bench.subspace.support import fixed_positions, intermediates, require_supported
+from subspace_bench.subspace.projection import ZeroPositions, make_handle
+from subspace_bench.subspace.slots import SLOTS_KEY, OriginParameter
+from subspace_bench.subspace.support import deepcopy_memo, fixed_positions, require_supported
 
 
 @dataclass
-class _Pieces:
-    """θ cut into the shapes of the module's parameters, and what it was made from."""
+class _CachedPieces:
+    """θ cut into the shapes of the module's parameters, and the inputs that it depends on."""
 
     pieces: tuple[Tensor, ...]
     omega: Tensor
     version: int
     address: int
-    values: Tensor | None  # a copy of ω on the CPU, where comparing costs nothing
+    values: Tensor | None  # a copy of ω on the CPU, where comparing is cheap
     origin_versions: int
     differentiable: bool
     inference: bool
@@ -40,30 +40,30 @@ class _Pieces:
 class Subspace(nn.Module):
     """Trains a module in a random d-dimensional subspace of its D trainable parameters.
 
-    The module given is taken over: its trainable parameters become the origin θ₀, which never
-    moves; ω (d,) starts at zero and is the only parameter with `requires_grad`. Attributes such as
-    `net.module.fc.weight` read as pieces of θ, so every method of the module runs at θ, with
-    gradients to ω. Tied weights, frozen parameters and buffers work as in the module itself.
+    The Subspace takes over the module: its trainable parameters become the fixed origin θ₀, and ω
+    (d,), which starts at zero, is the only parameter with `requires_grad`. Attributes such as
+    `net.module.fc.weight` return pieces of θ, so every method of the module runs at θ and
+    propagates gradients to ω. Tied weights, frozen parameters and buffers work as usual.
 
-    θ is made anew when ω has changed, and reused otherwise, as in evaluation or accumulation of
-    gradients. On a GPU, where comparing ω would wait for the device, a write through `omega.data`
-    is seen at the next call of the Subspace, not by a direct call of a method of the module.
+    θ is recomputed when ω changes and reused otherwise, as in evaluation or gradient accumulation.
+    On a GPU, comparing ω would wait for the device. There, a write through `omega.data` takes
+    effect at the next call of the Subspace, but not in a direct call of a method of the module.
 
     Arguments:
-        module: any module; its parameters of `requires_grad` span R^D.
+        module: any module; its parameters with `requires_grad` span R^D.
         dim: d, 1 ≤ d ≤ D.
         projector: a name in `subspace_bench.projectors.names()`, or a `Projector` of (D, d).
-        seed: of the projector, when it is made here.
-        keep_origin: whether `state_dict` holds θ₀. Without it, for an origin that you can make
-            again from a seed, it holds θ₀'s fingerprint, and loading onto another origin fails.
+        seed: seed of the projector, if it is given by name.
+        keep_origin: whether `state_dict` includes θ₀. If False, for an origin that a seed can
+            recreate, it has only θ₀'s fingerprint, and loading onto another origin fails.
 
     Raises:
-        UserError: for a module without trainable parameters or whose parameters another Subspace
-            has taken over, for lazy, scripted or mixed-dtype modules and sparse embeddings, for d
-            outside 1 … D, and for an unknown projector.
+        UserError: for a module without trainable parameters or already in a Subspace, for lazy,
+            scripted or mixed-dtype modules, for sparse embeddings, for d outside 1 … D, and for an
+            unknown projector.
     """
 
-    _cache: _Pieces | None
+    _cache: _CachedPieces | None
 
     def __init__(
         self,
@@ -77,17 +77,17 @@ class Subspace(nn.Module):
         require_supported(module)
         parameters = trainable_parameters(module)
         native = sum(p.numel() for p in parameters)
-        self._handle = hold_projector(projector, native, dim, seed, [p.numel() for p in parameters])
+        self._handle = make_handle(projector, native, dim, seed, [p.numel() for p in parameters])
         device = parameters[0].device
         if device.type != "meta":
             self._handle.on(device)
         self._keep_origin = keep_origin
         self.omega = nn.Parameter(parameters[0].new_zeros(dim))
         self.module = module
-        self._install(parameters)
-        self.register_state_dict_post_hook(state.leave_origin_out)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(state.check)  # type: ignore[no-untyped-call]
-        self._start()
+        self._install_slots(parameters)
+        self.register_state_dict_post_hook(state.drop_origin)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(state.verify_state)  # type: ignore[no-untyped-call]
+        self._reset()
 
     @property
     def projector(self) -> Projector:
@@ -95,10 +95,10 @@ class Subspace(nn.Module):
         return self._handle.on(self.omega.device)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module returns at θ = θ₀ + Pω."""
+        """The module's output at θ = θ₀ + Pω."""
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             before = self._cache
-            self._cache = self._make()
+            self._cache = self._compute_pieces()
             try:  # pieces of a transformed ω must not outlive the transform
                 return self.module(*args, **kwargs)
             finally:
@@ -111,89 +111,89 @@ class Subspace(nn.Module):
         return torch.cat([piece.reshape(-1) for piece in self.pieces()])
 
     def pieces(self) -> tuple[Tensor, ...]:
-        """θ in the shapes of the module's trainable parameters, in their order."""
+        """θ as tensors shaped like the module's trainable parameters, in order."""
         cache = self._cache
         if torch.compiler.is_compiling() and cache is not None:
             return cache.pieces
         if cache is None or not self._is_current(cache):
             with self._lock:
-                cache = self._cache = self._make()
+                cache = self._cache = self._compute_pieces()
         return cache.pieces
 
     @torch.no_grad()
     def merge(self) -> nn.Module:
-        """A plain copy of the module with its parameters at θ, trainable again."""
-        memo = intermediates(self.module)
+        """A plain copy of the module with trainable parameters at θ."""
+        memo = deepcopy_memo(self.module)
         for origin, piece in zip(self._origins(), self.pieces(), strict=True):
             memo[id(origin)] = nn.Parameter(piece.detach().clone())
         for part in self.module.modules():
-            if KEY in part.__dict__:
-                memo[id(part.__dict__[KEY])] = False  # stands in for the slots, which stay here
+            if SLOTS_KEY in part.__dict__:
+                memo[id(part.__dict__[SLOTS_KEY])] = False  # do not copy the slots
         merged = copy.deepcopy(self.module, memo)
         for part in merged.modules():
             slots.remove(part)
         return merged
 
     def get_extra_state(self) -> Tensor:
-        """What makes P again, and θ₀'s fingerprint, as the bytes of a JSON text (uint8)."""
+        """The identity of P and θ₀'s fingerprint, as the bytes of a JSON text (uint8)."""
         return state.encode({**self.projector.identity(), "origin": self._fingerprint()})
 
     def set_extra_state(self, saved: Tensor) -> None:
-        """Nothing: it was checked before anything was loaded."""
+        """Does nothing: `verify_state` checks it before loading."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Subspace:
-        memo |= intermediates(self.module)
-        made = self.__new__(type(self))
-        memo[id(self)] = made
-        made.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        return made
+        memo |= deepcopy_memo(self.module)
+        copied = self.__new__(type(self))
+        memo[id(self)] = copied
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_cache", "_lock", "forward")}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         super().__setstate__(saved)  # type: ignore[no-untyped-call]
-        self._start()
+        self._reset()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._cache = None
-        found = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        result = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._cache = None
-        return found
+        return result
 
-    def _start(self) -> None:
-        """What copies and pickles do not carry."""
+    def _reset(self) -> None:
+        """Sets the attributes that copies and pickles leave out."""
         self._cache = None
         self._lock = threading.RLock()
         self.forward = _Forward(self)  # type: ignore[method-assign]
 
-    def _install(self, parameters: list[nn.Parameter]) -> None:
-        """One slot for each (module, attribute) that holds a trainable parameter, tied or not."""
+    def _install_slots(self, parameters: list[nn.Parameter]) -> None:
+        """Installs a slot for each (module, attribute) with a trainable parameter, tied or not."""
         number = {id(p): i for i, p in enumerate(parameters)}
         self._slots: list[tuple[nn.Module, str]] = [(self.module, "")] * len(parameters)
         self._shapes = [p.shape for p in parameters]
         self._sizes = [p.numel() for p in parameters]
         self._fixed = fixed_positions(self.module, number, self._sizes)
-        found = [
+        places = [
             (part, name, number[id(p)])
             for part in self.module.modules()
             for name, p in part._parameters.items()
             if p is not None and id(p) in number
         ]
-        for part, name, i in found:
+        for part, name, i in places:
             slots.install(part, name, self, i)
             self._slots[i] = (part, name)
         self._flat: Tensor | None = None
 
     def _origins(self) -> list[Tensor]:
-        """θ₀ as it is registered, looked up each time: loading may replace parameters."""
+        """θ₀'s registered parameters, looked up each time because loading may replace them."""
         return [part._parameters[name] for part, name in self._slots]  # type: ignore[misc]
 
     def _origin(self) -> Tensor:
-        """θ₀ (D,), detached: one tensor of which the parameters are views, where they own it."""
+        """θ₀ (D,), detached: one tensor, with the parameters as its views where possible."""
         origins = self._origins()
         if not all(type(p) is OriginParameter for p in origins):
-            for p in origins:  # `load_state_dict(assign=True)` puts plain ones in
+            for p in origins:  # assigned by `load_state_dict(assign=True)`
                 if type(p) is nn.Parameter:
                     slots.make_origin(p)
             return torch.cat([p.detach().reshape(-1) for p in origins])
@@ -215,19 +215,19 @@ class Subspace(nn.Module):
             self._flat = flat
         return flat
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # kernels are not torch's
-    def _make(self) -> _Pieces:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # kernels are not torch operations
+    def _compute_pieces(self) -> _CachedPieces:
         omega = self.omega
         origin = self._origin()
         delta = self.projector(omega)
         if self._fixed is not None:
-            delta = Zeroed.apply(delta, self._fixed.to(delta.device))
+            delta = ZeroPositions.apply(delta, self._fixed.to(delta.device))
         theta = delta + origin
         parts = torch.split(theta, self._sizes)
         pieces = tuple(part.view(s) for part, s in zip(parts, self._shapes, strict=True))
         transformed = torch._C._are_functorch_transforms_active()
         keep = omega.device.type == "cpu" and not transformed
-        return _Pieces(
+        return _CachedPieces(
             pieces,
             omega,
             0 if transformed or omega.is_inference() else omega._version,
@@ -238,8 +238,8 @@ class Subspace(nn.Module):
             torch.is_inference_mode_enabled(),
         )
 
-    def _is_current(self, cache: _Pieces) -> bool:
-        """Whether pieces may be used now: made of this ω, and with a graph where one is asked."""
+    def _is_current(self, cache: _CachedPieces) -> bool:
+        """Whether the pieces are valid: computed from this ω, with a graph if one is needed."""
         omega = self.omega
         if torch._C._are_functorch_transforms_active():
             return cache.omega is omega
@@ -254,17 +254,17 @@ class Subspace(nn.Module):
         )
 
     def _refresh(self) -> None:
-        """Pieces for a call of the Subspace: made anew where in doubt."""
+        """Updates the pieces for a call of the Subspace; recomputes them if they may be stale."""
         cache = self._cache
-        in_doubt = cache is not None and cache.values is None and torch.is_grad_enabled()
-        if cache is None or in_doubt or cache.origin_versions != self._origin_versions():
+        may_be_stale = cache is not None and cache.values is None and torch.is_grad_enabled()
+        if cache is None or may_be_stale or cache.origin_versions != self._origin_versions():
             with self._lock:
-                self._cache = self._make()
+                self._cache = self._compute_pieces()
         else:
             self.pieces()
 
     def _origin_versions(self) -> int:
-        """Changes when somebody writes θ₀ in place, as `load_state_dict` does."""
+        """A number that changes when θ₀ is written in place, as by `load_state_dict`."""
         return sum(p._version for p in self._origins() if not p.is_inference())
 
     def _fingerprint(self) -> str:
@@ -273,7 +273,7 @@ class Subspace(nn.Module):
 
 
 class _Forward:
-    """`net.forward`, with the signature of the module's own: tools look arguments up there."""
+    """`net.forward` with the signature of the module's forward, which some tools inspect."""
 
     def __init__(self, net: Subspace) -> None:
         self.net = net

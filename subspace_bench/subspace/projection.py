@@ -1,4 +1,4 @@
-"""The P of a Subspace, kept outside the module tree, and zeros where θ must not move."""
+"""The projector of a Subspace, outside the module tree, and zeros where θ must not move."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from subspace_bench.projectors import Projector, make
 
 
 class ProjectorHandle:
-    """P, outside of the module tree: a function of (D, d, seed) is nobody's state.
+    """Holds P outside the module tree: P follows from (D, d, seed), so it is not state.
 
-    Copies of a Subspace share it; a pickle holds what makes it again.
+    Copies of a Subspace share it; a pickle has the recipe to recreate it.
     """
 
     def __init__(self, projector: Projector | None, recipe: dict[str, Any] | None) -> None:
@@ -30,7 +30,7 @@ class ProjectorHandle:
         if buffer is None or buffer.device == device:
             return self.projector
         moved = copy.deepcopy(self.projector).to(device)
-        if device.type != "meta":  # where P's numbers would be lost
+        if device.type != "meta":  # a copy on meta has no values
             self.projector = moved
         return moved
 
@@ -41,7 +41,7 @@ class ProjectorHandle:
         return ProjectorHandle, (None if self.recipe else self.projector, self.recipe)
 
 
-def hold_projector(
+def make_handle(
     projector: str | Projector, native: int, dim: int, seed: int, layers: list[int]
 ) -> ProjectorHandle:
     if isinstance(projector, str):
@@ -49,14 +49,14 @@ def hold_projector(
         return ProjectorHandle(None, recipe)
     if (projector.native, projector.dim) != (native, dim):
         raise UserError(
-            f"the projector given maps R^{projector.dim} to R^{projector.native}, "
-            f"but the module and dim ask for R^{dim} to R^{native}"
+            f"the projector maps R^{projector.dim} to R^{projector.native}, "
+            f"but the module and dim need R^{dim} to R^{native}"
         )
     return ProjectorHandle(projector, None)
 
 
-class Zeroed(torch.autograd.Function):
-    """A vector with zeros at some positions. Saves no tensor, so that θ's graph can serve twice."""
+class ZeroPositions(torch.autograd.Function):
+    """Sets positions of a vector to zero. Saves no tensor, so θ's graph can be used twice."""
 
     generate_vmap_rule = True
 
@@ -70,4 +70,4 @@ class Zeroed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return Zeroed.apply(grad, ctx.index), None
+        return ZeroPositions.apply(grad, ctx.index), None

@@ -1,9 +1,8 @@
-"""Attributes that read as pieces of θ: `module.weight` is θ's piece while θ₀ stays registered.
+"""Slots: attributes such as `module.weight` that return pieces of θ while θ₀ stays registered.
 
-A module's class is replaced by a subclass of the same name in which the attribute is a property,
-as `torch.nn.utils.parametrize` does. Whatever reads the attribute, in forward, in another method
-or when backward runs forward again, gets θ's piece; `parameters()` and `state_dict()` go on
-seeing θ₀.
+As in `torch.nn.utils.parametrize`, a module's class is replaced by a subclass of the same name in
+which the attribute is a property. Any code that reads the attribute gets the piece of θ: forward,
+other methods, and recomputation in backward. `parameters()` and `state_dict()` still return θ₀.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from torch import Tensor, nn
 
 from subspace_bench.common.errors import UserError
 
-KEY = "_subspace_slots"  # where a module keeps its Slots, in its __dict__
+SLOTS_KEY = "_subspace_slots"  # the key of a module's Slots in its __dict__
 
 
 class OriginParameter(nn.Parameter):
-    """A parameter of θ₀. It never requires a gradient, whatever `requires_grad_` is told."""
+    """A parameter of θ₀. It never requires a gradient; `requires_grad_` has no effect."""
 
     @property
     def requires_grad(self) -> bool:
@@ -33,15 +32,15 @@ class OriginParameter(nn.Parameter):
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _origin, (self.data,)
+        return _load_origin, (self.data,)
 
 
-def _origin(data: Tensor) -> OriginParameter:
+def _load_origin(data: Tensor) -> OriginParameter:
     return OriginParameter(data, False)
 
 
-class SourceOfPieces(Protocol):
-    """A Subspace, as far as slots know it."""
+class PieceSource(Protocol):
+    """The part of a Subspace that slots use."""
 
     omega: nn.Parameter
 
@@ -50,16 +49,16 @@ class SourceOfPieces(Protocol):
 
 
 class Slots:
-    """Which pieces of which Subspace stand in a module's attributes."""
+    """The Subspace of a module, and which piece each attribute returns."""
 
-    def __init__(self, net: SourceOfPieces) -> None:
+    def __init__(self, net: PieceSource) -> None:
         self.net = net
         self.pieces: dict[str, int] = {}  # attribute → number of its piece
 
 
-def install(module: nn.Module, name: str, net: SourceOfPieces, piece: int) -> None:
-    """Makes the parameter `name` of the module itself (not of a child) read as a piece of θ."""
-    slots: Slots = module.__dict__.setdefault(KEY, Slots(net))
+def install(module: nn.Module, name: str, net: PieceSource, piece: int) -> None:
+    """Makes the attribute `name` of this module (not of a child) return a piece of θ."""
+    slots: Slots = module.__dict__.setdefault(SLOTS_KEY, Slots(net))
     slots.pieces[name] = piece
     parameter = module._parameters[name]
     assert parameter is not None
@@ -69,7 +68,7 @@ def install(module: nn.Module, name: str, net: SourceOfPieces, piece: int) -> No
 
 
 def make_origin(parameter: nn.Parameter) -> None:
-    """Turns a parameter into one of θ₀, in place: whoever holds it holds the same object."""
+    """Turns a parameter into one of θ₀ in place, so other references stay valid."""
     if not isinstance(parameter, OriginParameter):
         nn.Parameter.requires_grad_(parameter, False)
         parameter.grad = None
@@ -84,14 +83,14 @@ def plain_class(module: nn.Module) -> type[nn.Module]:
 
 
 def remove(module: nn.Module) -> None:
-    """Gives a module its plain class back; its parameters stay as they are."""
-    if module.__dict__.pop(KEY, None) is not None or "_plain_class" in type(module).__dict__:
+    """Restores the plain class of a module; does not change its parameters."""
+    if module.__dict__.pop(SLOTS_KEY, None) is not None or "_plain_class" in type(module).__dict__:
         module.__class__ = plain_class(module)
 
 
 @functools.lru_cache(maxsize=4096)
 def _with_slots(kind: Any, names: frozenset[str]) -> type[nn.Module]:
-    content: dict[str, Any] = {name: _piece(name) for name in names}
+    content: dict[str, Any] = {name: _piece_property(name) for name in names}
     content |= {
         "_plain_class": kind,
         "__module__": kind.__module__,
@@ -102,16 +101,16 @@ def _with_slots(kind: Any, names: frozenset[str]) -> type[nn.Module]:
     return type(kind.__name__, (kind,), content)
 
 
-def _piece(name: str) -> property:
+def _piece_property(name: str) -> property:
     def get(module: nn.Module) -> Tensor:
-        slots: Slots = module.__dict__[KEY]
+        slots: Slots = module.__dict__[SLOTS_KEY]
         origin = module._parameters[name]
         if origin is not None and origin.device != slots.net.omega.device:
-            return origin  # half loaded: `load_state_dict(assign=True)` onto a module on meta
+            return origin  # during `load_state_dict(assign=True)` onto a module on meta
         try:
             return slots.net.pieces()[slots.pieces[name]]
-        except AttributeError as failure:  # nn.Module would answer it with θ₀'s parameter
-            raise RuntimeError(f"θ could not be made: {failure}") from failure
+        except AttributeError as failure:  # nn.Module.__getattr__ would return θ₀'s parameter
+            raise RuntimeError(f"θ could not be computed: {failure}") from failure
 
     def refuse(module: nn.Module, value: Any = None) -> None:
         raise UserError(
@@ -123,14 +122,14 @@ def _piece(name: str) -> property:
 
 
 def _reduce(module: nn.Module, protocol: Any) -> Any:
-    """The class has no import path: it is made again from the plain one."""
+    """Pickles the plain class, because the class with slots has no import path."""
     kind: Any = plain_class(module)
-    names = frozenset(module.__dict__[KEY].pieces)
+    names = frozenset(module.__dict__[SLOTS_KEY].pieces)
     state = module.__getstate__()  # type: ignore[no-untyped-call]
-    return _empty, (kind, names), state
+    return _new_instance, (kind, names), state
 
 
-def _empty(kind: Any, names: frozenset[str]) -> nn.Module:
-    made: Any = _with_slots(kind, names)
-    found: nn.Module = made.__new__(made)
-    return found
+def _new_instance(kind: Any, names: frozenset[str]) -> nn.Module:
+    cls: Any = _with_slots(kind, names)
+    module: nn.Module = cls.__new__(cls)
+    return module

@@ -1,4 +1,4 @@
-"""What a Subspace saves: ω, θ₀ or its fingerprint, and what makes P again; tensors only."""
+"""The state of a Subspace: ω, θ₀ or its fingerprint, and the identity of P; tensors only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import Projector
 
 
-class Saved(Protocol):
-    """A Subspace, as far as its state goes."""
+class StatefulSubspace(Protocol):
+    """The part of a Subspace that this module uses."""
 
     module: nn.Module
     _keep_origin: bool
@@ -29,15 +29,15 @@ class Saved(Protocol):
 
 
 def encode(content: dict[str, Any]) -> Tensor:
-    """Plain data as the bytes of its JSON text, uint8: every tool that saves tensors saves it."""
+    """Plain data as the bytes of its JSON text, a uint8 tensor that any tool can save."""
     return torch.frombuffer(bytearray(json.dumps(content).encode()), dtype=torch.uint8).clone()
 
 
 def decode(saved: Tensor) -> dict[str, Any]:
-    """What `encode` was given.
+    """Inverts `encode`.
 
     Raises:
-        UserError: where the tensor holds something else.
+        UserError: if `encode` did not produce the tensor.
     """
     try:
         content: dict[str, Any] = json.loads(bytes(saved.cpu().tolist()))
@@ -46,17 +46,20 @@ def decode(saved: Tensor) -> dict[str, Any]:
         raise UserError(f"the state was not saved by a Subspace: {failure}") from failure
 
 
-def leave_origin_out(
-    net: Saved, saved: dict[str, Any], prefix: str, metadata: dict[str, Any]
+def drop_origin(
+    net: StatefulSubspace, saved: dict[str, Any], prefix: str, metadata: dict[str, Any]
 ) -> None:
-    """state_dict of a Subspace that does not keep θ₀ holds its fingerprint alone."""
+    """Removes θ₀ from the state_dict of a Subspace that does not keep it."""
     if not net._keep_origin:
         for name in _origin_names(net):
             saved.pop(f"{prefix}module.{name}", None)
 
 
-def check(net: Saved, saved: dict[str, Any], prefix: str, *rest: Any) -> None:
-    """Before anything is loaded: is this the P (and θ₀, where it is not stored) of the state?"""
+def verify_state(net: StatefulSubspace, saved: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """Before loading, checks that P (and θ₀, if not stored) are those of the saved state.
+
+    Raises:
+        UserError: if they differ."""
     net._cache = None
     if f"{prefix}_extra_state" in saved:
         theirs = decode(saved[f"{prefix}_extra_state"])
@@ -66,16 +69,16 @@ def check(net: Saved, saved: dict[str, Any], prefix: str, *rest: Any) -> None:
         for key, value in ours.items():
             if key in theirs and theirs[key] != value:
                 raise UserError(
-                    f"the saved ω belongs to another {key}: saved {theirs[key]}, here {value}; "
-                    "build the Subspace as it was when it was saved"
+                    f"the saved ω belongs to another {key}: {theirs[key]}, not {value}; "
+                    "build the Subspace with the arguments of the saved one"
                 )
     if not net._keep_origin:
         for name in _origin_names(net):
             saved.setdefault(f"{prefix}module.{name}", net.module.state_dict()[name])
 
 
-def _origin_names(net: Saved) -> list[str]:
-    """All names of θ₀'s parameters below the module, those of tied ones each."""
+def _origin_names(net: StatefulSubspace) -> list[str]:
+    """All names of θ₀'s parameters within the module, including every name of tied ones."""
     origins = {id(p) for p in net._origins()}
     named = net.module.named_parameters(remove_duplicate=False)
     return [name for name, p in named if id(p) in origins]

@@ -1,4 +1,4 @@
-"""Which modules a Subspace can wrap, and what in them must not move or cannot be copied."""
+"""Checks which modules a Subspace can wrap, and finds what must not move or cannot be copied."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from subspace_bench.subspace.slots import OriginParameter
 
 
 def require_supported(module: nn.Module) -> None:
+    """Raises UserError for a module that a Subspace cannot wrap."""
     for name, part in module.named_modules():
         where = f"{name} ({type(part).__name__})" if name else type(part).__name__
         if isinstance(part, torch.jit.ScriptModule):
-            raise UserError(f"{where} is scripted: wrap the Python module before scripting it")
+            raise UserError(f"{where} is scripted: wrap the Python module instead")
         if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse:
             raise UserError(f"{where} asks for sparse gradients: build it with sparse=False")
         for p in part._parameters.values():
@@ -23,27 +24,28 @@ def require_supported(module: nn.Module) -> None:
                 raise UserError(f"{where} is lazy: run one batch through the module first")
             if isinstance(p, OriginParameter):
                 raise UserError(
-                    f"the parameters of {where} belong to another Subspace: wrap what its merge() "
-                    "returns, or a copy made before it was wrapped"
+                    f"the parameters of {where} belong to another Subspace: wrap the result of its "
+                    "merge(), or a copy made before wrapping"
                 )
 
 
 def fixed_positions(module: nn.Module, number: dict[int, int], sizes: list[int]) -> Tensor | None:
-    """Positions in θ that must stay put: an embedding's padding_idx row, which gets no gradient."""
-    found = []
+    """Positions in θ that must not move: the padding_idx rows of embeddings."""
+    positions = []
     for part in module.modules():
         if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.padding_idx is not None:
             i = number.get(id(part._parameters["weight"]))
             if i is not None:
                 start = sum(sizes[:i]) + part.padding_idx * part.embedding_dim
-                found.append(torch.arange(start, start + part.embedding_dim))
-    return torch.cat(found) if found else None
+                positions.append(torch.arange(start, start + part.embedding_dim))
+    return torch.cat(positions) if positions else None
 
 
-def intermediates(module: nn.Module) -> dict[int, Any]:
-    """A memo for `copy.deepcopy` with copies of results that modules keep, which torch refuses.
+def deepcopy_memo(module: nn.Module) -> dict[int, Any]:
+    """A memo for `copy.deepcopy` with copies of the non-leaf tensors that modules keep.
 
-    Such as the `weight` that weight_norm's hook computes, or an LSTM's list of its weights.
+    torch cannot copy these: the `weight` computed by weight_norm's hook, or an LSTM's list of its
+    weights.
     """
     return {
         id(value): value.detach().clone()
@@ -55,10 +57,10 @@ def intermediates(module: nn.Module) -> dict[int, Any]:
 
 def _tensors(content: dict[str, Any]) -> list[Tensor]:
     """Tensors among a module's plain attributes, and in lists of them."""
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for value in content.values():
         if isinstance(value, Tensor):
-            found.append(value)
+            tensors.append(value)
         elif isinstance(value, (list, tuple)):
-            found += [v for v in value if isinstance(v, Tensor)]
-    return found
+            tensors += [v for v in value if isinstance(v, Tensor)]
+    return tensors

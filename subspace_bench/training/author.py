@@ -1,12 +1,12 @@
-"""The post author's own θ_init and P, drawn from NumPy's legacy generator with seed 123.
+"""The post author's θ_init and P, drawn from NumPy's legacy generator with seed 123.
 
 The published code (greydanus/subspace-nn @9e4eb5f) seeds NumPy anew for each d and draws
 
     θ_init: one parameter after another, N(0, σ²); σ = 0 for biases
     A = [θ_init | N(0, 1)^{D×(d−1)}],   P = Q of A = QR, in float64
 
-Both are therefore functions of (model, σ, d). Batches and dropout came from torch's generator,
-whose stream cannot be replayed; a run's seed decides those.
+So both are functions of (model, σ, d). Batches and dropout came from torch's generator, whose
+stream cannot be replayed; here they follow the run's seed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def theta_init(model: str, sigmas: Sequence[float]) -> Tensor:
 
     Arguments:
         model: "conv" or "fc".
-        sigmas: σ of each weight tensor, in order; a single one applies to all.
+        sigmas: σ of each weight tensor, in order; a single σ applies to all.
 
     Raises:
         UserError: for a model that the post does not train in subspaces.
@@ -51,7 +51,7 @@ def projector(model: str, dim: int, sigmas: Sequence[float]) -> Dense:
     """The author's P (D, d), rounded to float32. Only the rounding of QR depends on the machine.
 
     Raises:
-        UserError: as `theta_init`.
+        UserError: see `theta_init`.
     """
     random, theta = _draws(model, sigmas)
     a = np.empty((theta.size, dim))
@@ -61,13 +61,13 @@ def projector(model: str, dim: int, sigmas: Sequence[float]) -> Dense:
     del a
     order = positions(model)
     columns = torch.empty(dim, theta.size)
-    for j in range(dim):  # column by column: q takes twice the memory of P
+    for j in range(dim):  # column by column, because q takes twice the memory of P
         columns[j] = q[:, j][order]
     return AuthorOrthonormal(theta.size, dim, SEED, columns)
 
 
 def positions(model: str) -> Tensor:
-    """(D,), the position in the author's θ of each entry of ours.
+    """The position of each entry of our θ in the author's θ, (D,).
 
     His dense weights are (in, out), ours (out, in); his FC net lists all weights before all biases.
     """

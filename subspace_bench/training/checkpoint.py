@@ -1,6 +1,6 @@
-"""Checkpoints: the state of a training between two updates, in one file beside the record.
+"""Checkpoints: the state of a training run between two updates, in one file beside the record.
 
-It holds the trained vector, the optimizer's moments, the module's buffers and the curve so far.
+It has the trained vector, the optimizer's moments, the module's buffers and the curve so far.
 Random streams have no state: they are functions of seed and step.
 """
 
@@ -25,9 +25,9 @@ class TrainingState:
 
     Attributes:
         updates: number of updates so far.
-        seconds: spent on training and scoring, without set-up.
+        seconds: time spent on training and scoring, without set-up.
         curve: rows of [updates, test accuracy in %, loss].
-        extra: further entries of the record's result.
+        extra: additional entries of the record's result.
     """
 
     updates: int = 0
@@ -37,13 +37,13 @@ class TrainingState:
 
 
 class Checkpoint:
-    """The checkpoint file of one run; with `path` None, nothing is kept."""
+    """The checkpoint file of one run; if `path` is None, nothing is saved."""
 
     def __init__(self, path: Path | None, run: RunConfig) -> None:
         self.path, self.run = path, run
 
     def load(self, optimizer: Optimizer, module: nn.Module) -> TrainingState | None:
-        """Restores optimizer and module; returns None where there is no usable checkpoint."""
+        """Restores optimizer and module; returns None if there is no usable checkpoint."""
         if self.path is None or not self.path.exists():
             return None
         try:
@@ -52,7 +52,7 @@ class Checkpoint:
                 return None
             state = TrainingState(**content["state"])
             optimizer_state, buffers = content["optimizer"], content["buffers"]
-        except Exception:  # a damaged checkpoint costs minutes, not results: start over
+        except Exception:  # a damaged checkpoint costs minutes, not results: start again
             return None
         optimizer.load_state_dict(optimizer_state)
         module.load_state_dict(buffers, strict=False)

@@ -1,4 +1,4 @@
-"""Checks that a run can be trained, before anything is."""
+"""Checks before training that a run can be trained."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes
 from subspace_bench.common.hardware import available_memory
 from subspace_bench.common.rng import generator
-from subspace_bench.projectors.base import check_sizes
+from subspace_bench.projectors.base import require_sizes
 from subspace_bench.records.config import RunConfig
 from subspace_bench.training.cost import Cost, estimate
 
 
-def check_run(run: RunConfig) -> Cost:
-    """Checks that the run's choices exist, fit each other and fit the free memory.
+def require_trainable(run: RunConfig) -> Cost:
+    """Checks that the run's options exist, are compatible, and fit into the free memory.
 
     Returns:
-        What the run is expected to cost.
+        The expected cost of the run.
 
     Raises:
-        UserError: names the option to change.
+        UserError: if not; it names the option to change.
     """
     net = models.build(run.model)
     try:
@@ -27,22 +27,22 @@ def check_run(run: RunConfig) -> Cost:
     except ValueError as failure:
         raise UserError(f"--init {run.init}: {failure}") from failure
     if run.dim is not None:
-        check_sizes(models.parameter_count(net), run.dim, run.seed)
+        require_sizes(models.parameter_count(net), run.dim, run.seed)
     if run.dim is not None and run.origin == "zero":
         if "first" not in projectors.load(run.projector or "").accepts:
             raise UserError(
-                f"--origin zero needs a projector with a given first column, such as orthonormal; "
-                f"{run.projector!r} has none: take --origin init"
+                f"--origin zero needs a projector that accepts a first column, such as "
+                f"orthonormal; {run.projector!r} does not: use --origin init"
             )
         if not any(p.any() for p in net.parameters()):
             raise UserError(
-                f"--init {run.init} makes θ_init zero, which is no direction for P's first "
-                "column: take another --init, or --origin init"
+                f"--init {run.init} makes θ_init zero, which gives P's first column no "
+                "direction: use another --init, or --origin init"
             )
     cost, free = estimate(run), available_memory()
     if cost.memory > free:
         raise UserError(
-            f"{run.label} needs about {format_bytes(cost.memory)} of memory and "
-            f"{format_bytes(free)} are free: take a smaller --dim, or a projector that stores less"
+            f"{run.label} needs about {format_bytes(cost.memory)} of memory, but only "
+            f"{format_bytes(free)} is free: use a smaller --dim, or a projector that stores less"
         )
     return cost

@@ -1,6 +1,6 @@
-"""The cost of a run before it is trained: seconds, memory and disk.
+"""Predicts the cost of a run: seconds, memory and disk.
 
-If there is a record of the same training with any seed or length, its figures are scaled. If not,
+If a record of the same run with any seed or length exists, the prediction scales it. Otherwise
 
     seconds = set-up + steps · (constant + multiply-adds / rate + P's update) + scores · score
 """
@@ -19,25 +19,28 @@ from subspace_bench.models import ConvPoolRelu
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record
 
-# Fitted to runs on one thread each of a 2-core AVX-512 server with both cores busy.
+# Fitted to single-threaded runs on a 2-core AVX-512 server with both cores busy.
 PER_UPDATE = 0.9e-3  # seconds for the batch, dropout masks, autograd and Adam of any model
 CONV_RATE = 120e9  # operations per second (2 per multiply-add), convolutions, forward and backward
 DENSE_RATE = 95e9  # the same for dense layers
 SCORE_RATE = 80e9  # the same for the forward passes that score
-START = 4.0  # seconds for a worker to import torch and read the dataset
+WORKER_START_SECONDS = 4.0  # seconds for a worker to import torch and read the dataset
 LAPACK_QR_RATE = 2.5e10  # operations per second, float64
-CUDA = 20  # CPU threads that a GPU is worth, except for PER_UPDATE
+GPU_THREADS = 20  # CPU threads equivalent to a GPU, except for PER_UPDATE
 
 BASE_MEMORY = 1_050_000_000  # bytes of a worker: Python, torch, MNIST, activations when scoring
 PARENT_MEMORY = 1_200_000_000  # bytes of the process that writes pages; 0.5 to 1.15 GB observed
-RECORD, ROW = 2_000, 60  # bytes of a record without its curve, and of a row of the curve
+RECORD_BYTES, ROW_BYTES = (
+    2_000,
+    60,
+)  # bytes of a record without its curve, and of a row of the curve
 
-IMAGES = {"mnist-5k": 1_000}  # test images, if not 10,000
+TEST_IMAGES = {"mnist-5k": 1_000}  # test images, if not 10,000
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run takes.
+    """The cost of one run.
 
     Attributes:
         set_up, training: seconds.
@@ -55,16 +58,18 @@ class Cost:
 
 
 def estimator(records: Iterable[Record]) -> Callable[[RunConfig], Cost]:
-    """A function from a run to its expected cost, scaled from the first matching record if any."""
-    known: dict[RunConfig, Record] = {}
+    """A function from a run to its expected cost, scaled from a matching record, if any."""
+    fastest: dict[RunConfig, Record] = {}
     for record in records:
         key = without_seed_and_length(record.run)
-        if key not in known or seconds_per_update(record) < seconds_per_update(known[key]):
-            known[key] = record  # the others ran on a busier machine
+        known = fastest.setdefault(key, record)
+        same_machine = known.provenance["cpu"] == record.provenance["cpu"]
+        if same_machine and seconds_per_update(record) < seconds_per_update(known):
+            fastest[key] = record  # the other ran while the machine was busier
 
     def expected(run: RunConfig) -> Cost:
         cost = estimate(run)
-        record = known.get(without_seed_and_length(run))
+        record = fastest.get(without_seed_and_length(run))
         if record is None:
             return cost
         facts, updates = record.provenance, record.run.protocol.steps
@@ -84,7 +89,7 @@ def seconds_per_update(record: Record) -> float:
 
 
 def without_seed_and_length(run: RunConfig) -> RunConfig:
-    """What runs share whose updates take the same time."""
+    """The run with seed 0 and one step: equal for runs whose updates cost the same."""
     return replace(run, seed=0, numerics=0).with_steps(1)
 
 
@@ -95,35 +100,35 @@ def estimate(run: RunConfig) -> Cost:
         UserError: for an unknown model or projector.
     """
     conv, dense, native = count_operations(run.model)
-    protocol, faster = run.protocol, CUDA if run.device == "cuda" else run.threads
+    protocol, parallel = run.protocol, GPU_THREADS if run.device == "cuda" else run.threads
     scores = 1 + (protocol.steps - protocol.score_first) // protocol.score_every
-    images = IMAGES.get(run.dataset, 10_000)
+    images = TEST_IMAGES.get(run.dataset, 10_000)
     trained = native if run.dim is None else run.dim
 
     pass_forward_and_back = 3 * 2 * protocol.batch * (conv / CONV_RATE + dense / DENSE_RATE)
-    update = PER_UPDATE + pass_forward_and_back / faster
-    score = 2 * images * (conv + dense) / SCORE_RATE / faster
+    update = PER_UPDATE + pass_forward_and_back / parallel
+    score = 2 * images * (conv + dense) / SCORE_RATE / parallel
     set_up, projection = 0.3, projectors.Footprint(0)
     if run.dim is not None:
         name = run.projector or ""
         projection = projectors.footprint(name, native, run.dim)
-        predicted = projectors.predicted_seconds(name, native, run.dim, faster)
+        predicted = projectors.predicted_seconds(name, native, run.dim, parallel)
         set_up += predicted.set_up
         update += predicted.update
         if run.draws == "author":  # QR of all columns in float64: A, Q and LAPACK's workspace
-            set_up += 4 * native * run.dim**2 / LAPACK_QR_RATE / faster
+            set_up += 4 * native * run.dim**2 / LAPACK_QR_RATE / parallel
             projection = replace(projection, workspace_bytes=4 * 8 * native * run.dim)
     return Cost(
         set_up=set_up,
         training=protocol.steps * update + scores * score,
         memory=BASE_MEMORY + projection.resident_bytes + projection.workspace_bytes + 24 * native,
-        disk=RECORD + ROW * scores + 4 * (3 * trained + native),
+        disk=RECORD_BYTES + ROW_BYTES * scores + 4 * (3 * trained + native),
     )
 
 
 @functools.cache
 def count_operations(model: str) -> tuple[int, int, int]:
-    """Multiply-adds for one image in convolutions and in dense layers, and D, of a built model."""
+    """Multiply-adds per image in convolutions and in dense layers, and D, from a built model."""
     net = models.build(model).to("meta").eval()
     counts = {"conv": 0, "dense": 0}
 
@@ -146,8 +151,8 @@ def count_operations(model: str) -> tuple[int, int, int]:
 
 
 def wall_seconds(costs: Sequence[Cost], jobs: int) -> float:
-    """Seconds that runs take which start in this order, `jobs` at a time."""
-    ends = [START] * jobs
+    """Seconds for all runs, started in this order, `jobs` at a time."""
+    ends = [WORKER_START_SECONDS] * jobs
     for cost in costs:
         next_free = ends.index(min(ends))
         ends[next_free] += cost.seconds
@@ -162,5 +167,5 @@ def jobs_that_fit(costs: Sequence[Cost], jobs: int, memory: float) -> int:
 
 
 def memory_together(costs: Sequence[Cost], jobs: int) -> float:
-    """Bytes of the `jobs` largest runs and of the process that starts them."""
+    """Bytes for the `jobs` largest runs and the process that starts them."""
     return PARENT_MEMORY + sum(sorted((c.memory for c in costs), reverse=True)[:jobs])

@@ -1,6 +1,6 @@
-"""Carries cases out with an executor: training runs, timings, trials.
+"""Runs cases with an executor: training runs, timings, trials.
 
-The seam is `concurrent.futures.Executor`: here a `WorkerPool`, elsewhere perhaps a cluster's.
+The interface is `concurrent.futures.Executor`: a `WorkerPool` here, or one for a cluster.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
     "TimeLimitExceeded",
     "WorkerDied",
     "WorkerPool",
-    "describe",
+    "describe_failure",
     "emit",
     "run_all",
     "should_stop",
@@ -37,7 +37,7 @@ C = TypeVar("C", bound=Hashable)
 
 @dataclass(frozen=True)
 class Event(Generic[C]):
-    """What happens to a case.
+    """A change in the state of a case.
 
     Attributes:
         kind: "started", "progress", "done" or "failed".
@@ -51,7 +51,7 @@ class Event(Generic[C]):
     @property
     def reason(self) -> str:
         """Why the case failed, in one line."""
-        return describe(self.value)
+        return describe_failure(self.value)
 
 
 def run_all(
@@ -60,24 +60,24 @@ def run_all(
     executor: Executor,
     on_event: Callable[[Event[C]], None] = lambda event: None,
 ) -> list[Event[C]]:
-    """Carries the cases out, begun in their order, and returns the events of those that failed.
+    """Runs the cases, started in order, and returns the "failed" events.
 
     Arguments:
         carry_out: a picklable function, called with one case in a worker.
-        executor: decides where, and how many at a time. A `WorkerPool` also reports when a case
-            starts and what it emits; with any other, "started" means submitted.
-        on_event: gets every event, in the thread that called.
+        executor: decides where and how many at a time. A `WorkerPool` also reports when a case
+            starts and what it emits; with other executors "started" means submitted.
+        on_event: called with every event, in the calling thread.
 
     Raises:
-        Unwritable: where a case's result cannot be kept, as on a full disk; no further case begins.
+        Unwritable: if a result cannot be stored, as on a full disk; no further case starts.
     """
     events: queue.SimpleQueue[Event[C]] = queue.SimpleQueue()
     futures: list[Future[Any]] = []
     failures: list[Event[C]] = []
-    waiting = iter(cases)
+    pending = iter(cases)
 
     def begin(count: int) -> None:
-        for case in itertools.islice(waiting, count):
+        for case in itertools.islice(pending, count):
             futures.append(_submit(case, carry_out, executor, events))
 
     ended = 0
@@ -105,7 +105,7 @@ def _submit(
     executor: Executor,
     events: queue.SimpleQueue[Event[C]],
 ) -> Future[Any]:
-    """The future of one case; everything that happens to it goes into `events`."""
+    """Submits one case and puts its events into `events`."""
 
     def listen(kind: str, value: Any) -> None:
         events.put(Event(kind, case, value))
@@ -126,8 +126,8 @@ def _submit(
     return future
 
 
-def describe(failure: BaseException) -> str:
-    """A failure in one line."""
+def describe_failure(failure: BaseException) -> str:
+    """Describes an exception in one line."""
     if isinstance(failure, MemoryError):
         return "out of memory: use fewer --jobs or a smaller d"
     if isinstance(failure, UserError | WorkerDied | TimeLimitExceeded):

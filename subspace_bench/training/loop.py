@@ -2,7 +2,7 @@
 
     g = ∇L(θ) on a batch,   ω ← Adam or SGD (ω, Pᵀg),   θ = θ₀ + Pω
 
-A baseline trains θ itself. The test accuracy is taken when the protocol says.
+A baseline trains θ itself. The protocol says when the test accuracy is measured.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from subspace_bench.training import author
 from subspace_bench.training.checkpoint import Checkpoint, TrainingState
 from subspace_bench.training.optimizers import Optimizer, make_optimizer
 
-EVALUATION_CHUNK = 500  # images: their activations stay in cache
+EVALUATION_CHUNK = 500  # images, few enough for their activations to stay in cache
 CHECKPOINT_SECONDS = 60.0
 PROGRESS_SECONDS = 5.0
-FINGERPRINT_STEP = 200  # tests train this far again and compare with the record
+FINGERPRINT_STEP = 200  # tests repeat this many updates and compare with the record
 
 
 class Interrupted(Exception):
-    """The training was asked to stop, and wrote its checkpoint."""
+    """Training was asked to stop and wrote its checkpoint."""
 
 
 @dataclass
 class Progress:
-    """How far a training has come, with the test accuracy in % where it was just taken."""
+    """Progress of a training run, with the test accuracy in % if it was just measured."""
 
     updates: int
     accuracy: float | None
@@ -61,18 +61,18 @@ def train(
     """Trains one run and returns its record.
 
     Arguments:
-        checkpoint: a file to resume from and to write to, at least every two minutes; None keeps
-            no checkpoint.
-        on_progress: called after every score, and every few seconds in between.
-        should_stop: called at every step; once it returns True, the checkpoint is written and
-            training ends.
+        checkpoint: a file to resume from and to write at least every two minutes; None for no
+            checkpoint.
+        on_progress: called after every score and every few seconds in between.
+        should_stop: called at every step; when it returns True, training writes the checkpoint and
+            stops.
 
     Raises:
         Interrupted: after `should_stop` returned True.
         UserError: for an unknown model or projector, or d outside 1 … D.
     """
     began = time.monotonic()
-    provenance.revision()  # cached now: the code that trains, not a commit made meanwhile
+    provenance.revision()  # cached now, to name the code that trains and not a later commit
     torch.set_num_threads(run.threads)
     if run.device == "cuda":
         make_cuda_deterministic()
@@ -118,7 +118,7 @@ def train(
 
 
 def loss_curve(run: RunConfig, dataset: Dataset) -> list[float]:
-    """The loss of each step's batch, before its update; nothing is scored or kept."""
+    """The loss of each step's batch before its update; does not score or store anything."""
     torch.set_num_threads(run.threads)
     net = prepare(run)
     optimizer = make_optimizer(run, net)
@@ -132,13 +132,13 @@ def loss_curve(run: RunConfig, dataset: Dataset) -> list[float]:
 
 
 def make_batches(run: RunConfig, dataset: Dataset) -> Batches:
-    """The batches that a run trains on."""
+    """The training batches of a run."""
     p, dtype = run.protocol, getattr(torch, run.dtype)
     return Batches(dataset, p.batch, run.seed, p.sampling, p.scale, p.train, run.device, dtype)
 
 
 def scored_images(run: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Images and labels that the run is scored on: the test set, or held-out training images."""
+    """The images and labels to score on: the test set, or held-out training images."""
     if run.protocol.score_on == "test":
         return dataset.test_images, dataset.test_labels
     rest = slice(training_slice(run.protocol.train, len(dataset.train_labels)).stop, None)
@@ -146,7 +146,7 @@ def scored_images(run: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def make_cuda_deterministic() -> None:
-    """Asks for the same bits in every run on one GPU, as far as PyTorch has such kernels."""
+    """Makes runs on one GPU bitwise reproducible, where PyTorch has such kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
@@ -155,7 +155,7 @@ def make_cuda_deterministic() -> None:
 
 
 def prepare(run: RunConfig) -> FlatParameters:
-    """The run's model at θ_init on the run's device, its parameters one vector θ (D,)."""
+    """The run's model at θ_init on its device, with its parameters in one vector θ (D,)."""
     module = models.build(run.model)
     if run.draws == "author":
         theta = author.theta_init(run.model, sigmas(run.init)).float()

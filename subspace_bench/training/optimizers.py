@@ -1,6 +1,6 @@
-"""What moves ω, or θ itself: torch's optimizers, and Adam fused with the projection.
+"""Optimizers of ω or of θ: torch's, and Adam fused with the projection.
 
-In a subspace ω follows Pᵀg and θ = θ₀ + Pω; a baseline's θ follows g.
+In a subspace, ω follows Pᵀg and θ = θ₀ + Pω; in a baseline, θ follows g.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Optimizer(ABC):
 
 
 def make_optimizer(run: RunConfig, net: FlatParameters) -> Optimizer:
-    """The optimizer of a run, with its projector: the fused one where it applies.
+    """The optimizer of a run, with its projector: the fused one where possible.
 
     Raises:
         UserError: for an unknown projector or a dimension outside 1 … D.
@@ -86,7 +86,7 @@ def subspace_of(run: RunConfig, net: FlatParameters) -> tuple[Projector, Tensor,
     omega = theta.new_zeros(run.dim)
     if not through_zero:
         return projector, theta.clone(), omega
-    # The post takes i = 0; the largest |θ_init[i]| loses the fewest digits.
+    # The post uses i = 0; the largest |θ_init[i]| loses the fewest digits.
     row = int(theta.abs().argmax())
     unit = theta.new_zeros(run.dim)
     unit[0] = 1
@@ -127,12 +127,12 @@ def schedule(protocol: TrainingConfig, updates: int) -> float:
 
 
 class FullSpaceOptimizer(Optimizer):
-    """Trains θ itself, with torch's optimizer: the baseline."""
+    """Trains θ itself with torch's optimizer: the baseline."""
 
     def __init__(self, protocol: TrainingConfig, net: FlatParameters) -> None:
         self.protocol, self.net = protocol, net
         self.trained = net.theta
-        if protocol.bias_lr == 1.0:  # one vector: elementwise the same, with less overhead
+        if protocol.bias_lr == 1.0:  # one vector gives the same result with less overhead
             theta = torch.nn.Parameter(net.theta, requires_grad=False)
             theta.grad = net.gradient
             groups: list[dict[str, Any]] = [{"params": [theta], "factor": 1.0}]
@@ -170,7 +170,7 @@ class SubspaceOptimizer(Optimizer):
     """Trains ω with torch's optimizer, for any projector, device and dtype.
 
     Arguments:
-        rows: (D,), factors on P's rows; None for 1.
+        rows: factors on P's rows, (D,); None for 1.
     """
 
     def __init__(
@@ -220,9 +220,9 @@ class SubspaceOptimizer(Optimizer):
 
 
 class FusedSubspaceAdam(Optimizer):
-    """Trains ω with Adam in a kernel that reads a stored P once a step, not twice.
+    """Trains ω with Adam in a kernel that reads a stored P once per step instead of twice.
 
-    Pᵀg, Adam's update and Pω, a column at a time; see `kernels.cpu.projected_adam`.
+    It computes Pᵀg, Adam's update and Pω column by column; see `kernels.cpu.projected_adam`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The runs that studies ask for, with seed 0: a model, its protocol, a dimension and a length.
+"""The runs of the studies, with seed 0: a model, its protocol, a dimension and a length.
 
 Protocols are data: see `protocols.toml`.
 """
@@ -13,9 +13,9 @@ from typing import Any
 
 from subspace_bench.records.config import RunConfig, TrainingConfig
 
-# Ours, not the post's: it learns from the first step, so a short training already shows differences
-# between projectors, and regressions. θ = θ_init + Pω, P's rows scaled by fan-in, no dropout; `lr`
-# is the peak of the cycle.
+# Our recipe, not the post's. It learns from the first step, so short runs show both regressions
+# and differences between projectors. θ = θ_init + Pω, P's rows are scaled by fan-in, and dropout is
+# off; `lr` is the peak of the cycle.
 RECIPE = TrainingConfig(
     steps=2_350,  # 10 epochs of 235 batches
     batch=256,
@@ -66,8 +66,8 @@ def post(
     Arguments:
         dim: d, or None for the baseline.
         length: in the post's epochs.
-        init: another initialisation than the post's.
-        draws: "author" for the author's own θ_init and P (see `author`).
+        init: an initialisation other than the post's.
+        draws: "author" for the author's θ_init and P (see `author`).
     """
     chosen = protocols()["post"]["init"][model]
     run = RunConfig(model, init or chosen, protocol("post", steps=epochs(length)), draws=draws)
@@ -95,13 +95,13 @@ def recipe(projector: str, dim: int, lr: float, held_out: bool = False) -> RunCo
     )
 
 
-def direct(model: str, lr: float) -> RunConfig:
+def full_space(model: str, lr: float) -> RunConfig:
     """A model trained in full space under RECIPE."""
     return RunConfig(model, "he", replace(RECIPE, lr=lr))
 
 
 def tutorial(row: str) -> RunConfig:
-    """A tutorial of the post's first table under its own protocol, scored ten times."""
+    """A tutorial of the post's first table with the tutorial's protocol, scored ten times."""
     name = f"tutorial-{row}"
     content = protocols()[name]
     interval = content["steps"] // 10

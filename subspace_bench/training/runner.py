@@ -1,7 +1,7 @@
-"""Trains runs in worker processes and keeps their records.
+"""Trains runs in worker processes and stores their records.
 
-Every run sets its own threads and random streams, so which worker trains it, beside what and in
-which order, changes no bit of its record.
+Every run sets its threads and random streams, so its record does not depend on the worker, the
+order, or what else is running.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ def train_all(
     jobs: int,
     on_event: Callable[[Event[RunConfig]], None],
 ) -> list[Event[RunConfig]]:
-    """Trains the runs in their order, keeps their records in `store`, and returns the failures.
+    """Trains the runs in order, stores their records in `store`, and returns the failures.
 
     Arguments:
-        runs: all of them are trained, also those that have a record.
-        jobs: how many at a time.
-        on_event: gets every event; the value of "progress" is a `loop.Progress`, that of "done"
-            the record.
+        runs: the runs to train, including any that have a record.
+        jobs: how many to train at a time.
+        on_event: called with every event; the value of "progress" is a `loop.Progress`, and of
+            "done" the record.
 
     Raises:
         KeyboardInterrupt: after all workers have written their checkpoints.
-        Unwritable: likewise, where records cannot be kept, as on a full disk.
+        Unwritable: likewise, if a record cannot be stored, as on a full disk.
     """
-    task = functools.partial(train_and_keep, folder=store.folder, data_root=data_root)
+    task = functools.partial(train_and_store, folder=store.folder, data_root=data_root)
     with WorkerPool(jobs) as pool:
         return run_all(runs, task, pool, on_event)
 
 
-def train_and_keep(run: RunConfig, folder: Path, data_root: Path | None) -> Record:
-    """Trains one run, from its checkpoint if there is one, and keeps its record in `folder`.
+def train_and_store(run: RunConfig, folder: Path, data_root: Path | None) -> Record:
+    """Trains one run, from its checkpoint if any, and stores its record in `folder`.
 
     Raises:
-        Interrupted: where the pool stopped; the checkpoint is written.
-        Unwritable: where the record cannot be kept.
-        UserError: for what `loop.train` refuses.
+        Interrupted: if the pool stopped; the checkpoint is written.
+        Unwritable: if the record cannot be stored.
+        UserError: see `loop.train`.
     """
     from subspace_bench.common.hardware import reset_peak_memory
     from subspace_bench.training.loop import train
@@ -70,7 +70,7 @@ def train_and_keep(run: RunConfig, folder: Path, data_root: Path | None) -> Reco
 
 @functools.cache
 def load_dataset(name: str, root: Path | None) -> Dataset:
-    """The dataset, read once a worker."""
+    """The dataset, read once per worker."""
     from subspace_bench.datasets import loading
 
     return loading.load(name, root)

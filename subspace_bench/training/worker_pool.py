@@ -1,8 +1,8 @@
 """A pool of spawned worker processes that survives the death of a worker.
 
-`WorkerPool` is a `concurrent.futures.Executor`. Beyond that it limits the time of a task, gives a
-task a process of its own if asked, passes on what a task emits while it runs, and asks tasks to
-end when it is stopped.
+`WorkerPool` is a `concurrent.futures.Executor`. It also limits the time of a task,
+can run each task in a new process, forwards events that a running task emits, and asks tasks to end
+when it is stopped.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
-STOP_SECONDS = 15.0  # silence after which a worker that was told to stop is killed
+STOP_SECONDS = 15.0  # a worker asked to stop is killed after this much silence
 FOREVER = float("inf")
 STOP = b""  # the message that asks a worker to end
 
 T = TypeVar("T")
-Listener = Callable[[str, Any], None]  # gets ("started", None) and ("progress", what was emitted)
+Listener = Callable[[str, Any], None]  # called with ("started", None) and ("progress", event)
 TimeLimit = float | Callable[..., float] | None
 
 
 class WorkerDied(RuntimeError):
-    """The process of a task ended before its result came: killed, crashed or out of memory."""
+    """The process of a task ended without a result: killed, crashed or out of memory."""
 
 
 class TimeLimitExceeded(RuntimeError):
@@ -52,17 +52,16 @@ class _Task:
 class WorkerPool(Executor):
     """Runs functions in spawned worker processes, which are reused.
 
-    A worker that dies fails only its own task (`WorkerDied`) and is replaced, where
-    `ProcessPoolExecutor` gives up (`BrokenProcessPool`). Left by an exception, such as
-    KeyboardInterrupt, the `with` block stops the tasks (see `stop`).
+    If a worker dies, only its task fails (`WorkerDied`) and the worker is replaced, whereas
+    `ProcessPoolExecutor` breaks (`BrokenProcessPool`). An exception in the `with` block, such as
+    KeyboardInterrupt, stops the tasks (see `stop`).
 
     Arguments:
-        max_workers: tasks at a time; processes start when there is something to do.
+        max_workers: tasks at a time; processes start on demand.
         time_limit: seconds after which a task's worker is killed and its future raises
-            `TimeLimitExceeded`; or a function of the task's arguments that returns them.
-        tasks_per_worker: tasks after which a worker is replaced; 1 gives each task a process of
-            its own.
-        stop_seconds: grace period of a stopped task (see `stop`); 0 if it has nothing to keep.
+            `TimeLimitExceeded`; or a function from the task's arguments to seconds.
+        tasks_per_worker: tasks after which a worker is replaced; 1 gives each task a new process.
+        stop_seconds: grace period of a stopped task (see `stop`); 0 if it has nothing to save.
     """
 
     def __init__(
@@ -77,18 +76,18 @@ class WorkerPool(Executor):
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._closed = False
-        # Readable from `stop` on, and never read: it wakes every thread that waits for a worker.
+        # Readable after `stop` and never read, so it wakes every thread that waits for a worker.
         self._stop_reader, self._stop_writer = CONTEXT.Pipe(duplex=False)
         self._stopping = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """The future of fn(*args, **kwargs), carried out in a worker."""
+        """The future of fn(*args, **kwargs), run in a worker."""
         return self.submit_with_listener(lambda kind, value: None, fn, *args, **kwargs)
 
     def submit_with_listener(
         self, listen: Listener, fn: Callable[..., T], /, *args: Any, **kwargs: Any
     ) -> Future[T]:
-        """As `submit`; `listen` gets the task's events, in a thread of the pool."""
+        """As `submit`; calls `listen` with the task's events, in a thread of the pool."""
         if self._closed:
             raise RuntimeError("cannot submit to a pool that was shut down")
         limit = self.time_limit
@@ -103,17 +102,17 @@ class WorkerPool(Executor):
         return future
 
     def stop(self) -> None:
-        """Asks running tasks to end, as `should_stop` tells them; no further task begins.
+        """Asks running tasks to end (see `should_stop`); no further task starts.
 
         A task that neither ends nor emits anything for `stop_seconds` is killed: it is still
-        setting up and has nothing to keep.
+        setting up and has nothing to save.
         """
         if not self._stopping:
             self._stopping = True
             self._stop_writer.send(None)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As of `concurrent.futures.Executor`: pending tasks are still carried out, by default."""
+        """As in `concurrent.futures.Executor`: by default, pending tasks still run."""
         self._closed = True
         if cancel_futures:
             with contextlib.suppress(queue.Empty):
@@ -137,7 +136,7 @@ class WorkerPool(Executor):
         self.shutdown(wait=True, cancel_futures=kind is not None)
 
     def _serve(self) -> None:
-        """The life of a thread: one worker at a time, one task at a time."""
+        """Runs in a thread: passes tasks to one worker, one at a time."""
         # The main thread answers signals. Workers inherit the mask: a terminal's Ctrl-C, which goes
         # to every process, must not end a worker that has a checkpoint to write.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -155,7 +154,7 @@ class WorkerPool(Executor):
                 task.listen("started", None)
                 value = self._carry_out(worker, task)
             except BaseException as failure:
-                if worker is not None and worker.busy:  # its answer was lost or cannot be read
+                if worker is not None and worker.busy:  # its result was lost or cannot be read
                     worker.kill()
                 task.future.set_exception(failure)
             else:
@@ -166,10 +165,10 @@ class WorkerPool(Executor):
     def _carry_out(self, worker: _Worker, task: _Task) -> Any:
         """The task's result, or the exception that it raised."""
         worker.begin(task.call)
-        silence, told = FOREVER, False
+        silence, stop_requested = FOREVER, False
         end = time.monotonic() + task.time_limit
         while True:
-            watched = [worker.pipe] if told else [worker.pipe, self._stop_reader]
+            watched = [worker.pipe] if stop_requested else [worker.pipe, self._stop_reader]
             seconds = min(end - time.monotonic(), silence)
             ready = wait(watched, None if seconds == FOREVER else max(0.0, seconds))
             if worker.pipe in ready:
@@ -180,12 +179,12 @@ class WorkerPool(Executor):
                     raise value
                 task.listen("progress", value)
             elif ready:
-                worker.tell_to_stop()
-                silence, told = self.stop_seconds, True
+                worker.request_stop()
+                silence, stop_requested = self.stop_seconds, True
             else:
                 worker.kill()
-                if told and time.monotonic() < end:
-                    raise CancelledError("stopped while it was set up")
+                if stop_requested and time.monotonic() < end:
+                    raise CancelledError("stopped during set-up")
                 raise TimeLimitExceeded(f"longer than {task.time_limit:.0f} s")
 
 
@@ -196,32 +195,34 @@ class _Worker:
 
     def __init__(self) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
-        self.process: SpawnProcess = CONTEXT.Process(target=_work, args=(theirs,), daemon=True)
+        self.process: SpawnProcess = CONTEXT.Process(
+            target=_run_worker, args=(theirs,), daemon=True
+        )
         with self.reaping:
             self.process.start()
         theirs.close()
         self.tasks, self.busy = 0, False
 
     def is_usable(self, tasks_per_worker: int | None) -> bool:
-        """Whether the worker lives and may take one more task."""
+        """Whether the worker is alive and may take another task."""
         if tasks_per_worker is not None and self.tasks >= tasks_per_worker:
             return False
         with self.reaping:
             return not self.pipe.closed and self.process.is_alive()
 
     def begin(self, call: Any) -> None:
-        """Sends a task; one that cannot be pickled raises here."""
+        """Sends a task; raises if it cannot be pickled."""
         message = pickle.dumps(call)
         self.tasks += 1
         self.busy = True
-        with contextlib.suppress(OSError):  # a worker that died: `receive` raises
+        with contextlib.suppress(OSError):  # if the worker died, `receive` raises
             self.pipe.send_bytes(message)
 
     def receive(self) -> tuple[str, Any]:
         """("event" or "result" or "exception", value).
 
         Raises:
-            WorkerDied: names the exit code.
+            WorkerDied: if the process ended.
         """
         try:
             message = self.pipe.recv_bytes()
@@ -235,7 +236,7 @@ class _Worker:
         hint = ", killed: out of memory?" if code == -signal.SIGKILL else ""
         raise WorkerDied(f"its process ended with code {code}{hint}")
 
-    def tell_to_stop(self) -> None:
+    def request_stop(self) -> None:
         with contextlib.suppress(OSError):
             self.pipe.send_bytes(STOP)
 
@@ -244,7 +245,7 @@ class _Worker:
         self.close()
 
     def close(self) -> None:
-        """Lets the process end, and waits for it."""
+        """Closes the pipe, so that the process ends, and waits for it."""
         self.busy = False
         self.pipe.close()
         wait([self.process.sentinel])
@@ -256,25 +257,25 @@ _pipe: Connection | None = None  # in a worker: to the pool
 
 
 def emit(event: Any) -> None:
-    """Passes a picklable event on to the pool, from inside a task; elsewhere it does nothing."""
+    """Sends a picklable event from a task to the pool; does nothing outside a worker."""
     if _pipe is not None:
-        with contextlib.suppress(OSError):  # the parent is gone: `should_stop` tells
+        with contextlib.suppress(OSError):  # the parent is gone, so `should_stop` returns True
             _pipe.send_bytes(pickle.dumps(("event", event)))
 
 
 def should_stop() -> bool:
-    """Whether a task is asked to end, or its parent process is gone; False outside a worker."""
-    # While a task runs, nothing but the request to stop, or the end of the pipe, can arrive.
+    """Whether the task should end: on request, or if its parent is gone. False outside a worker."""
+    # While a task runs, only a request to stop or the end of the pipe can arrive.
     return _pipe is not None and _pipe.poll()
 
 
-def _work(pipe: Connection) -> None:
-    """The life of a worker: take a task, carry it out, answer, until the pipe closes."""
+def _run_worker(pipe: Connection) -> None:
+    """Runs in the worker: executes tasks and sends their results until the pipe closes."""
     global _pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     _pipe = pipe
-    with contextlib.suppress(EOFError, OSError):  # the parent is done, or gone
+    with contextlib.suppress(EOFError, OSError):  # the parent is done or gone
         while (message := pipe.recv_bytes()) != STOP:
             try:
                 fn, args, kwargs = pickle.loads(message)
@@ -285,7 +286,7 @@ def _work(pipe: Connection) -> None:
 
 
 def _sendable(failure: BaseException) -> BaseException:
-    """The exception, with the worker's traceback as a note; a plain one where it cannot travel."""
+    """The exception with the traceback as a note; a RuntimeError if it cannot be pickled."""
     failure.add_note("".join(traceback.format_exception(failure)))
     try:
         pickle.loads(pickle.dumps(failure))

@@ -1,4 +1,4 @@
-"""What a set of studies needs: which runs have no record yet, and what training those will cost."""
+"""The runs that a set of studies needs: which have no record yet, and the cost of training them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Workload:
 
     Attributes:
         cases: study name → its runs.
-        costs: run → expected cost, for every run of every study, each once.
-        waiting: the runs to train, cheap ones first.
+        costs: run → expected cost, for every run of every study.
+        pending: the runs to train, cheapest first.
     """
 
     cases: Mapping[str, Sequence[RunConfig]]
     costs: Mapping[RunConfig, Cost]
-    waiting: Sequence[RunConfig]
+    pending: Sequence[RunConfig]
 
     @property
-    def waiting_costs(self) -> list[Cost]:
-        return [self.costs[run] for run in self.waiting]
+    def pending_costs(self) -> list[Cost]:
+        return [self.costs[run] for run in self.pending]
 
 
 def plan_workload(
@@ -35,16 +35,16 @@ def plan_workload(
     committed: Iterable[Record] = (),
     retrain: bool = False,
 ) -> Workload:
-    """The workload of these cases.
+    """Plans the training of these cases.
 
     Arguments:
-        local: records that need no training again.
-        committed: further records, only to predict costs from.
-        retrain: train every run, also those with a local record.
+        local: records whose runs are not trained again.
+        committed: other records, used only to predict costs.
+        retrain: train every run, including those with a local record.
     """
-    # This machine's figures predict better than those of the machine that wrote the others.
+    # Local records come first: costs on this machine predict best.
     cost_of = estimator([*local, *committed])
     costs = {run: cost_of(run) for run in dict.fromkeys(r for runs in cases.values() for r in runs)}
     recorded = set() if retrain else {record.run for record in local}
-    waiting = [run for run in costs if run not in recorded]
-    return Workload(cases, costs, sorted(waiting, key=lambda run: costs[run].seconds))
+    pending = [run for run in costs if run not in recorded]
+    return Workload(cases, costs, sorted(pending, key=lambda run: costs[run].seconds))

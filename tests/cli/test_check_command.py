@@ -33,7 +33,7 @@ def check(monkeypatch, tmp_path, digits):
 
     Keyword `step` replaces the training step by a function of (original, flat, optimizer, x, y).
     """
-    run = presets.direct("mlp-16", 1e-2)
+    run = presets.full_space("mlp-16", 1e-2)
     run = replace(run, protocol=replace(run.protocol, steps=20, score_first=20, score_every=20))
     monkeypatch.setattr(suite, "runs", lambda name="mnist": {"net": replace(run, dataset=name)})
     monkeypatch.setattr(loading, "load_or_embedded", lambda root=None: digits)
@@ -135,7 +135,7 @@ from subspace_bench.training import loop, presets
 from subspace_bench.regression import suite
 from dataclasses import replace
 def tiny(dataset="mnist-5k"):
-    run = replace(presets.direct("mlp-16", 1e-2), dataset="mnist-5k")
+    run = replace(presets.full_space("mlp-16", 1e-2), dataset="mnist-5k")
     protocol = replace(run.protocol, steps=60, score_first=60, score_every=60)
     return {"net": replace(run, protocol=protocol)}
 suite.runs = tiny

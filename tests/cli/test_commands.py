@@ -16,7 +16,7 @@ from subspace_bench import cli, models, projectors
 from subspace_bench.datasets import catalog, download, loading
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.datasets.embedded import embedded_digits
-from subspace_bench.datasets.locate import VARIABLE
+from subspace_bench.datasets.locate import DATA_VARIABLE
 from subspace_bench.experiments import STUDIES
 from subspace_bench.records.store import Store
 from subspace_bench.training.loop import train
@@ -88,8 +88,8 @@ BAD = {
     "rate": ("train --lr nan", "--lr is nan"),
     "endless rate": ("train --lr inf", "--lr is inf"),
     "no rate": ("train --lr 0", "--lr is 0"),
-    "init that is zero": ("train --dim 3 --init zeros", "take another --init"),
-    "memory": ("train --model tutorial-9 --dim 3274634", "take a smaller --dim"),
+    "init that is zero": ("train --dim 3 --init zeros", "use another --init"),
+    "memory": ("train --model tutorial-9 --dim 3274634", "use a smaller --dim"),
     "init": ("train --init nope", "--init nope"),
     "origin": ("train --dim 3 --origin zero --projector gaussian", "--origin init"),
     "dataset": ("train --dataset nope --steps 1", "unknown dataset 'nope'"),
@@ -104,12 +104,12 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_and_exit_code_2(name: str, call, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    arguments, said = BAD[name]
+    arguments, message = BAD[name]
     words = arguments.format(tmp=tmp_path).split()
     needs_place = words[0] in ("reproduce", "train", "report") and "--out" not in words
     code, _, err = call(*words, *(["--out", str(tmp_path / "out")] if needs_place else []))
     assert code == 2
-    assert said in err
+    assert message in err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert not list(tmp_path.rglob("*.json"))
@@ -178,7 +178,7 @@ def test_a_file_that_was_deleted_is_fetched_into_the_named_folder(
     for name in catalog.FILES[1:]:
         (raw / name).write_bytes(b"")
     assert call("data", "--data", str(tmp_path))[0] == 0
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     assert call("data")[0] == 0
     assert asked == [("mnist", tmp_path)] * 2
     (raw / catalog.FILES[0]).write_bytes(b"")
@@ -187,7 +187,7 @@ def test_a_file_that_was_deleted_is_fetched_into_the_named_folder(
 
 
 def test_plan_says_what_is_to_come_and_makes_nothing(call, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setenv(DATA_VARIABLE, "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "out"
     code, said, _ = call("reproduce", "subspace", "--plan", "--out", str(out), "--device", "cpu")
@@ -207,7 +207,7 @@ def test_list_names_everything(call, tmp_path: Path) -> None:
 
 
 def test_report_writes_pages_without_data(call, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv(VARIABLE, "/nosuch")
+    monkeypatch.setenv(DATA_VARIABLE, "/nosuch")
     code, out, _ = call("report", "mnist-lite", "--out", str(tmp_path))
     assert code == 0
     for name in ("mnist-lite.md", "mnist-lite.csv", "README.md"):

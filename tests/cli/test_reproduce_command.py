@@ -49,7 +49,7 @@ def train_in_this_process(
     runs: list[RunConfig], store: Store, root: Path | None, jobs: int, on_event: Any
 ) -> list[Event[RunConfig]]:
     """Stands in for `train_all`: starting workers takes seconds."""
-    task = partial(runner.train_and_keep, folder=store.folder, data_root=root)
+    task = partial(runner.train_and_store, folder=store.folder, data_root=root)
     with ThreadPoolExecutor(1) as executor:
         return run_all(runs, task, executor, on_event)
 
@@ -140,12 +140,12 @@ def test_the_workload_is_each_run_once_cheap_ones_first() -> None:
     cases = {"a": [longer, RUN], "b": [RUN], "c": []}
     workload = plan_workload(cases, [], [record])
     assert list(workload.costs) == [longer, RUN]
-    assert list(workload.waiting) == [RUN, longer]
+    assert list(workload.pending) == [RUN, longer]
     assert workload.costs[longer].training == 20.0
     recorded = Record(longer, {}, facts)
-    assert list(plan_workload(cases, [recorded]).waiting) == [RUN]
-    assert len(plan_workload(cases, [recorded], retrain=True).waiting) == 2
-    assert plan_workload({"c": []}, []).waiting_costs == []
+    assert list(plan_workload(cases, [recorded]).pending) == [RUN]
+    assert len(plan_workload(cases, [recorded], retrain=True).pending) == 2
+    assert plan_workload({"c": []}, []).pending_costs == []
 
 
 def test_pages_that_train_nothing_in_a_profile_still_plan(tmp_path: Path, capsys) -> None:

@@ -15,7 +15,7 @@ def dataset() -> Dataset:
     images = torch.arange(N, dtype=torch.int64).remainder(256).to(torch.uint8)
     images = images.view(N, 1, 1).expand(N, 28, 28).contiguous()
     labels = torch.arange(N)
-    return Dataset("fake", images, labels, images[:10], labels[:10], digest="", where="")
+    return Dataset("fake", images, labels, images[:10], labels[:10], digest="", source="")
 
 
 def batches(batch: int = 256, **options: str) -> Batches:
@@ -73,5 +73,5 @@ def test_scales() -> None:
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
-    with pytest.raises(UserError, match="does not fit 1200"):
+    with pytest.raises(UserError, match="exceeds the 1200 training images"):
         batches(batch=1201)

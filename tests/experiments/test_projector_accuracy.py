@@ -20,7 +20,7 @@ FULL = Plan("full")
 def evidence() -> Evidence:
     """Held-out runs of `hashed` at d = 300, of which 0.1 is the best and 0.4 and more diverged."""
     scores = {0.05: 90.0, 0.1: 92.0, 0.2: 91.0, 0.4: None, 0.8: None}
-    runs = study.candidates("hashed", 300)
+    runs = study.held_out_runs("hashed", 300)
     return Evidence(FULL, [scored(run, scores[lr]) for lr, run in runs.items()])
 
 
@@ -32,16 +32,16 @@ def scored(run: RunConfig, accuracy: float | None) -> Record:
 
 def test_picked_rates_are_the_best_of_the_committed_held_out_records() -> None:
     evidence = Evidence(FULL, committed_store())
-    for name, dim in study.cells():
-        best, picked = study.best(evidence, name, dim), study.rate(name, dim)
+    for name, dim in study.pairs():
+        best, picked = study.best_rate(evidence, name, dim), study.picked_rate(name, dim)
         assert picked is None or picked in study.RATES
         assert best is None or picked == best, (name, dim)
 
 
 def test_the_best_rate_needs_all_runs(evidence) -> None:
-    assert study.best(evidence, "hashed", 300) == 0.1
-    assert study.best(evidence, "hashed", 1_000) is None
-    assert study.best(Evidence(FULL), "hashed", 300) is None
+    assert study.best_rate(evidence, "hashed", 300) == 0.1
+    assert study.best_rate(evidence, "hashed", 1_000) is None
+    assert study.best_rate(Evidence(FULL), "hashed", 300) is None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_best_rate_needs_all_runs(evidence) -> None:
     ],
 )
 def test_the_page_says_how_a_rate_stands(picked, cell, evidence, monkeypatch) -> None:
-    monkeypatch.setattr(study, "picked", lambda: picked)
+    monkeypatch.setattr(study, "picked_rates", lambda: picked)
     frame = study.page(evidence).tables["accuracies"]
     row = frame[(frame.projector == "hashed") & (frame.d == "300")].iloc[0]
     assert row["peak rate"] == cell
@@ -62,11 +62,11 @@ def test_the_page_says_how_a_rate_stands(picked, cell, evidence, monkeypatch) ->
 
 
 def test_only_picked_rates_are_trained_on_all_images(monkeypatch) -> None:
-    monkeypatch.setattr(study, "picked", lambda: {"hashed": {"300": 0.1}})
+    monkeypatch.setattr(study, "picked_rates", lambda: {"hashed": {"300": 0.1}})
     runs = study.cases(FULL)
     finals = [run for run in runs if run.protocol.score_on != "held-out"]
-    assert len(runs) == len(study.RATES) * len(study.cells()) + FULL.seeds
-    assert finals == [replace(study.final("hashed", 300), seed=s) for s in range(FULL.seeds)]
+    assert len(runs) == len(study.RATES) * len(study.pairs()) + FULL.seeds
+    assert finals == [replace(study.final_run("hashed", 300), seed=s) for s in range(FULL.seeds)]
     assert study.cases(Plan("post")) == []
 
 

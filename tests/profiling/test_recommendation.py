@@ -83,7 +83,7 @@ def test_the_fastest_that_keeps_the_rule_wins() -> None:
 
 def test_little_memory_is_allowed_however_small_theta_is() -> None:
     at = (100, 10)
-    limit = recommendation.SMALL
+    limit = recommendation.ALWAYS_ALLOWED_BYTES
     m = measured(case("gaussian", *at, 1.0, peak_bytes=limit + 1),
                  case("orthonormal", *at, 2.0, peak_bytes=limit))  # fmt: skip
     assert recommend(m, UNKNOWN)[0].projector == "orthonormal"

@@ -8,7 +8,7 @@ import torch
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import make, names
-from subspace_bench.projectors.base import DTYPES, check_sizes
+from subspace_bench.projectors.base import DTYPES, require_sizes
 
 NAMES = names()
 
@@ -72,7 +72,7 @@ def test_impossible_dimensions_are_refused(name, native, dim) -> None:
 ])  # fmt: skip
 def test_sizes_and_seeds_are_checked_before_anything_is_drawn(native, dim, seed) -> None:
     with pytest.raises(UserError):
-        check_sizes(native, dim, seed)
+        require_sizes(native, dim, seed)
 
 
 @pytest.mark.parametrize("name", NAMES)

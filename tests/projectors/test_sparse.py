@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from subspace_bench.projectors import make
-from subspace_bench.projectors.sparse import bernoulli
+from subspace_bench.projectors.sparse import bernoulli_positions
 
 DOUBLE = torch.float64
 
@@ -50,7 +50,7 @@ def test_entries_are_as_frequent_as_they_should_be_and_signs_even(name, chance) 
 
 
 def test_gaps_between_entries_are_geometric() -> None:
-    places, signs = bernoulli(400_000, 0.02, seed=2, block=0)
+    places, signs = bernoulli_positions(400_000, 0.02, seed=2, block=0)
     assert (np.diff(places) > 0).all()
     assert places[0] >= 0
     assert places[-1] < 400_000

@@ -9,7 +9,7 @@ from scipy.linalg import hadamard
 
 from subspace_bench.common import rng
 from subspace_bench.projectors import permutations
-from subspace_bench.projectors.srht import SRHT, distinct
+from subspace_bench.projectors.srht import SRHT, distinct_positions
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -75,7 +75,7 @@ def test_the_kernel_is_the_plain_way_to_rounding_on_any_threads(native, dim) -> 
 def test_columns_are_distinct_and_any(native) -> None:
     for dim in (1, -(-native // 3), native):
         sets = torch.stack([
-            distinct(rng.key(seed, "any"), native, dim) for seed in range(400)
+            distinct_positions(rng.key(seed, "any"), native, dim) for seed in range(400)
         ])  # fmt: skip
         assert 0 <= sets.min() <= sets.max() < native
         assert (sets.sort(1).values.diff(dim=1) > 0).all()

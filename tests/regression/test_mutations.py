@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from subspace_bench import projectors
-from subspace_bench.datasets.locate import VARIABLE
+from subspace_bench.datasets.locate import DATA_VARIABLE
 from subspace_bench.projectors import fastfood, hashed
 from subspace_bench.records.store import Store
 from subspace_bench.regression import suite
@@ -22,7 +22,7 @@ from subspace_bench.regression.validation.mutations import MEASURED, MUTATIONS
 from subspace_bench.training.loop import train
 
 ROOT = Path(__file__).parents[2]
-REAL = os.environ.get(VARIABLE)
+REAL = os.environ.get(DATA_VARIABLE)
 KINDS = ("data", "training", "models", "scoring", "subspaces")
 RUN_MUTATED = "subspace_bench.regression.validation.run_mutated"
 RUN_MUTATED_FILE = str(ROOT / f"{RUN_MUTATED.replace('.', '/')}.py")
@@ -30,7 +30,7 @@ RUN_MUTATED_FILE = str(ROOT / f"{RUN_MUTATED.replace('.', '/')}.py")
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    env.pop(VARIABLE, None)
+    env.pop(DATA_VARIABLE, None)
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
 

@@ -13,7 +13,7 @@ from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record
 from subspace_bench.training.cost import (
     PARENT_MEMORY,
-    START,
+    WORKER_START_SECONDS,
     Cost,
     count_operations,
     estimate,
@@ -71,9 +71,9 @@ def test_a_record_of_another_seed_and_length_is_scaled() -> None:
 
 def test_wall_time_is_that_of_the_busiest_worker() -> None:
     costs = [Cost(0, seconds, 0, 0) for seconds in (1, 2, 3, 10)]
-    assert wall_seconds(costs, 1) == START + 16
-    assert wall_seconds(costs, 2) == START + 12
-    assert wall_seconds(costs, 8) == START + 10
+    assert wall_seconds(costs, 1) == WORKER_START_SECONDS + 16
+    assert wall_seconds(costs, 2) == WORKER_START_SECONDS + 12
+    assert wall_seconds(costs, 8) == WORKER_START_SECONDS + 10
 
 
 def test_jobs_are_as_many_as_memory_holds() -> None:

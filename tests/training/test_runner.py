@@ -15,7 +15,7 @@ from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record, Store
 from subspace_bench.training import runner
 from subspace_bench.training.executor import Event
-from subspace_bench.training.runner import train_all, train_and_keep
+from subspace_bench.training.runner import train_all, train_and_store
 
 RUN = RunConfig(
     "mlp-16",
@@ -91,7 +91,7 @@ def test_the_gpu_s_peak_is_of_one_run(tmp_path: Path, monkeypatch, device, raise
     monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", reset)
     monkeypatch.setattr(runner, "load_dataset", lambda name, root: {}["not read"])
     with pytest.raises(raised):
-        train_and_keep(replace(RUN, device=device), tmp_path, None)
+        train_and_store(replace(RUN, device=device), tmp_path, None)
 
 
 def test_an_interruption_leaves_a_checkpoint_of_what_was_in_progress(tmp_path: Path) -> None:

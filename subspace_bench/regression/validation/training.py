@@ -16,7 +16,7 @@ from subspace_bench.regression.reference import load
 from subspace_bench.regression.validation import trials
 from subspace_bench.regression.validation.mutations import MUTATIONS
 from subspace_bench.regression.validation.trials import EFFECT, UNCHANGED, MissingTrials
-from subspace_bench.training.executor import Event, WorkerPool, describe, emit, run_all
+from subspace_bench.training.executor import Event, WorkerPool, describe_failure, emit, run_all
 from subspace_bench.training.runner import load_dataset
 
 CHUNK = 25  # trials that one process trains
@@ -77,7 +77,7 @@ def train_part(part: Part) -> None:
             # An error is a result of a mutation, unless it cannot come from one.
             if mutation == UNCHANGED or isinstance(failure, (UserError, MemoryError, OSError)):
                 raise
-            result = describe(failure)
+            result = describe_failure(failure)
         emit((name, seed, result))
 
 
