@@ -12,7 +12,7 @@ from typing import Any
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 
-NUMERICS = 1  # raise by hand when a change alters results: older records become stale
+NUMERICS = 1  # increase when a change alters results; older records become stale
 
 CHOICES = {
     "sampling": ("independent", "epochs", "epochs-drop"),
@@ -74,7 +74,7 @@ class TrainingConfig:
         return updates >= self.score_first and (updates - self.score_first) % self.score_every == 0
 
     def __post_init__(self) -> None:
-        for f in fields(self):  # 1 == 1.0, but their JSON differs, and so would the hash
+        for f in fields(self):  # 1 == 1.0, but their JSON and so the hash differ
             if f.type == "float":
                 object.__setattr__(self, f.name, float(getattr(self, f.name)))
         object.__setattr__(self, "betas", tuple(map(float, self.betas)))
@@ -174,7 +174,7 @@ class RunConfig:
 
     @property
     def label(self) -> str:
-        """Model, dimension and seed, for people."""
+        """Model, dimension and seed, for display."""
         size = "D" if self.dim is None else f"{self.dim:,}"
         return f"{self.model} d={size} seed {self.seed}"
 

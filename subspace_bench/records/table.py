@@ -1,4 +1,4 @@
-"""A csv file as a small store: one row for each key, readable, and diffable in git."""
+"""A csv file as a small store: one row per key, with readable git diffs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class KeyedTable:
         return self.rows.get(key)
 
     def put(self, *rows: Row) -> None:
-        """Adds rows, in place of those with the same keys, and writes the file atomically."""
+        """Adds rows, replacing those with the same keys, and writes the file atomically."""
         for row in rows:
             self.columns += [name for name in row if name not in self.columns]
             self.rows[self.key_of(row)] = row
