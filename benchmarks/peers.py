@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers --peers FOLDER [--threads 1 2] [--rounds 15] [--rebuild]
 
-FOLDER (or SUBSPACE_BENCH_PEERS) holds the two repositories of CLONES, which are not on the package
+FOLDER (or SUBSPACE_BENCH_PEERS) has the two repositories of CLONES, which are not on the package
 index, in folders of these names; CONTRIBUTING.md has the commands. The other peers are this
 package's extra `peers`. Peers that are not installed are left out and listed.
 

@@ -1,4 +1,4 @@
-"""The configuration of a run: everything that determines one training.
+"""The configuration of a run: everything that determines its training.
 
 The content hash names the run's record, so fields keep their names and their defaults.
 """
@@ -32,7 +32,7 @@ class TrainingConfig:
         steps: number of updates.
         batch: images per batch.
         lr: learning rate; the peak of the schedule.
-        score_first, score_every: the test accuracy is taken after updates score_first,
+        score_first, score_every: the test accuracy is measured after updates score_first,
             score_first + score_every, … and after the last one.
         sampling: "independent" (each batch is a fresh draw of distinct images), "epochs" (a
             permutation, partial last batch kept) or "epochs-drop" (partial batch dropped).
@@ -46,7 +46,7 @@ class TrainingConfig:
             hyperparameters on. Then `train` must be "first-50000".
 
     Raises:
-        UserError: for an unknown choice, or a number below 1 where that makes no sense.
+        UserError: for an unknown choice or a number below its minimum.
     """
 
     steps: int
@@ -96,7 +96,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that determines one training.
+    """Everything that determines a run.
 
     Attributes:
         model: a name in `models.MODELS`.

@@ -22,7 +22,7 @@ class KeyedTable:
 
     Arguments:
         path: the file; it need not exist.
-        key: columns that together name a row. Of rows with the same key the last one counts.
+        key: columns that together identify a row. Among rows with the same key, the last counts.
         text: columns that hold strings.
         order: sort key of rows in the file; by default they stay in the order of their first `put`.
 
@@ -84,7 +84,7 @@ class KeyedTable:
                 self.rows[self.key_of(row)] = row
         except (OSError, ValueError, csv.Error) as failure:
             raise UserError(
-                f"{self.path} is damaged ({failure}): restore it, or move it away to begin anew"
+                f"{self.path} is damaged ({failure}): restore it, or move it away to start again"
             ) from failure
 
 
