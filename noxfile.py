@@ -50,14 +50,14 @@ def reproduce(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the test suite on all cores; `-- -m "not slow"` runs its fast part."""
-    # A worker that is done takes tests from the others: files differ much in their seconds.
+    # Idle workers take tests from busy ones, because test files differ in duration.
     workers = ("-n", "auto", "--dist", "worksteal")
     session.run(environment(session), "-m", "pytest", *workers, *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def check(session: nox.Session) -> None:
-    """Has accuracy changed? Train short runs and compare them with results/regression.toml."""
+    """Train short runs and check accuracy against results/regression.toml."""
     session.run(environment(session), "-m", "subspace_bench", "check", *session.posargs)
 
 
@@ -81,7 +81,7 @@ def bench(session: nox.Session) -> None:
     target = ("-E", "existing", "--set-commit-hash", commit.stdout.strip())
     session.run(python, "-m", "asv", "machine", "--yes")
     start = time.time()
-    # 240 processes that each import torch take 15 minutes, forked ones 4.
+    # 240 processes that each import torch take 15 minutes; forked ones take 4.
     fork = ("--launch-method", "forkserver") if sys.platform == "linux" else ()
     session.run(python, "-m", "asv", "run", *target, *fork, *session.posargs)
     if not count_results(commit.stdout.strip(), start):

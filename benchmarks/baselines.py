@@ -29,7 +29,7 @@ Step = Callable[[], Tensor]
 
 
 def post_step(run: RunConfig, dataset: Dataset) -> Step:
-    """The post's way: a newly shuffled DataLoader a batch, θ split up, autograd through Pω."""
+    """As in the post: a newly shuffled DataLoader per batch, θ split up, autograd through Pω."""
     pixels = dataset.train_images.float().div(255).unsqueeze(1)
     mnist = TensorDataset(pixels, dataset.train_labels)
     net = torch_layers(run.model)
@@ -84,7 +84,7 @@ def eager_step(run: RunConfig, dataset: Dataset) -> Step:
 
 
 def fast_step(run: RunConfig, dataset: Dataset) -> Step:
-    """The package's own step."""
+    """The step of this package."""
     net = prepare(run)
     optimizer = make_optimizer(run, net)
     batches = make_batches(run, dataset)
@@ -107,7 +107,7 @@ METHODS: dict[str, Callable[[RunConfig, Dataset], Step]] = {
 
 
 def start(run: RunConfig) -> tuple[Tensor | None, Tensor, Tensor]:
-    """(P as (D, d), θ₀, ω₀) as the package makes them; (None, θ_init, θ_init) for a baseline."""
+    """(P as (D, d), θ₀, ω₀) from the package; (None, θ_init, θ_init) for a baseline."""
     net = prepare(run)
     if run.dim is None:
         return None, net.theta, net.theta.clone()
@@ -116,7 +116,7 @@ def start(run: RunConfig) -> tuple[Tensor | None, Tensor, Tensor]:
 
 
 def torch_layers(model: str) -> nn.Module:
-    """The model in torch's own layers, with parameters in the same order."""
+    """The model with torch's layers and parameters in the same order."""
     net = models.build(model).train()
     for name, part in list(net.named_children()):
         if isinstance(part, ConvPoolRelu):

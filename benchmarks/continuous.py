@@ -3,7 +3,7 @@
     python -m benchmarks.continuous [--times 10] [--factor 1.3] [--rebuild]
 
 In a clone of HEAD under .asv/, two child commits are made: one that changes nothing, and one in
-which three benchmarks do their work twice. asv compares each with HEAD, `--times` times.
+which three benchmarks compute everything twice. asv compares each with HEAD, `--times` times.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from subspace_bench.reporting.statistics import binomial
 
 HERE = Path(__file__).parent.parent
 CLONE = HERE / ".asv" / "continuous"  # asv's environment in it is reused
-DOUBLED = {  # file → what is appended to it, so that the work is done twice
+DOUBLED = {  # file → code appended to it that doubles its computation
     "subspace_bench/projectors/base.py": """
 _original = Projector.forward, Projector.transpose
 
@@ -52,7 +52,7 @@ def step(*arguments):
 """,
 }
 UNCHANGED, SLOWER = "unchanged", "twice the work"
-BENCHMARKS = {  # asv's name → the pattern that selects it alone
+BENCHMARKS = {  # asv's name → a pattern that selects only it
     "projectors.Projectors.time_forward('gaussian', '21840x1000')":
         r"time_forward\('gaussian', '21840x1000'\)",
     "projectors.Projectors.time_transpose('fastfood', '21840x1000')":
@@ -69,7 +69,7 @@ def git(*arguments: str, where: Path = CLONE) -> str:
 
 
 def make_commits() -> dict[str, str]:
-    """Makes the two child commits of HEAD in the clone; returns name → hash."""
+    """Creates the two child commits of HEAD in the clone; returns name → hash."""
     head = git("rev-parse", "HEAD", where=HERE)
     if not (CLONE / ".git").exists():
         shutil.rmtree(CLONE, ignore_errors=True)
@@ -92,7 +92,7 @@ def make_commits() -> dict[str, str]:
 
 
 def called_slower(commit: str, factor: float) -> set[str]:
-    """The benchmarks that `asv continuous` calls slower at a commit than at its parent.
+    """The benchmarks that `asv continuous` reports as slower at a commit than at its parent.
 
     Raises:
         RuntimeError: asv timed nothing, which it does not report as an error itself.
@@ -112,7 +112,7 @@ def called_slower(commit: str, factor: float) -> set[str]:
 
 
 def measure(times: int, factor: float, out: Path) -> None:
-    """Counts how often each benchmark is called slower, and saves the counts."""
+    """Counts how often each benchmark is reported as slower, and saves the counts."""
     counts = {(name, commit): 0 for name in BENCHMARKS for commit in (SLOWER, UNCHANGED)}
     commits = make_commits()
     machine = [sys.executable, "-m", "asv", "machine", "--yes"]
@@ -129,7 +129,7 @@ def measure(times: int, factor: float, out: Path) -> None:
 
 
 def page(measurements: Measurements) -> Page:
-    """results/asv.md."""
+    """The page results/asv.md."""
     counts = measurements.numbers
     rates = [binomial(*pair) for pair in zip(counts["called slower"], counts["times"], strict=True)]
     table = pd.DataFrame(

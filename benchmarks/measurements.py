@@ -1,6 +1,6 @@
-"""What a benchmark script measured: numbers in `<name>.csv`, single facts in `<name>.json`.
+"""The measurements of a benchmark script: numbers in `<name>.csv`, facts in `<name>.json`.
 
-The page is made from these two files alone, so that it can be rebuilt without measuring.
+A page depends only on these two files, so it can be rebuilt without measuring.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def save(name: str, out: Path, rows: pd.DataFrame, facts: dict[str, Any]) -> Non
 
 
 def load(name: str, out: Path) -> Measurements:
-    """Reads them again.
+    """Reads `<name>.csv` and `<name>.json`.
 
     Raises:
         UserError: nothing has been measured into `out` yet.

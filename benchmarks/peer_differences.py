@@ -1,4 +1,4 @@
-"""Where a peer's map differs from the published one, each difference measured on a small case.
+"""Differences between peers' maps and the published ones, each measured on a small example.
 
 Every function returns the measured numbers; results/peers.md has the sentences around them.
 """
@@ -14,7 +14,7 @@ MISSING = "(not measured)"  # the peer is not installed
 
 
 def measure_differences() -> dict[str, Any]:
-    """Name of each difference → what was measured."""
+    """Name of each difference → its measurement."""
     functions = (
         omega_tail_used,
         cosine_between_chunk_sizes,
@@ -22,17 +22,17 @@ def measure_differences() -> dict[str, Any]:
         sparse_positions,
         fastfood_column_length,
     )
-    found = {}
+    differences = {}
     for function in functions:
         try:
-            found[function.__name__] = function()
+            differences[function.__name__] = function()
         except ImportError:
-            found[function.__name__] = MISSING
-    return found
+            differences[function.__name__] = MISSING
+    return differences
 
 
 def omega_tail_used() -> int:
-    """How many of 100 numbers of ω change a layer of 10 parameters, in intrinsic's Fastfood."""
+    """How many of 100 entries of ω affect a layer of 10 parameters in intrinsic's Fastfood."""
     fastfood = importlib.import_module("intrinsic.fastfood")
     variables = fastfood.fastfood_vars(10, "cpu")
     units = torch.eye(100)
@@ -52,7 +52,7 @@ def cosine_between_chunk_sizes() -> str:
 
 
 def transform_input_afterwards() -> list[float]:
-    """What the argument [0, 1, 2, 3] of the Walsh-Hadamard transform holds after the call."""
+    """The argument [0, 1, 2, 3] of the Walsh-Hadamard transform after the call."""
     x = torch.arange(4.0)
     _pactl().FastfoodOperator.FWHT.transform(x)
     return x.tolist()
@@ -65,7 +65,7 @@ def sparse_positions() -> str:
 
 
 def fastfood_column_length() -> str:
-    """The mean length of FastfoodOperator's columns at 4,096 × 256; of a unit-column P it is 1."""
+    """The mean norm of FastfoodOperator's columns at 4,096 × 256; for unit columns it is 1."""
     operator = _pactl().FastfoodOperator(4096, 256, None, None)
     columns = torch.stack([operator._matvec(column) for column in torch.eye(256)[:16]], dim=1)
     return f"{columns.norm(dim=0).mean():.2f}"

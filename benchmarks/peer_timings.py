@@ -1,4 +1,4 @@
-"""What `benchmarks.peers` times: implementations of the same map, ours and other packages'.
+"""The implementations that `benchmarks.peers` times: ours and other packages'.
 
 Each comes with a check, run before it is timed: that it is a linear map with its exact adjoint, or
 the Walsh-Hadamard transform, to rounding.
@@ -42,7 +42,7 @@ class Implementation:
 def product(
     forward: Map, adjoint: Map, native: int, dim: int, call: Callable[[], object] | None = None
 ) -> Implementation:
-    """Times Pω and Pᵀθ; `call` does the same if the peer does not take tensors."""
+    """Pω and Pᵀθ; `call` computes them if the peer does not accept tensors."""
     rng = torch.Generator().manual_seed(0)
     omega, other, theta = (torch.randn(n, generator=rng) for n in (dim, dim, native))
 
@@ -77,7 +77,7 @@ def through_autograd(forward_map: Map, native: int, dim: int) -> Implementation:
 
 
 def ours(name: str, native: int, dim: int) -> Implementation:
-    """Ours, called through autograd as the peer is."""
+    """Ours, called through autograd like the peer."""
     return through_autograd(projectors.make(name, native, dim, 0), native, dim)
 
 
@@ -232,7 +232,7 @@ def hadamard_transforms(size: int) -> Iterator[tuple[str, Callable[[], Implement
 
 
 def comparisons() -> Iterator[tuple[str, str, dict[str, Callable[[], Implementation]]]]:
-    """(task, size, implementations) of each comparison; each is built when its turn comes."""
+    """(task, size, implementations) of each comparison; each is built when it is its turn."""
     post, large, million = (21_840, 1_000), (21_840, 10_000), (1 << 20, 1_000)
 
     def at(build: Callable[..., Implementation], *arguments: Any) -> Callable[[], Implementation]:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers --peers FOLDER [--threads 1 2] [--rounds 15] [--rebuild]
 
-FOLDER (or SUBSPACE_BENCH_PEERS) holds the two repositories of CLONES, which are not on the package
+FOLDER (or SUBSPACE_BENCH_PEERS) has the two repositories of CLONES, which are not on the package
 index, in folders of these names; CONTRIBUTING.md has the commands. The other peers are this
 package's extra `peers`. Peers that are not installed are left out and listed.
 
@@ -42,7 +42,7 @@ PACKAGES = ("fht-cpu", "hadamard-transform", "pyfwht", "scikit-learn", "scipy", 
 
 
 def calls_per_round(call: Callable[[], object]) -> int:
-    """So many that a round takes about 10 ms: a call of microseconds cannot be timed alone."""
+    """The number of calls that take about 10 ms, as single calls may be too short to time."""
     start = time.perf_counter()
     for _ in range(3):
         call()
@@ -50,7 +50,7 @@ def calls_per_round(call: Callable[[], object]) -> int:
 
 
 def measure_timings(threads: int, rounds: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows of the csv, and the peers that are not installed or failed their check."""
+    """The rows of the csv, and the peers that are missing or failed verification."""
     torch.set_num_threads(threads)
     rows, left_out = [], []
     for task, size, builders in comparisons():
@@ -74,7 +74,7 @@ def measure_timings(threads: int, rounds: int) -> tuple[list[dict[str, Any]], li
 
 
 def quartiles(name: str, values: np.ndarray) -> dict[str, float]:
-    """The median under `name`, and the quartiles."""
+    """The median, named `name`, and the quartiles."""
     low, middle, high = np.percentile(values, (25, 50, 75)).tolist()
     return {name: middle, f"{name} q25": low, f"{name} q75": high}
 
@@ -123,7 +123,7 @@ def measure(threads: Sequence[int], rounds: int, out: Path) -> None:
 
 
 def page(measurements: Measurements) -> Page:
-    """results/peers.md."""
+    """The page results/peers.md."""
     rows = measurements.numbers
     ratios = peer_ratios(rows)
     faster = rows.loc[ratios.index[ratios < 1]]
@@ -166,7 +166,7 @@ def peer_ratios(rows: pd.DataFrame) -> pd.Series[float]:
 
 
 def beside_ours(rows: pd.DataFrame, only: Sequence[int] | pd.Index | None = None) -> pd.DataFrame:
-    """A line for each other implementation (of those in `only`), beside our time in float32."""
+    """One row for each other implementation (those in `only`), with our time in float32."""
     lines, ours = [], 0.0
     for index, row in rows.iterrows():
         if row["implementation"] == "ours":

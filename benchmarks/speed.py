@@ -39,11 +39,11 @@ from subspace_bench.training.optimizers import make_optimizer
 
 NATIVE, DIMS = 21_840, (None, 1_000, 3_000, 10_000)  # of the post's conv net; None: θ itself
 POST, FAST = "post's way", "fast"
-Times = dict[str, np.ndarray]  # method → milliseconds a step, one number a round
+Times = dict[str, np.ndarray]  # method → milliseconds per step, one number per round
 
 
 def run_in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, steps: int) -> Times:
-    """Milliseconds a call of each, in rounds of `steps` calls; the order rotates."""
+    """Milliseconds per call, in rounds of `steps` calls; the order rotates."""
     times = {name: np.zeros(rounds) for name in calls}
     for call in calls.values():  # compiles, and fills caches
         call(), call(), call()
@@ -86,7 +86,7 @@ def step_rows(threads: Sequence[int], dataset: Dataset, rounds: int) -> list[dic
 
 
 def projection_rows(threads: Sequence[int], rounds: int) -> list[dict[str, Any]]:
-    """Pᵀg, Adam and Pω alone: torch's two passes over P against one pass."""
+    """Only Pᵀg, Adam and Pω: torch's two passes over P, compared with one pass."""
     rows = []
     for dim in DIMS[1:]:
         assert dim is not None
@@ -105,7 +105,7 @@ def projection_rows(threads: Sequence[int], rounds: int) -> list[dict[str, Any]]
 
 
 def projection_step(update: Callable[..., None], dim: int) -> Callable[[], None]:
-    """A call of `update` with a random P (d, D) of its own."""
+    """A call of `update` with a new random P (d, D)."""
     columns = torch.randn(dim, NATIVE).mul_(NATIVE**-0.5)
     gradient, origin, theta = torch.randn(NATIVE), torch.zeros(NATIVE), torch.empty(NATIVE)
     omega, m, v = torch.zeros(dim), torch.zeros(dim), torch.zeros(dim)
@@ -144,7 +144,7 @@ def profile_rows(threads: int, dataset: Dataset, steps: int) -> list[dict[str, A
 
 
 def seconds_to_score(run: RunConfig, dataset: Dataset) -> float:
-    """Seconds of the package's own scoring of all test images; the same for all methods."""
+    """Seconds in which the package scores all test images; equal for all methods."""
     net = prepare(run)
     times = []
     for _ in range(3):
@@ -155,13 +155,13 @@ def seconds_to_score(run: RunConfig, dataset: Dataset) -> float:
 
 
 def peak_megabytes(dim: int) -> int:
-    """Peak memory of a new process that makes P and takes five steps at d, on one thread."""
+    """Peak memory of a new process that constructs P and takes five steps, on one thread."""
     command = [sys.executable, "-m", "benchmarks.speed", "--memory-of", str(dim)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def train_five_steps(dim: int) -> int:
-    """The body of that process; returns its peak memory in megabytes."""
+    """Runs in that process; returns its peak memory in megabytes."""
     torch.set_num_threads(1)
     step = METHODS[FAST](presets.post("conv", dim, 100), load_or_embedded())
     for _ in range(5):
@@ -170,7 +170,7 @@ def train_five_steps(dim: int) -> int:
 
 
 def set_up_seconds(dim: int) -> float:
-    """Seconds to make P and ω₀, on one thread."""
+    """Seconds to construct P and ω₀ on one thread."""
     torch.set_num_threads(1)
     run = presets.post("conv", dim, 100)
     start = time.perf_counter()
@@ -200,7 +200,7 @@ def measure(threads: Sequence[int], rounds: int, profile_steps: int, out: Path) 
 
 
 def page(measurements: Measurements) -> Page:
-    """results/speed.md."""
+    """The page results/speed.md."""
     frames = {str(name): frame for name, frame in measurements.numbers.groupby("table", sort=False)}
     steps = frames["step"][frames["step"]["threads"] == 1].set_index("d")
     hours = {name: frames["profile"][f"{name} s"].sum() / 3600 for name in (POST, FAST)}

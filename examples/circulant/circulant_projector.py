@@ -1,7 +1,7 @@
-"""A projector of your own: the columns of P are shifts of one random vector of signs.
+"""An example of a custom projector: the columns of P are shifts of one random vector of signs.
 
 `pip install examples/circulant` registers it as `circulant`, by the entry point in pyproject.toml.
-Every command, table, test and benchmark of subspace-bench then takes it:
+It then works in every command, table, test and benchmark of subspace-bench:
 
     subspace-bench compare --projectors circulant,gaussian --native 500 --dims 7
     pytest tests/projectors/test_projectors.py -k circulant  # the contract of projectors
@@ -30,8 +30,8 @@ class Circulant(Projector):
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        # The signs, one byte each; and about a dozen vectors while FFTs are computed. The cost that
-        # is predicted for a training run follows from these (see `Projector.predicted_seconds`).
+        # The signs take one byte each; FFTs need about a dozen vectors. The predicted cost of a
+        # training run follows from these (see `Projector.predicted_seconds`).
         return Footprint(resident_bytes=native, workspace_bytes=12 * itemsize * native)
 
     @classmethod

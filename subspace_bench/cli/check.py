@@ -84,7 +84,7 @@ def check(
     try:
         if update_reference:
             return _update(reference, trainer, seeds, console)
-        suite.check_identity(references, dataset)
+        suite.require_identity(references, dataset)
         if bitwise:
             code, markdown, junit = _bitwise(references, dataset, console)
         else:

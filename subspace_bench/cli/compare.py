@@ -132,7 +132,7 @@ def measure_cases(
     )
     if table.foreign:
         console.print(
-            f"{table.foreign} belongs to another machine and stays as it is. "
+            f"{table.foreign} belongs to another machine and is not changed. "
             f"This machine's cases are in {table.path.name}"
         )
     if plan:

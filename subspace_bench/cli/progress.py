@@ -90,7 +90,7 @@ class ProgressDisplay:
             self.console.print(f"{label}: {outcome(event)}{left}")
 
     def update_bars(self, bars: Progress, event: Event[RunConfig]) -> None:
-        """Moves the run's bar; a run that ended leaves a line."""
+        """Updates the run's bar; replaces it by a line when the run ends."""
         run = event.case
         if run not in self.tasks:
             self.tasks[run] = bars.add_task(

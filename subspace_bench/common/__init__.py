@@ -1,3 +1,3 @@
-"""What every room needs and that knows nothing of them: errors, random streams, hardware, files,
-formatting, checks of input.
+"""Utilities that import no other subpackage: errors, random streams, hardware, files, formatting,
+validation of input.
 """

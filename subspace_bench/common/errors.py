@@ -10,11 +10,11 @@ class UserError(Exception):
 
 
 class Unwritable(UserError):
-    """A folder cannot be written or is full, so that no result could be kept there."""
+    """A folder cannot be written or is full, so results cannot be stored."""
 
 
 def describe_os_error(failure: OSError) -> str:
-    """An error of the operating system, such as a full disk, in one line that says what to do."""
+    """Describes an operating system error, such as a full disk, in one line with a remedy."""
     reason = failure.strerror or str(failure)
     file = f"{failure.filename}: " if failure.filename else ""
     if failure.errno in (errno.ENOSPC, errno.EDQUOT):

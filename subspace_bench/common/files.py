@@ -19,7 +19,7 @@ def digest(content: Any) -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file completely or not at all, even if the process dies; makes its folder.
+    """Writes a file completely or not at all, even if the process dies; creates its folder.
 
     Raises:
         Unwritable: the folder cannot be written, or the disk is full.

@@ -1,4 +1,4 @@
-"""How durations, bytes and tables read in a terminal."""
+"""Formats durations, bytes and tables for a terminal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-WIDTH = 140  # columns of output that goes to a file
+WIDTH = 140  # columns of output to a file
 
 
 def make_console() -> Console:
-    """Where commands print; text is shown as it is, without markup."""
-    from rich.console import Console  # imported late, as in `print_table`: it takes 20 ms
+    """The console of commands; it prints text literally, without markup."""
+    from rich.console import Console  # imported here, as in `print_table`, because it takes 20 ms
 
     width = None if sys.stdout.isatty() else WIDTH
     return Console(markup=False, highlight=False, soft_wrap=True, width=width)
@@ -29,7 +29,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """Bytes in the unit that fits: "12 kB", "340 MB", "2.1 GB"; "0" for none."""
+    """Bytes in a suitable unit: "12 kB", "340 MB", "2.1 GB"; "0" for none."""
     if not count:
         return "0"
     if count < 1e6:

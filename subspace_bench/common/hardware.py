@@ -1,7 +1,7 @@
-"""Cores and bytes of memory: what this machine has, and what this process uses.
+"""Cores and memory of this machine, and the memory that this process uses.
 
-psutil knows the machine and the process; the limits of containers (Linux control groups) and the
-resettable peak are read from the system's files.
+psutil describes the machine and the process. System files give the limits of containers (Linux
+control groups) and a resettable peak.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ def last_level_cache() -> int:
 
 
 def reset_peak_memory() -> None:
-    """Restarts `peak_memory`, on Linux: a worker process carries out many runs."""
+    """Resets `peak_memory` on Linux, because a worker process trains many runs."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory() -> int:
-    """The most bytes this process held, since `reset_peak_memory` on Linux."""
+    """Peak memory of this process in bytes; on Linux, since `reset_peak_memory`."""
     # ru_maxrss cannot be reset, and psutil has no resettable peak either.
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -89,11 +89,11 @@ def peak_memory() -> int:
 
 
 def resident_memory() -> int:
-    """Bytes this process holds in memory now."""
+    """Resident memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def release_free_memory() -> None:
-    """Returns freed memory that the C library keeps for reuse to the system (glibc)."""
+    """Returns to the system the freed memory that glibc keeps for reuse."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

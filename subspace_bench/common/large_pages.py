@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-LARGE = 1 << 25  # bytes; smaller blocks glibc keeps for reuse, so they are not mapped anew
+LARGE = 1 << 25  # bytes; glibc keeps smaller blocks for reuse and does not map them again
 
 
 def empty_in_large_pages(like: Tensor, *shape: int, zero: bool = False) -> Tensor:

@@ -1,4 +1,4 @@
-"""Checks of input before anything is trained. Each raises a UserError of one line."""
+"""Validates input before training. Each function raises a one-line UserError."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def resolve_device(name: str) -> str:
     require_choice("device", [name], ("auto", "cpu", "cuda"))
     if name == "cpu":
         return name
-    import torch  # imported late: it takes a second
+    import torch  # imported here because it takes a second
 
     if torch.cuda.is_available():
         return "cuda"
@@ -72,7 +72,7 @@ def check_output_dir(folder: Path, needed: float = 0.0, option: str = "--out") -
 
 
 def check_writable(folder: Path) -> None:
-    """Writes and deletes a file in the folder, which is made if missing.
+    """Writes and deletes a file in the folder, which is created if missing.
 
     Raises:
         Unwritable: (a UserError) that failed.

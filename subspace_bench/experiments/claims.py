@@ -111,7 +111,7 @@ def judge(claim: Claim, evidence: Evidence, local: bool = False) -> Judged:
 def withheld(evidence: Evidence) -> str:
     """Why no claim can be decided: quick runs, or a dataset other than MNIST."""
     if evidence.quick:
-        return "quick runs decide no claim: the page stays as it is"
+        return "quick runs decide no claim: the page is not changed"
     return "" if evidence.comparable else "only runs on MNIST decide a claim: no page"
 
 

@@ -44,7 +44,7 @@ def measure(case: TimingCase, repeat: int, threads: int) -> Iterator[dict[str, A
     """Makes the projector of a case and measures it; yields two parts as they become available.
 
     First `resident_bytes` and `peak_bytes` (as `measure_peak_bytes`), `setup_s` (median seconds),
-    and milliseconds of "forward", "transpose" and, if P holds READ_FROM_BYTES or more, "read"
+    and milliseconds of "forward", "transpose" and, if P has READ_FROM_BYTES or more, "read"
     (as `sample_times`). Then the values of `measure_distortion`.
 
     Arguments:

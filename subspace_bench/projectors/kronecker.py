@@ -22,7 +22,7 @@ from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 class Kronecker(Projector):
     """About 2D·√d operations and 2√(D·d) stored numbers; column norms 1 in expectation.
 
-    Columns that share a column of A or B are more alike than those of a Gaussian P.
+    Columns that share a column of A or B are more similar than columns of a Gaussian P.
     Equivalent in NumPy: `np.kron(A, B)[:D, :d] @ omega`.
     """
 

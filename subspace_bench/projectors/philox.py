@@ -66,7 +66,7 @@ def normals(key: tuple[int, int], start: int, stop: int, c1: Tensor, c2: int) ->
 
     Number i is number (i // 16) % 4 of the counter (16·(i // 64) + i % 16, c1, c2, 0), so that the
     16 lanes of a vector are 16 counters. Numbers 0 and 1 are the `normal_pair` of words 0 and 1,
-    numbers 2 and 3 that of words 2 and 3.
+    numbers 2 and 3 are the pair of words 2 and 3.
 
     Arguments:
         start: a multiple of 64.

@@ -1,7 +1,7 @@
 """Dense projectors that are never stored: entries are recomputed at each use.
 
 P_ij is a function of (seed, i, j) only: Philox-4x32-10 (philox.py) of a counter with i and j.
-Memory is that of θ and ω only: Pω = Σ_j ω_j p_j and (Pᵀθ)_j = Σ_i P_ij θ_i, tile by tile.
+It needs memory only for θ and ω: Pω = Σ_j ω_j p_j and (Pᵀθ)_j = Σ_i P_ij θ_i, tile by tile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The committed records: results/records of a checkout, or what an installed wheel carries."""
+"""The committed records: results/records of a checkout, or the copy in an installed wheel."""
 
 from __future__ import annotations
 

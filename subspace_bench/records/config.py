@@ -1,4 +1,4 @@
-"""The configuration of a run: everything that determines one training.
+"""The configuration of a run: everything that determines its training.
 
 The content hash names the run's record, so fields keep their names and their defaults.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 
-NUMERICS = 1  # raise by hand when a change alters results: older records become stale
+NUMERICS = 1  # increase when a change alters results; older records become stale
 
 CHOICES = {
     "sampling": ("independent", "epochs", "epochs-drop"),
@@ -32,7 +32,7 @@ class TrainingConfig:
         steps: number of updates.
         batch: images per batch.
         lr: learning rate; the peak of the schedule.
-        score_first, score_every: the test accuracy is taken after updates score_first,
+        score_first, score_every: the test accuracy is measured after updates score_first,
             score_first + score_every, … and after the last one.
         sampling: "independent" (each batch is a fresh draw of distinct images), "epochs" (a
             permutation, partial last batch kept) or "epochs-drop" (partial batch dropped).
@@ -46,7 +46,7 @@ class TrainingConfig:
             hyperparameters on. Then `train` must be "first-50000".
 
     Raises:
-        UserError: for an unknown choice, or a number below 1 where that makes no sense.
+        UserError: for an unknown choice or a number below its minimum.
     """
 
     steps: int
@@ -74,7 +74,7 @@ class TrainingConfig:
         return updates >= self.score_first and (updates - self.score_first) % self.score_every == 0
 
     def __post_init__(self) -> None:
-        for f in fields(self):  # 1 == 1.0, but their JSON differs, and so would the hash
+        for f in fields(self):  # 1 == 1.0, but their JSON and so the hash differ
             if f.type == "float":
                 object.__setattr__(self, f.name, float(getattr(self, f.name)))
         object.__setattr__(self, "betas", tuple(map(float, self.betas)))
@@ -96,7 +96,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that determines one training.
+    """Everything that determines a run.
 
     Attributes:
         model: a name in `models.MODELS`.
@@ -174,7 +174,7 @@ class RunConfig:
 
     @property
     def label(self) -> str:
-        """Model, dimension and seed, for people."""
+        """Model, dimension and seed, for display."""
         size = "D" if self.dim is None else f"{self.dim:,}"
         return f"{self.model} d={size} seed {self.seed}"
 

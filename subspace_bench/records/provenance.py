@@ -17,12 +17,12 @@ from subspace_bench.common.hardware import peak_memory
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records.config import RunConfig
 
-# What decides the bits of a result on a CPU.
+# The facts that determine the bits of a result on a CPU.
 DECIDING = ("cpu", "cpu_capability", "python", "torch", "numpy", "numba")
 
 
 def collect(run: RunConfig, dataset: Dataset, set_up: float, training: float) -> dict[str, Any]:
-    """The provenance of a run that was just trained here; in seconds and megabytes (10⁶ bytes)."""
+    """The provenance of a run just trained here, in seconds and megabytes (10⁶ bytes)."""
     facts: dict[str, Any] = {
         "seconds_set_up": round(set_up, 2),
         "seconds_training": round(training, 2),
@@ -51,7 +51,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 
 def same_hardware(facts: Mapping[str, Any], device: str = "cpu") -> bool:
-    """Whether results here should have the same bits as where these facts were collected."""
+    """Whether results here should have the same bits as on the machine of these facts."""
     here = machine(device)
     names = (*DECIDING, "gpu") if device == "cuda" else DECIDING
     return all(facts.get(name) == here[name] for name in names)

@@ -1,4 +1,4 @@
-"""Records, and the store that keeps them as JSON files.
+"""Records, and a store of JSON files.
 
 A record is the outcome of one run: `result`, the same bits for the same run, and `provenance`,
 which no comparison reads.
@@ -87,7 +87,7 @@ class Store:
 
 
 def format_record(content: dict[str, Any]) -> str:
-    """JSON with a line for each field and each row of the curve: readable, and diffable in git."""
+    """JSON with one line per field and per row of the curve, for readable git diffs."""
     curve = content["result"].get("curve", [])
     shown = {**content, "result": {**content["result"], "curve": "@curve@"}}
     rows = ",\n".join("      " + json.dumps(row) for row in curve)

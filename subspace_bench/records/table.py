@@ -1,4 +1,4 @@
-"""A csv file as a small store: one row for each key, readable, and diffable in git."""
+"""A csv file as a small store: one row per key, with readable git diffs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class KeyedTable:
 
     Arguments:
         path: the file; it need not exist.
-        key: columns that together name a row. Of rows with the same key the last one counts.
+        key: columns that together identify a row. Among rows with the same key, the last counts.
         text: columns that hold strings.
         order: sort key of rows in the file; by default they stay in the order of their first `put`.
 
@@ -52,7 +52,7 @@ class KeyedTable:
         return self.rows.get(key)
 
     def put(self, *rows: Row) -> None:
-        """Adds rows, in place of those with the same keys, and writes the file atomically."""
+        """Adds rows, replacing those with the same keys, and writes the file atomically."""
         for row in rows:
             self.columns += [name for name in row if name not in self.columns]
             self.rows[self.key_of(row)] = row
@@ -84,7 +84,7 @@ class KeyedTable:
                 self.rows[self.key_of(row)] = row
         except (OSError, ValueError, csv.Error) as failure:
             raise UserError(
-                f"{self.path} is damaged ({failure}): restore it, or move it away to begin anew"
+                f"{self.path} is damaged ({failure}): restore it, or move it away to start again"
             ) from failure
 
 

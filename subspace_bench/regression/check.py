@@ -1,4 +1,4 @@
-"""A check: new values for every reference, two seeds first, more only while inconclusive."""
+"""A check: compares new values with every reference, adding seeds while inconclusive."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Outcome:
 
     Attributes:
         values: the new values, in the order of their seeds.
-        decision: of the last stage; None if it could not be judged.
-        failure: why it could not be judged, else empty.
+        decision: the decision of the last stage; None if not judged.
+        failure: why the reference could not be judged; else empty.
     """
 
     name: str
@@ -77,13 +77,13 @@ def check(
     alpha: float = 0.01,
     first_seed: int = FIRST_SEED,
 ) -> list[Outcome]:
-    """Judges every reference by new values.
+    """Compares new values with every reference.
 
     Arguments:
-        measure: returns a value for each (name, seed) it gets; called once a stage.
+        measure: returns a value for each (name, seed); called once per stage.
         alpha: false-positive rate: the probability that any reference is judged "changed" although
             none has.
-        first_seed: of the new values.
+        first_seed: the first seed of the new values.
 
     Raises:
         UserError: if a reference is too small for any verdict at this alpha.
@@ -123,7 +123,7 @@ def make_design(name: str, reference: Reference, alpha: float, family: int) -> D
 
 
 def find_failure(values: Sequence[float | str]) -> str:
-    """Why these values cannot be judged; empty if they can."""
+    """Why these values cannot be judged, or an empty string."""
     for value in values:
         if isinstance(value, str):
             return value
@@ -139,7 +139,7 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 
 
 def frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """The table of a check: one row a reference, all strings."""
+    """The table of a check: one row per reference, all strings."""
     return pd.DataFrame([_row(outcome) for outcome in outcomes])
 
 

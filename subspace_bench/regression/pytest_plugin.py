@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-# Every pytest run loads this module: what takes long to import is imported where it is used.
+# Every pytest run loads this module, so slow imports are inside functions.
 if TYPE_CHECKING:
     from subspace_bench.regression.check import Results, Task
 
@@ -94,7 +94,7 @@ class AccuracyRegression:
             pytest.fail(error, pytrace=False)
 
     def _path(self, name: str) -> Path:
-        """The file of a reference; a hash makes names unique that had to be changed for it."""
+        """The file of a reference; a hash keeps names unique if characters were replaced."""
         from subspace_bench.common.errors import UserError
 
         full = f"{self.test}.{name}" if name else self.test
@@ -102,7 +102,7 @@ class AccuracyRegression:
         suffix = "" if safe == full else f"-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
         path = self.folder / f"{safe}{suffix}.toml"
         if path in self.used:
-            raise UserError(f"this test uses {path} already: give each check a name")
+            raise UserError(f"this test already uses {path}: give each check a name")
         self.used.add(path)
         return path
 

@@ -30,7 +30,7 @@ class Reference:
 
     Attributes:
         values: one for each of the seeds 0 … n−1.
-        identity: what was measured (protocol, data, numerics version); must equal that of a check.
+        identity: what was measured (protocol, data, numerics version); a check must have the same.
         origin: where it was measured (machine, versions, revision). Only a bitwise comparison of
             `losses` needs the same one.
         losses: the float32 loss of every step of seed 0, in hexadecimal, for `--bitwise`.
@@ -50,7 +50,7 @@ def load(path: Path, remedy: str, min_seeds: int = MIN_SEEDS) -> dict[str, Refer
     """The references in a file, by name.
 
     Arguments:
-        remedy: what a user does to make a new one; ends every error message.
+        remedy: how to create a new reference; ends every error message.
 
     Raises:
         UserError: if the file is missing, damaged, edited by hand or of another schema, or if a
@@ -63,7 +63,7 @@ def load(path: Path, remedy: str, min_seeds: int = MIN_SEEDS) -> dict[str, Refer
     for name, reference in references.items():
         if len(reference.values) < min_seeds:
             raise UserError(
-                f"{path}: {name} has {len(reference.values)} values, and the test needs "
+                f"{path}: {name} has {len(reference.values)} values, but the test needs "
                 f"{min_seeds} or more: {remedy}"
             )
     return references
@@ -78,10 +78,10 @@ def load_old(path: Path) -> dict[str, Reference]:
 
 
 def save(path: Path, references: Mapping[str, Reference]) -> Path | None:
-    """Writes references and moves those that they replace to the history.
+    """Writes references and moves the replaced ones to the history.
 
     Returns:
-        The new name of the old file, if it was damaged or edited and was moved out of the way.
+        The new path of the old file, if it was damaged or edited and therefore moved.
 
     Raises:
         UserError: if a value is not finite, or the file cannot be written.
@@ -118,14 +118,14 @@ def _read(path: Path, remedy: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, OSError) as failure:
         raise UserError(f"{path} is not a reference file ({failure}): {remedy}") from failure
     if schema != SCHEMA:
-        raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: {remedy}")
+        raise UserError(f"{path} has schema {schema}, but this version reads {SCHEMA}: {remedy}")
     if actual != checksum or not isinstance(references, dict):
         raise UserError(f"{path} was edited by hand: restore it, or {remedy}")
     return content
 
 
 def _plain(reference: Reference) -> dict[str, Any]:
-    """As TOML stores it, without empty losses."""
+    """The content for TOML, without empty losses."""
     content = {**asdict(reference), "values": [float(v) for v in reference.values]}
     if not reference.losses:
         del content["losses"]

@@ -6,10 +6,10 @@ stochastically larger than the other", 1947; `scipy.stats.mannwhitneyu`). Its tw
 compared with the same critical value p* at every stage, which accounts for the repeated testing as
 Pocock's boundary does (Jennison and Turnbull, "Group Sequential Methods", 2000, section 2.4).
 
-Only ranks enter, so the false-positive rate holds for values of any distribution. That matters
+The test uses only ranks, so its false-positive rate is valid for any distribution. That matters
 because accuracies are not normal: with exponential values, Student's t-test has three times its
 nominal false-positive rate (see the tests). Stopping for futility can only lower the rate; `power`
-includes what it costs.
+includes its cost.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy as np
 from scipy import optimize, stats
 
 NO_CHANGE, CHANGED, INCONCLUSIVE = "no change found", "changed", "inconclusive"
-STAGES = (2, 4, 8, 16)  # new values, in total, at each stage
-FUTILITY_P = (0.9, 0.5, 0.3)  # a stage but the last ends the test where p is above its bound
+STAGES = (2, 4, 8, 16)  # total number of new values at each stage
+FUTILITY_P = (0.9, 0.5, 0.3)  # a stage (except the last) ends the test if p exceeds its bound
 CRITICAL_DRAWS, POWER_DRAWS = 400_000, 20_000
 
 
@@ -50,11 +50,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Design:
-    """The test of one quantity, among `family` that are tested together.
+    """The test of one quantity out of a family of `family`.
 
     Attributes:
         alpha: false-positive rate of the whole family, over both references and new values.
-        family: how many quantities share alpha (Bonferroni, which needs no independence).
+        family: number of quantities that share alpha (Bonferroni; independence is not needed).
         reference: n₀, the number of values in the reference.
         stages: new values, in total, at each stage; increasing.
         futility_p: futility bounds, one for each stage but the last.
@@ -72,7 +72,7 @@ class Design:
         return _critical_p(self.alpha / self.family, self.reference, self.stages)
 
     def judge(self, reference: Sequence[float], new: Sequence[float]) -> Decision:
-        """The decision at the stage that has len(new) values.
+        """The decision at the stage with len(new) values.
 
         Raises:
             ValueError: if no stage has that many.
@@ -138,7 +138,7 @@ def _p_of(u: np.ndarray, reference: int, new: int) -> np.ndarray:
 def p_values(reference: int, new: int) -> np.ndarray:
     """The p-value of every U = 0 … n₀·n."""
     u = np.arange(reference * new + 1)[:, None]
-    # One sample that has this U: each new value is above as many reference values as are left.
+    # A sample with this U: each new value exceeds as many reference values as are left.
     above = np.clip(u - reference * np.arange(new), 0, reference)
     old = np.broadcast_to(np.arange(float(reference)), (len(u), reference))
     test = stats.mannwhitneyu(above - 0.5, old, method="exact", axis=1)
@@ -157,7 +157,9 @@ def _critical_p(alpha: float, reference: int, stages: tuple[int, ...]) -> float:
     below = np.empty((stages[-1], n), np.int32)  # reference values below each new one
     for i in range(stages[-1]):
         ball = rng.integers(reference + 1 + i, size=n)
-        earlier = ball < i  # the ball of an earlier new value: the same gap of the reference again
+        earlier = (
+            ball < i
+        )  # the ball of an earlier new value: falls into the same gap of the reference
         below[i] = np.where(earlier, below[np.minimum(ball, max(i - 1, 0)), np.arange(n)], ball - i)
     u = below.cumsum(0)
     smallest = np.min([p_values(reference, k)[u[k - 1]] for k in stages], axis=0)

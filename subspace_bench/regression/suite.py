@@ -1,8 +1,8 @@
-"""The package's own check: six short trainings, each with a reference distribution.
+"""The check of this package: six short runs, each with a reference distribution.
 
-They are short enough to run in CI and leave the plateau at once, so that a bug shows in their
-accuracy. The bitwise comparison trains seed 0 again and compares the loss of every step: it tells a
-change of numerics from a change of accuracy.
+They are short enough to run in CI and leave the plateau at once, so bugs show in their
+accuracy. The bitwise comparison trains seed 0 again and compares the loss of every step, to
+distinguish a change of numerics from a change of accuracy.
 """
 
 from __future__ import annotations
@@ -40,20 +40,21 @@ REMEDY = "make one with `subspace-bench check --update-reference`"
 def runs(dataset: str = "mnist") -> dict[str, RunConfig]:
     """The reference runs by name, with seed 0.
 
-    Among a few learning rates, each has the one whose accuracy varies least over seeds: the smaller
-    the spread, the smaller the minimum detectable effect.
+    Each uses, of a few learning rates, the one whose accuracy varies least over seeds: a smaller
+    spread gives a smaller minimum detectable effect.
     """
     subspaces = {
         f"conv, d = {DIM:,}, {name}": presets.recipe(name, DIM, 0.4)
         for name in ("orthonormal", "fastfood", "hashed")
     }
-    direct = {
+    full_space = {
         "conv": presets.full_space("conv-plain", 1e-2),
         "MNIST-lite CNN": presets.full_space("cnn-10754", 2e-2),
         "FC": presets.full_space("fc", 5e-3),
     }
     return {
-        name: shorten(replace(run, dataset=dataset)) for name, run in (direct | subspaces).items()
+        name: shorten(replace(run, dataset=dataset))
+        for name, run in (full_space | subspaces).items()
     }
 
 
@@ -64,18 +65,18 @@ def shorten(run: RunConfig) -> RunConfig:
 
 
 def identity(run: RunConfig, dataset: Dataset) -> dict[str, Any]:
-    """What must be equal in a reference and a check.
+    """The facts that a reference and a check must share.
 
     As in `RunConfig.hash`, fields at their default are left out, so that a field added later does
-    not invalidate references. Data and numerics have entries of their own, for a clear error.
+    not invalidate references. Data and numerics are separate entries, for clear errors.
     """
     content = {**non_default_fields(run), "protocol": non_default_fields(run.protocol)}
     content = {k: v for k, v in content.items() if k not in ("seed", "dataset", "numerics")}
     return {"data": dataset.digest, "numerics": NUMERICS, "run": digest(content)}
 
 
-def check_identity(references: Mapping[str, Reference], dataset: Dataset) -> None:
-    """Raises a UserError that names the difference if references are of other runs or data."""
+def require_identity(references: Mapping[str, Reference], dataset: Dataset) -> None:
+    """Raises UserError, naming the difference, if references have other runs or data."""
     named = runs(dataset.name)
     if set(named) != set(references):
         raise UserError(
@@ -95,7 +96,7 @@ def check_identity(references: Mapping[str, Reference], dataset: Dataset) -> Non
 
 
 def origin() -> dict[str, Any]:
-    """The machine, versions and revision that a reference is made with."""
+    """The machine, versions and revision of a new reference."""
     machine, code = provenance.machine(), provenance.revision()
     facts = {name: machine[name] for name in provenance.DECIDING}
     return {**facts, "revision": code["revision"] or UNKNOWN, "dirty": bool(code["dirty"])}
@@ -107,8 +108,8 @@ class Trainer:
 
     Attributes:
         root: folder of the data; None for the usual places.
-        jobs: how many runs at a time.
-        on_event: called with every event of every worker.
+        jobs: number of runs at a time.
+        on_event: called with every event.
     """
 
     dataset: Dataset
@@ -120,8 +121,8 @@ class Trainer:
         """The accuracy of each (run, seed) in %, or why there is none.
 
         Arguments:
-            folder: keeps the records, and those already there are not trained again. Without it,
-                everything is trained, so that the code is what is tested.
+            folder: stores records; runs that have one there are not trained again. Without a
+                folder everything is trained, to test the current code.
         """
         named = runs(self.dataset.name)
         configs = {(name, seed): replace(named[name], seed=seed) for name, seed in tasks}
@@ -145,8 +146,8 @@ def _accuracy(run: RunConfig, store: Store, reasons: Mapping[RunConfig, str]) ->
 def update(path: Path, trainer: Trainer, seeds: int) -> tuple[dict[str, Reference], Path | None]:
     """Trains every reference again and saves it.
 
-    Records are kept beside the reference until all are trained, so that the same command resumes
-    after an interruption, provided that code (committed), versions and machine are the same.
+    Records stay beside the reference until all runs are trained. After an interruption the same
+    command resumes, if the (committed) code, versions and machine are the same.
 
     Returns:
         The new references, and where a damaged old file was moved to.

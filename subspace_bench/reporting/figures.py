@@ -1,4 +1,4 @@
-"""Style and files of figures. The same figure gives the same bytes."""
+"""Style and files of figures. Equal figures give equal bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index of all pages in a folder: a link, and what each page says it found."""
+"""The index of all pages in a folder, with a link and the summary of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "README"
 
 
 def write_index(out: Path, first: Iterable[str] = ()) -> Path:
-    """Writes `README.md` about the pages beside it.
+    """Writes `README.md`, the index of the pages in the same folder.
 
     Arguments:
         first: names of pages to list first, in this order; the others follow by name.

@@ -1,7 +1,7 @@
-"""A page of results: what it says in one line, its tables, figures and numbers, and its template.
+"""A page of results: its summary, tables, figures and numbers, and its template.
 
-A study makes pages; `render` writes them. The text of the page called `name` stands in
-`templates/<name>.md.j2`, so code holds no paragraphs.
+A study makes pages; `render` writes them. The text of the page `name` is in
+`templates/<name>.md.j2`, so code has no paragraphs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class PageFigure:
 
     Attributes:
         draw: returns the matplotlib figure; called when the page is written.
-        caption: one line, shown under the figure and read out by screen readers.
+        caption: one line, shown under the figure and read by screen readers.
     """
 
     draw: Callable[[], Figure]
@@ -33,17 +33,17 @@ class Page:
     """A page, ready to be rendered.
 
     Attributes:
-        name: stem of its files, `results/<name>.md` and `.csv`, and of its template; without such
-            a template, the page is its tables and figures in order.
+        name: stem of its files, `results/<name>.md` and `.csv`, and of its template. Without a
+            template, the page shows its tables and figures in order.
         title: its heading.
-        summary: what it found, in one line with numbers; also shown in the index of all pages.
+        summary: its finding, in one line with numbers; also shown in the index of all pages.
         tables: name → frame of strings. The first is also what the terminal shows.
-        data: the numbers behind the tables, written as csv; None where there is no csv.
+        data: the numbers behind the tables, written as csv; None for no csv.
         values: what else the template refers to: numbers and short phrases, no sentences.
         figures: stem of the figure's files → figure.
         notices: what sets this page apart from a full run, in one line each.
         command: the shell command that writes this page again.
-        template: stem of the template, where several pages share one; by default the name.
+        template: stem of the template, if several pages share one. Default: the name.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Pages → markdown, csv and figures. The same page gives the same bytes.
+"""Pages → markdown, csv and figures. Equal pages give equal bytes.
 
 A template extends `layout.md.j2` and fills its block `body`. It sees `page`, every entry of
 `page.values` by name, `tables.<name>` and `figures.<name>` as markdown.
@@ -21,7 +21,7 @@ def write_page(page: Page, out: Path, figures: bool = True) -> list[Path]:
     """Writes `<name>.md`, `<name>.csv` and `figures/*.svg` and `.png` into `out`.
 
     Arguments:
-        figures: whether figures are drawn; without, those already there stay.
+        figures: whether to draw figures; if False, existing files stay.
 
     Returns:
         The paths written, the markdown first.
@@ -75,7 +75,7 @@ def markdown_table(frame: pd.DataFrame) -> str:
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "templates"),
-        undefined=jinja2.StrictUndefined,  # a name that a page forgot is an error, not a blank
+        undefined=jinja2.StrictUndefined,  # a missing value is an error, not a blank
         autoescape=False,  # markdown, not HTML
         trim_blocks=True,
         lstrip_blocks=True,

@@ -18,7 +18,7 @@ from scipy import stats
 
 LEVEL = 0.95
 MIN_SEEDS = 5  # for a verdict
-MAX_HALF_WIDTH = 1.0  # points: with a wider interval of the mean there is no verdict
+MAX_HALF_WIDTH = 1.0  # points: no verdict if the interval of the mean is wider
 
 REPRODUCES, DOES_NOT, TOO_FEW = "reproduces", "does not reproduce", "too few seeds"
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "not decidable yet"
@@ -75,15 +75,15 @@ class Sample:
         return Interval(self.mean - half, self.mean + half)
 
     def prediction(self, extra_sd: float = 0.0, rounding: float = 0.0) -> Interval | None:
-        """95% prediction interval for one more run, as another lab would print it; None for n < 2.
+        """95% prediction interval for one more run as another lab would print it; None for n < 2.
 
         Arguments:
-            extra_sd: standard deviation, in points, that their test sampling adds.
-            rounding: unit of the last printed digit; half of it is added at both ends.
+            extra_sd: additional standard deviation, in points, from their test sampling.
+            rounding: unit of the last printed digit; half of it widens each end.
         """
         if self.n < 2:
             return None
-        # A new run varies by sd², and our mean, from which it is predicted, by sd² / n.
+        # The variance of a new run is sd²; that of our mean, which predicts it, is sd² / n.
         estimated = self.sd**2 * (1 + 1 / self.n)
         total = estimated + extra_sd**2
         # Welch-Satterthwaite: only `estimated` has n − 1 degrees of freedom. Binomial sampling is
@@ -93,7 +93,7 @@ class Sample:
         return Interval(self.mean - half, self.mean + half)
 
     def show(self, comparisons: int = 1) -> str:
-        """Mean ± half-width of its interval (n), as every table prints it."""
+        """Mean ± half-width of its interval (n), as in all tables."""
         if not self.n:
             return "not run"
         interval = self.confidence(comparisons)
@@ -115,12 +115,12 @@ def binomial_sd(accuracy: float, draws: int) -> float:
 
 @dataclass(frozen=True)
 class Published:
-    """An accuracy that somebody else printed.
+    """An accuracy published by others.
 
     Attributes:
         value: in %; the middle of a range.
         rounding: unit of the last digit, or twice the reading error of a figure.
-        draws: test images drawn at random for it; None if all 10,000 were scored.
+        draws: number of test images drawn at random; None if all 10,000 were scored.
         range: the ends of a published range such as "98-99%".
     """
 
@@ -134,14 +134,14 @@ def verdict(sample: Sample, published: Published, dim: int | None = None) -> str
     """Whether a published number reproduces; "" without a seed.
 
     A number reproduces if it lies in the 95% prediction interval for one more run, widened by its
-    rounding and its own test sampling; a range does if it overlaps that interval. There are too few
-    seeds to tell below `MIN_SEEDS`, and at d ≥ 300 while the mean is not known to a point.
+    rounding and its own test sampling; a range, if it overlaps that interval. The verdict is
+    "too few seeds" below `MIN_SEEDS`, and at d ≥ 300 until the mean is known to a point.
     """
     interval = sample.confidence()
     if interval is None:
         return TOO_FEW if sample.n else ""
-    # Below d = 300 some seeds leave the plateau near 10% and some do not, so that no affordable
-    # number of them gives a narrow interval.
+    # Below d = 300 only some seeds leave the plateau near 10%, so no affordable number of seeds
+    # gives a narrow interval.
     imprecise = interval.half_width > MAX_HALF_WIDTH and (dim is None or dim >= 300)
     if sample.n < MIN_SEEDS or imprecise:
         return TOO_FEW
@@ -156,14 +156,14 @@ def verdict(sample: Sample, published: Published, dim: int | None = None) -> str
 def difference(a: Sample, b: Sample, comparisons: int = 1) -> Interval | None:
     """95% confidence interval of mean(a) − mean(b) by Welch's t; None if either has n < 2.
 
-    Welch's, because seeds spread more in a small subspace than in a large one.
+    Welch's t, because accuracies spread more in small subspaces than in large ones.
 
     Arguments:
         comparisons: number of intervals that hold together with 95% confidence (Bonferroni).
     """
     if a.n < 2 or b.n < 2:
         return None
-    # By hand: scipy's ttest_ind gives NaN for two constant samples and rounds its means otherwise.
+    # Not scipy's ttest_ind, which gives NaN for two constant samples and rounds means differently.
     va, vb = a.sd**2 / a.n, b.sd**2 / b.n
     middle = a.mean - b.mean
     if va + vb == 0:
@@ -176,7 +176,7 @@ def difference(a: Sample, b: Sample, comparisons: int = 1) -> Interval | None:
 def tukey_hsd(samples: Mapping[str, Sample]) -> tuple[list[tuple[str, str]], float]:
     """Pairs of means that differ at the 5% level over all pairs: Tukey's HSD (Kramer, 1956).
 
-    It pools one variance over all samples, because three seeds give too poor an estimate each.
+    It pools the variance over all samples, because three seeds each give a poor estimate.
 
     Returns:
         (name of the higher, name of the lower) of each pair that differs, and the least significant

@@ -1,6 +1,6 @@
 """The post author's θ_init and P, drawn from NumPy's legacy generator with seed 123.
 
-The published code (greydanus/subspace-nn @9e4eb5f) seeds NumPy anew for each d and draws
+The published code (greydanus/subspace-nn @9e4eb5f) seeds NumPy again for each d and draws
 
     θ_init: one parameter after another, N(0, σ²); σ = 0 for biases
     A = [θ_init | N(0, 1)^{D×(d−1)}],   P = Q of A = QR, in float64

@@ -63,7 +63,7 @@ def estimator(records: Iterable[Record]) -> Callable[[RunConfig], Cost]:
     for record in records:
         key = without_seed_and_length(record.run)
         known = fastest.setdefault(key, record)
-        same_machine = known.provenance["cpu"] == record.provenance["cpu"]
+        same_machine = known.provenance.get("cpu") == record.provenance.get("cpu")
         if same_machine and seconds_per_update(record) < seconds_per_update(known):
             fastest[key] = record  # the other ran while the machine was busier
 

@@ -150,7 +150,7 @@ COMMAND = (sys.executable, "-m", "subspace_bench", "check")
 
 @pytest.fixture(scope="module")
 def check_in_processes(tmp_path_factory):
-    """Calls check in processes of its own, with one worker and a reference of 40 seeds."""
+    """Calls check in new processes, with one worker and a reference of 40 seeds."""
     folder = tmp_path_factory.mktemp("checks")
 
     def call(*arguments: str, mutation: str = "", command: tuple[str, ...] = COMMAND) -> int:

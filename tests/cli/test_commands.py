@@ -190,11 +190,11 @@ def test_plan_says_what_is_to_come_and_makes_nothing(call, tmp_path: Path, monke
     monkeypatch.setenv(DATA_VARIABLE, "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "out"
-    code, said, _ = call("reproduce", "subspace", "--plan", "--out", str(out), "--device", "cpu")
+    code, output, _ = call("reproduce", "subspace", "--plan", "--out", str(out), "--device", "cpu")
     assert code == 0
-    assert "would be downloaded" in said
-    assert "conv d=10,000 seed 0" in said
-    assert "4 to train: about" in said
+    assert "would be downloaded" in output
+    assert "conv d=10,000 seed 0" in output
+    assert "4 to train: about" in output
     assert not out.exists()
     assert not (tmp_path / "cache" / "subspace-bench").exists()
 
@@ -280,12 +280,12 @@ def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(
     arguments = (*TINY, "--dim", "20", "--steps", "2000", "--out", str(tmp_path))
     process = start_until_scored(arguments, 101)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to every process
-    _, said = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     [checkpoint] = (tmp_path / "runs").glob("*.checkpoint")
-    assert str(checkpoint) in said
-    assert f": subspace-bench {' '.join(arguments)}" in said
+    assert str(checkpoint) in output
+    assert f": subspace-bench {' '.join(arguments)}" in output
 
     process = start_until_scored(arguments, 301)
     os.killpg(process.pid, signal.SIGKILL)

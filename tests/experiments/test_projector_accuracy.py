@@ -1,4 +1,4 @@
-"""Learning rates are picked on held-out records, and pairs of projectors compared."""
+"""Learning rates are picked on held-out records; pairs of projectors are compared."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_best_rate_needs_all_runs(evidence) -> None:
         ({"hashed": {"300": 0.05}}, "0.05, but 0.1 is better held out (edge of the grid)"),
     ],
 )
-def test_the_page_says_how_a_rate_stands(picked, cell, evidence, monkeypatch) -> None:
+def test_rate_cell(picked, cell, evidence, monkeypatch) -> None:
     monkeypatch.setattr(study, "picked_rates", lambda: picked)
     frame = study.page(evidence).tables["accuracies"]
     row = frame[(frame.projector == "hashed") & (frame.d == "300")].iloc[0]

@@ -1,4 +1,4 @@
-"""Measuring one case: times, memory, distortion; predicted bytes against those taken."""
+"""Measuring one case: times, memory, distortion; predicted and actual bytes."""
 
 from __future__ import annotations
 

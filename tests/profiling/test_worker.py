@@ -1,4 +1,4 @@
-"""Carrying cases out: what each failure leaves in the table. The pool itself has its own tests."""
+"""Measuring cases: what each failure leaves in the table. The pool has separate tests."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_times_survive_a_failure_of_the_distortion(failure) -> None:
         (TimeLimitExceeded("longer than 180 s"), "not measured: longer than 180 s"),
     ],
 )
-def test_a_case_without_times_says_why(failure, status) -> None:
+def test_a_case_without_times_has_a_reason(failure, status) -> None:
     assert result_of([], failure) == {"status": status}
 
 

@@ -60,13 +60,13 @@ def test_the_kernel_is_the_plain_way_to_rounding_on_any_threads(native, dim) -> 
 def test_what_is_not_stored_is_made_again_the_same(native, dim, monkeypatch) -> None:
     stored = Fastfood(native, dim, seed=2)
     monkeypatch.setattr(fastfood, "STORED", 0)
-    made = Fastfood(native, dim, seed=2)
-    assert made.nbytes == Fastfood.footprint(native, dim).resident_bytes == 0
+    computed = Fastfood(native, dim, seed=2)
+    assert computed.nbytes == Fastfood.footprint(native, dim).resident_bytes == 0
     omega, theta = normal(2, dim), normal(2, native, seed=1)
-    assert torch.equal(made(omega), stored(omega))
-    assert torch.equal(made.transpose(theta), stored.transpose(theta))
+    assert torch.equal(computed(omega), stored(omega))
+    assert torch.equal(computed.transpose(theta), stored.transpose(theta))
     for act, vector in (("forward", omega.double()), ("transpose", theta.double())):
-        a, b = getattr(made, act)(vector), getattr(stored, act)(vector)
+        a, b = getattr(computed, act)(vector), getattr(stored, act)(vector)
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6 * float(b.abs().max()))
 
 

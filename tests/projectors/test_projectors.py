@@ -1,4 +1,4 @@
-"""The contract of projectors, held by every registered one: linear, with an exact adjoint,
+"""The contract of every registered projector: linear, with an exact adjoint,
 differentiable, the same from the same seed, and as it says of its columns and its bytes.
 """
 
@@ -208,11 +208,11 @@ def test_gradients_of_any_order_and_vmap(name) -> None:
 @pytest.mark.parametrize("native, dim", [(50, 50), (600, 590), (700, 5), (1300, 1030), (4096, 64)])
 @pytest.mark.parametrize("name", NAMES)
 def test_columns_are_what_the_projector_promises(name, native, dim) -> None:
-    promise = load(name).column_norms(native, dim)
+    norms = load(name).column_norms(native, dim)
     p = matrix(make(name, native, dim, seed=2))
-    if promise == "orthonormal":
+    if norms == "orthonormal":
         torch.testing.assert_close(p.T @ p, torch.eye(dim, dtype=DOUBLE), rtol=0, atol=2e-6)
-    elif promise == "unit":
+    elif norms == "unit":
         torch.testing.assert_close(p.norm(dim=0), torch.ones(dim, dtype=DOUBLE), rtol=0, atol=2e-6)
     squares = torch.stack(
         [matrix(make(name, native, dim, seed=s)).square().sum(0) for s in range(3, 11)]
@@ -234,17 +234,17 @@ def test_claimed_bytes_are_resident_bytes(name, native, dim) -> None:
 @pytest.mark.parametrize("dim", [1, 1_000, 10_000])
 def test_claimed_bytes_count_the_blocks_of_every_layer(dim) -> None:
     layers = [500, 20, 5_000, 10, 16_000, 50, 500, 10]
-    made = make("fastfood-layers", sum(layers), dim, seed=0, layers=layers)
+    projector = make("fastfood-layers", sum(layers), dim, seed=0, layers=layers)
     assert registry.footprint(
         "fastfood-layers", sum(layers), dim, layers=layers
-    ).resident_bytes == (made.nbytes)
+    ).resident_bytes == (projector.nbytes)
 
 
 @pytest.mark.parametrize("shape", [(5, 40), (5, 60), (7, 50)])
 def test_columns_of_another_shape_are_refused(shape) -> None:
-    made = make("gaussian", 50, 5, seed=0)
-    made.columns = torch.ones(shape)
-    for act, size in ((made, 5), (made.transpose, 50)):
+    projector = make("gaussian", 50, 5, seed=0)
+    projector.columns = torch.ones(shape)
+    for act, size in ((projector, 5), (projector.transpose, 50)):
         with pytest.raises(UserError):
             act(torch.ones(size))
 

@@ -102,7 +102,7 @@ MUTATIONS: dict[str, Callable[[TrainingConfig], TrainingConfig]] = {
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 @pytest.mark.parametrize("name", ["conv, d = 300", "tutorial 2"])
-def test_the_check_sees_another_training(name: str, mutation: str, digits) -> None:
+def test_a_mutated_training_is_detected(name: str, mutation: str, digits) -> None:
     """Within 20 updates, on any machine: the mutations that the records' scores did not see."""
     run = SAMPLE[name]
     other = replace(run, protocol=MUTATIONS[mutation](run.protocol))
@@ -110,7 +110,7 @@ def test_the_check_sees_another_training(name: str, mutation: str, digits) -> No
     assert differences(rows, KEPT["trainings"][name]["rows"])
 
 
-def test_nothing_compared_is_an_error() -> None:
+def test_comparing_nothing_is_an_error() -> None:
     rows = [[1, 0.5, 2.3], [10, 0.6, 2.2]]
     kept = [[*row, 0.01] for row in rows]
     assert differences(rows, kept) == []
@@ -120,7 +120,7 @@ def test_nothing_compared_is_an_error() -> None:
     assert differences([[1, float("nan"), 2.3]], kept)
 
 
-def test_records_are_current_and_enough_to_say_something(committed_records) -> None:
+def test_records_are_current_and_sufficient(committed_records) -> None:
     assert {r.run.numerics for r in committed_records} == {NUMERICS}
     assert {r.run.dataset for r in committed_records} == {"mnist"}
     for run in (presets.post("conv", None, 10), presets.lite("mlp-16")):

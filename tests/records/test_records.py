@@ -1,4 +1,4 @@
-"""Runs, records and the store: names that stay, files that are whole, edits that are noticed."""
+"""Runs, records and the store: stable names, complete files, detected edits."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_equal_protocols_have_equal_hashes(lr: float) -> None:
     assert replace(RUN, protocol=protocol).hash.startswith("2e15765fac62")
 
 
-def test_a_record_comes_back_as_it_was(store: Store) -> None:
+def test_a_record_round_trips(store: Store) -> None:
     record = store.get(RUN)
     assert record is not None
     assert record.run == RUN
@@ -104,7 +104,7 @@ def edited(store: Store, change) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda c: c["result"].update(accuracy=99.0), "edited"),
         (lambda c: c["result"]["curve"].pop(), "edited"),
@@ -127,9 +127,9 @@ def edited(store: Store, change) -> Path:
         (lambda c: c.pop("schema"), "not a valid record"),
     ],
 )
-def test_what_was_edited_or_is_of_another_schema_is_named(store: Store, change, said) -> None:
+def test_edited_records_and_other_schemas_are_errors(store: Store, change, message) -> None:
     path = edited(store, change)
-    with pytest.raises(UserError, match=said) as failure:
+    with pytest.raises(UserError, match=message) as failure:
         store.get(RUN)
     assert str(path) in str(failure.value)
     assert "\n" not in str(failure.value)
@@ -137,7 +137,7 @@ def test_what_was_edited_or_is_of_another_schema_is_named(store: Store, change, 
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"schema": 1, "run": 3}'])
-def test_half_a_file_is_named(store: Store, text: str) -> None:
+def test_a_truncated_file_is_an_error(store: Store, text: str) -> None:
     store.path(RUN).write_text(text)
     with pytest.raises(UserError, match="not a valid record"):
         read_record(store.path(RUN))
@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_place_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         write_atomically(tmp_path / "file" / "record.json", "new")

@@ -1,4 +1,4 @@
-"""The csv store: rows come back as they were put, damage is named."""
+"""The csv store: rows round-trip, and damage is an error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_rows_are_written_in_the_order_asked_for(tmp_path: Path) -> None:
     ["", "other\n1\n", "n,m\n1\n", "n,m\none,2\n", 'n,m\n"1,2\n', b"n,m\n\xff,2\n"],
     ids=["empty", "columns", "cells", "number", "quote", "encoding"],
 )
-def test_a_damaged_file_is_named(tmp_path: Path, content: str | bytes) -> None:
+def test_a_damaged_file_is_an_error(tmp_path: Path, content: str | bytes) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError) as failure:

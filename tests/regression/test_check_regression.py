@@ -182,12 +182,12 @@ def test_references_of_other_runs_data_and_protocols_are_refused(digits) -> None
         name: Reference(VALUES, suite.identity(run, digits))
         for name, run in suite.runs(digits.name).items()
     }
-    suite.check_identity(right, digits)
+    suite.require_identity(right, digits)
     with pytest.raises(UserError, match="other runs"):
-        suite.check_identity({"net": Reference(VALUES)}, digits)
+        suite.require_identity({"net": Reference(VALUES)}, digits)
     for key, difference in [
         ("data", "other data"), ("numerics", "another numerics"), ("run", "another protocol")
     ]:  # fmt: skip
         wrong = Reference(VALUES, {**right["FC"].identity, key: "other"})
         with pytest.raises(UserError, match=difference):
-            suite.check_identity({**right, "FC": wrong}, digits)
+            suite.require_identity({**right, "FC": wrong}, digits)

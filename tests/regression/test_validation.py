@@ -1,4 +1,4 @@
-"""The page of error rates, from trials whose truth is known."""
+"""The page of error rates, from trials with known effects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def measured(tmp_path, monkeypatch, digits):
         monkeypatch.delitem(MUTATIONS, mutation)
     for name, few in (("CHECKS", 60), ("RESAMPLES", 4)):
         monkeypatch.setattr(resampling, name, few)
-    monkeypatch.setattr(suite, "check_identity", lambda *args: None)
+    monkeypatch.setattr(suite, "require_identity", lambda *args: None)
     for module in (trials, page):
         monkeypatch.setattr(module, "load_or_embedded", lambda: digits)
     monkeypatch.setattr(page, "DESIGNS", ((40, 16),))
@@ -112,7 +112,7 @@ def test_committed_trials_are_of_the_present_runs_and_mutations(monkeypatch, dig
     monkeypatch.chdir(ROOT)
     references = load(trials.REFERENCE, suite.REMEDY)
     mnist = replace(digits, name="mnist", digest=references["FC"].identity["data"])
-    suite.check_identity(references, mnist)
+    suite.require_identity(references, mnist)
     monkeypatch.setattr(trials, "load_or_embedded", lambda: mnist)
     trials.trial_digest.cache_clear()
     stored = trials.runs_table().rows

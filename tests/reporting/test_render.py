@@ -57,7 +57,7 @@ def test_notices_follow_the_summary() -> None:
     assert lines.index("> second") < lines.index(markdown_table(FRAME).splitlines()[0])
 
 
-def test_a_value_that_a_page_forgot_is_an_error() -> None:
+def test_a_missing_value_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError):
         markdown(replace(PAGE, name="subspace"))
 
@@ -71,7 +71,7 @@ def test_figures_that_are_not_drawn_again_stay(tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "page-of-a-test.csv")["n"].tolist() == [1, 2]
 
 
-def test_a_place_that_cannot_be_written_is_a_user_error(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError):
         write_page(PAGE, tmp_path / "file")

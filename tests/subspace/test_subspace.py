@@ -37,9 +37,9 @@ def trained(net: Subspace, steps: int = 5) -> Subspace:
 
 
 def test_starts_at_the_module_and_moves_only_omega() -> None:
-    reference = small().eval()(X)
+    expected = small().eval()(X)
     net = Subspace(small(), dim=6).eval()
-    torch.testing.assert_close(net(X), reference)
+    torch.testing.assert_close(net(X), expected)
     before = [p.clone() for p in net.module.parameters()]
     trained(net.train())
     assert all(torch.equal(a, b) for a, b in zip(before, net.module.parameters(), strict=True))

@@ -160,13 +160,13 @@ def wrapped(build: Build, projector: str = "hashed", **options: Any) -> Subspace
 def plain_gradient(net: Subspace, run: Callable[[nn.Module], Tensor]) -> tuple[Tensor, Tensor]:
     """(what the plain module at θ returns, Pᵀ of its gradient)."""
     plain = net.merge()
-    found = run(plain)
-    found.square().sum().backward()
+    output = run(plain)
+    output.square().sum().backward()
     parameters = [p for p in plain.parameters() if p.requires_grad]
     flat = torch.cat([
         (torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in parameters
     ])  # fmt: skip
-    return found.detach(), net.projector.transpose(flat)
+    return output.detach(), net.projector.transpose(flat)
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # torch's checkpoint
@@ -175,9 +175,9 @@ def test_forward_and_gradient_are_the_plain_modules_at_theta(name: str) -> None:
     net = wrapped(MODULES[name])
     expected, gradient = plain_gradient(net, lambda module: module(inputs()))
     for _ in range(2):  # accumulated: the pieces of θ serve both
-        found = net(inputs())
-        torch.testing.assert_close(found, expected)
-        found.square().sum().backward()
+        output = net(inputs())
+        torch.testing.assert_close(output, expected)
+        output.square().sum().backward()
     torch.testing.assert_close(net.omega.grad, 2 * gradient, rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         torch.testing.assert_close(net(inputs()), expected)
@@ -191,9 +191,9 @@ def test_forward_and_gradient_are_the_plain_modules_at_theta(name: str) -> None:
 def test_every_projector(name: str, projector: str) -> None:
     net = wrapped(MODULES[name], projector)
     expected, gradient = plain_gradient(net, lambda module: module(inputs()))
-    found = net(inputs())
-    torch.testing.assert_close(found, expected)
-    found.square().sum().backward()
+    output = net(inputs())
+    torch.testing.assert_close(output, expected)
+    output.square().sum().backward()
     torch.testing.assert_close(net.omega.grad, gradient, rtol=1e-4, atol=1e-5)
 
 
@@ -213,9 +213,9 @@ def test_training_moves_it_as_gradient_descent_on_omega(name: str) -> None:
 def test_other_methods_run_at_theta_with_gradients() -> None:
     net = wrapped(Encoder)
     expected, gradient = plain_gradient(net, lambda module: module.encode(inputs()))
-    found = net.module.encode(inputs())
-    torch.testing.assert_close(found, expected)
-    found.square().sum().backward()
+    output = net.module.encode(inputs())
+    torch.testing.assert_close(output, expected)
+    output.square().sum().backward()
     torch.testing.assert_close(net.omega.grad, gradient, rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         net.omega.add_(1.0)
@@ -328,8 +328,8 @@ def test_threads_share_it() -> None:
     net = wrapped(MODULES["mlp"])
     expected = net(inputs()).detach()
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: net(inputs()).detach(), range(400)))
-    assert all(torch.equal(each, expected) for each in found)
+        output = list(pool.map(lambda _: net(inputs()).detach(), range(400)))
+    assert all(torch.equal(each, expected) for each in output)
 
 
 def test_the_signature_of_forward_is_the_modules() -> None:
@@ -345,9 +345,9 @@ def test_it_compiles(name: str) -> None:
     for _ in range(2):
         expected, gradient = plain_gradient(net, lambda module: module(inputs()))
         net.omega.grad = None
-        found = compiled(inputs())
-        torch.testing.assert_close(found, expected)
-        found.square().sum().backward()
+        output = compiled(inputs())
+        torch.testing.assert_close(output, expected)
+        output.square().sum().backward()
         torch.testing.assert_close(net.omega.grad, gradient, rtol=1e-4, atol=1e-5)
         with torch.no_grad():
             net.omega.add_(0.1)

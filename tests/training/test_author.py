@@ -1,4 +1,4 @@
-"""The author's own draws: his θ_init and P, in the order of our parameters."""
+"""The author's θ_init and P, in the order of our parameters."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def test_first_numbers_of_theta_init_are_numpys_legacy_stream() -> None:
     torch.testing.assert_close(theta[:3], expected.double() * 0.01, atol=1e-12, rtol=1e-7)
 
 
-def test_the_seed_decides_batches_and_dropout_alone() -> None:
+def test_the_seed_determines_only_batches_and_dropout() -> None:
     run = presets.post("conv", None, 10, draws="author")
     assert torch.equal(prepare(run).theta, prepare(replace(run, seed=7)).theta)
 
 
-def test_other_nets_and_starts_are_refused() -> None:
+def test_other_nets_and_origins_are_refused() -> None:
     with pytest.raises(UserError, match="mlp-16"):
         author.theta_init("mlp-16", [0.01])
     run = presets.post("conv", 10, 10)

@@ -1,4 +1,4 @@
-"""An interrupted run goes on from its checkpoint and ends with the same bits."""
+"""An interrupted run resumes from its checkpoint and ends with the same bits."""
 
 from __future__ import annotations
 

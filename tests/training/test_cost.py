@@ -1,4 +1,4 @@
-"""What runs are expected to take."""
+"""The predicted cost of runs."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_more_of_anything_costs_more() -> None:
     assert estimate(RUN.with_steps(20_000)).disk > base.disk > 0
 
 
-def test_a_projector_that_stores_nothing_takes_nothing() -> None:
+def test_a_projector_that_stores_nothing_needs_no_memory() -> None:
     wide = replace(WIDE, model="tutorial-9", dim=10_000, origin="init")
     assert estimate(replace(wide, projector="gaussian")).memory > 1e11
     assert estimate(replace(wide, projector="fastfood")).memory < 3e9
 
 
-def test_entries_that_are_made_again_take_time() -> None:
+def test_recomputing_entries_takes_time() -> None:
     small = replace(WIDE, dim=1_000, origin="init")
     signs, normal = (
         estimate(replace(small, projector=name)).training

@@ -1,4 +1,4 @@
-"""The worker pool: results, failures that stop nobody else, time limits, events, a clean end."""
+"""The worker pool: results, isolated failures, time limits, events, shutdown."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def emit_twice(n: int) -> int:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[WorkerPool]:
-    """One worker for all that needs no pool of its own: starting one takes a second."""
+    """A shared pool, because starting a worker takes a second."""
     with WorkerPool(1) as pool:
         yield pool
 
@@ -93,7 +93,7 @@ def test_it_is_an_executor_with_workers_that_are_reused(pool: WorkerPool) -> Non
     assert first == second != os.getpid()
 
 
-def test_events_and_the_request_to_stop_are_nothing_outside_a_worker() -> None:
+def test_emit_and_should_stop_do_nothing_outside_a_worker() -> None:
     emit("heard by nobody")
     assert not should_stop()
 
@@ -108,7 +108,7 @@ def test_events_and_the_request_to_stop_are_nothing_outside_a_worker() -> None:
         ("memory", MemoryError, "out of memory: use fewer --jobs or a smaller d"),
     ],
 )
-def test_a_failure_is_that_of_one_case(pool: WorkerPool, what, kind, reason) -> None:
+def test_a_failure_affects_one_case_only(pool: WorkerPool, what, kind, reason) -> None:
     events: list[Event[str]] = []
     [failure] = run_all([what, "fine"], misbehave, pool, events.append)
     assert (failure.case, failure.reason) == (what, reason)
@@ -118,7 +118,7 @@ def test_a_failure_is_that_of_one_case(pool: WorkerPool, what, kind, reason) -> 
     ]  # fmt: skip
 
 
-def test_what_cannot_be_pickled_is_a_failure_and_no_hang(pool: WorkerPool) -> None:
+def test_unpicklable_results_fail_without_hanging(pool: WorkerPool) -> None:
     with pytest.raises(Exception, match=r"pickle"):
         pool.submit(lambda: 1).result(60)
     with pytest.raises(Exception, match=r"pickle"):
@@ -132,7 +132,7 @@ def test_a_worker_that_dies_between_tasks_is_replaced(pool: WorkerPool) -> None:
     assert pool.submit(square, 3).result() == 9
 
 
-def test_the_place_that_takes_no_results_ends_it_all(pool: WorkerPool) -> None:
+def test_an_unwritable_folder_stops_everything(pool: WorkerPool) -> None:
     events: list[Event[str]] = []
     with pytest.raises(Unwritable, match="no space"):
         run_all(["full", "sleep"], misbehave, pool, events.append)
@@ -148,7 +148,7 @@ def test_events_come_in_order_before_the_result(pool: WorkerPool) -> None:
     ]  # fmt: skip
 
 
-def test_any_other_executor_will_do() -> None:
+def test_other_executors_work() -> None:
     events: list[Event[str]] = []
     with ThreadPoolExecutor(1) as threads:
         [failure] = run_all(["user", "fine"], misbehave, threads, events.append)
@@ -164,7 +164,7 @@ def test_a_task_that_takes_too_long_is_killed() -> None:
         assert fine.result() == "fine"
 
 
-def test_a_process_of_its_own_for_each_task() -> None:
+def test_each_task_can_have_a_new_process() -> None:
     with WorkerPool(1, tasks_per_worker=1) as pool:
         assert list(pool.map(plant, (1, 2))) == [[1], [2]]
 

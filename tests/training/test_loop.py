@@ -1,4 +1,4 @@
-"""The training loop: against plain PyTorch, and against itself."""
+"""The training loop, compared with plain PyTorch and with itself."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def test_the_same_run_gives_the_same_bits_whatever_ran_before(run, digits) -> No
     assert train(run, digits).result == first.result
 
 
-def test_it_is_what_a_plain_pytorch_loop_computes(digits) -> None:
+def test_matches_a_plain_pytorch_loop(digits) -> None:
     """`Subspace`, autograd through P and torch's Adam reach the same ω and accuracy."""
     record = train(LI, digits)
     module = models.build("conv")

@@ -1,4 +1,4 @@
-"""Training in workers: the same records however many there are, and checkpoints of what was cut."""
+"""Training in workers: equal records for any number of them, and checkpoints when interrupted."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path: Path) -> No
     assert record.run == RUN
 
 
-def test_a_place_that_takes_no_records_ends_it_all(tmp_path: Path) -> None:
+def test_an_unwritable_folder_stops_everything(tmp_path: Path) -> None:
     events: list[Event[RunConfig]] = []
     (tmp_path / "file").write_text("in the way of a folder")
     with pytest.raises(Unwritable):
@@ -84,7 +84,7 @@ def test_a_worker_that_is_killed_is_reported_and_replaced(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("device", "raised"), [("cpu", KeyError), ("cuda", RuntimeError)])
-def test_the_gpu_s_peak_is_of_one_run(tmp_path: Path, monkeypatch, device, raised) -> None:
+def test_gpu_peak_memory_is_per_run(tmp_path: Path, monkeypatch, device, raised) -> None:
     def reset() -> None:
         raise RuntimeError
 

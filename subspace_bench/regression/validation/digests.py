@@ -1,9 +1,9 @@
-"""A digest of what a mutation does, which renaming, moving or reformatting code does not change.
+"""A digest of a mutation's code that renaming, moving or reformatting does not change.
 
-Stored trials count only if their mutation still has the same digest, and training them again takes
-hours. So comments, docstrings and annotations are left out, and variables, functions and modules of
-this package are numbered. What remains of the syntax tree are attributes, constants, builtins and
-the names of other packages.
+Stored trials are valid only while the digest of their mutation stays the same, and training them
+again takes hours. So the digest omits comments, docstrings and annotations and numbers the
+variables, functions and modules of this package. It keeps attributes, constants, builtins and the
+names of other packages.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def canonical(function: Callable[..., Any]) -> list[str]:
     for current in functions:  # grows while helpers are found
         definition = ast.parse(textwrap.dedent(inspect.getsource(current))).body[0]
         assert isinstance(definition, ast.FunctionDef)
-        definition.decorator_list = []  # registers the mutation; no part of what it does
+        definition.decorator_list = []  # the decorator only registers the mutation
         texts.append(ast.unparse(_Normaliser(current, definition, functions).visit(definition)))
     return texts
 

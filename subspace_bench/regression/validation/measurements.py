@@ -1,4 +1,4 @@
-"""The effects of mutations, measured on stored trials, beside the check of each."""
+"""The effects of mutations, measured on stored trials, and the check of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from subspace_bench.reporting.statistics import Sample, difference
 
 @dataclass(frozen=True)
 class Measurement:
-    """The effect of a mutation, and the check of it.
+    """The effect of a mutation and its check.
 
     Attributes:
         effects: by measured run, the change of the mean accuracy in points and the half-width of
@@ -43,7 +43,7 @@ class Measurement:
 
     @property
     def fails_runs(self) -> bool:
-        """Whether trainings failed or diverged, which is no change of accuracy."""
+        """Whether runs failed or diverged, so that the mutation has no measured effect."""
         return any(effect is None for effect in self.effects.values())
 
     @property
@@ -53,7 +53,7 @@ class Measurement:
 
     @property
     def surely_detectable(self) -> bool:
-        """Whether the lower bound of the effect exceeds it, too."""
+        """Whether also the lower bound of the effect exceeds the minimum detectable effect."""
         return self.detectable and max(lower for _, lower in self.sizes.values()) > 1
 
     @property
@@ -95,7 +95,7 @@ def effect_of(values: Sequence[float | str], unchanged: np.ndarray) -> tuple[flo
 
 
 def pool_of(references: References, accuracies: Mapping[trials.Trial, float | str]) -> Pool:
-    """Unchanged runs on seeds beyond those of the reference, the same number of each."""
+    """Unchanged runs on seeds beyond the reference's, equally many of each."""
     beyond = {
         name: [
             float(value)

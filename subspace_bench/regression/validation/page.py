@@ -1,4 +1,4 @@
-"""results/regression.md: the stated error rates of a check, and those measured."""
+"""results/regression.md: stated and measured error rates of a check."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ CAPTION = (
 
 
 def build() -> Page:
-    """The page, from the stored trials; takes some minutes.
+    """Computes the page from the stored trials, which takes some minutes.
 
     Raises:
         MissingTrials: if a mutation is not completely trained.
     """
     references = load(trials.REFERENCE, suite.REMEDY)
-    suite.check_identity(references, load_or_embedded())
+    suite.require_identity(references, load_or_embedded())
     accuracies, rng = trials.accuracies(), np.random.default_rng(0)
     pool = pool_of(references, accuracies)
     measured = [measure(name, accuracies, references, pool) for name in MUTATIONS]
@@ -107,7 +107,7 @@ def detected_of(measured: Sequence[Measurement]) -> str:
 
 
 def references_table(references: References) -> pd.DataFrame:
-    """The reference distributions, and which effect each can detect."""
+    """The reference distributions and the minimum detectable effect of each."""
     rows = []
     for name, reference in references.items():
         effect = minimum_detectable_effect(references, name)
@@ -128,7 +128,7 @@ def references_table(references: References) -> pd.DataFrame:
 
 
 def mutations_table(measured: Sequence[Measurement]) -> pd.DataFrame:
-    """One row a mutation: the missed first, the largest of them at the top; then by size."""
+    """One row per mutation: missed, largest effect first; then detected, smallest first."""
     order = sorted(measured, key=lambda m: (m.detected, m.size if m.detected else -m.size))
     return pd.DataFrame([_mutation_row(m) for m in order])
 
@@ -150,7 +150,7 @@ def _mutation_row(measurement: Measurement) -> dict[str, str]:
 
 
 def false_positives_table(fixed: Mapping[str, float], drawn: Mapping[str, float]) -> pd.DataFrame:
-    """False-positive rate of each run, and the share of α that it may have."""
+    """False-positive rate of each run and its share of α."""
     return pd.DataFrame(
         [
             {
@@ -165,7 +165,7 @@ def false_positives_table(fixed: Mapping[str, float], drawn: Mapping[str, float]
 
 
 def power_table(power: Mapping[str, Mapping[float, float]]) -> pd.DataFrame:
-    """Share of checks that detect a constant shift, in minimum detectable effects."""
+    """Share of checks that detect a constant shift, in units of the minimum detectable effect."""
     return pd.DataFrame(
         [
             {"run": name, **{f"{shift:+g} ×": f"{share:.1%}" for shift, share in shares.items()}}
@@ -205,7 +205,7 @@ def designs_table(references: References) -> pd.DataFrame:
 
 
 def draw(measured: Sequence[Measurement], references: References) -> Figure:
-    """Each mutation by its relative effect, detected above and missed below; the stated power."""
+    """Relative effects of detected (above) and missed (below) mutations, and the stated power."""
     figure, axes = plt.subplots(figsize=(7, 3.2))
     rng = np.random.default_rng(0)
     for detected, base, colour in ((True, 1.0, "tab:blue"), (False, -0.08, "tab:red")):

@@ -1,4 +1,4 @@
-"""Checks drawn from stored runs: false-positive rates, and the power for constant shifts.
+"""Checks resampled from stored runs: false-positive rates, and power for constant shifts.
 
 A check here is `Design.judge_many`, which a test compares with `Design.judge`.
 """
@@ -26,7 +26,7 @@ def draw_seeds(
     """Seeds of references (checks, count) and of new values (checks, n), disjoint in each check.
 
     Arguments:
-        seeds: those to draw from; a bootstrap resample contains some several times.
+        seeds: seeds to draw from; a bootstrap resample repeats some.
     """
     old, new = np.empty((checks, count), int), np.empty((checks, STAGES[-1]), int)
     used = np.zeros(seeds.max() + 1, bool)
@@ -51,11 +51,11 @@ def judge_changed(design: Design, old: np.ndarray, new: np.ndarray) -> np.ndarra
 def false_positives(
     pool: Pool, rng: np.random.Generator, references: References | None = None, count: int = 0
 ) -> tuple[Rate, dict[str, float]]:
-    """The share of checks of unchanged code that find a change: in any run, and in each run.
+    """The share of checks of unchanged code that report a change: in any run, and in each run.
 
-    All runs of a check share one draw of seeds, as in a real check. The 95% interval covers what
-    other trainings would have given: its variance is that of the rate over bootstrap resamples of
-    the pool, less the binomial noise of their checks, plus that of the checks drawn here.
+    All runs of a check share one draw of seeds, as in a real check. The 95% interval includes the
+    variation between training runs: its variance is the variance of the rate over bootstrap
+    resamples of the pool, minus the binomial noise of their checks, plus that of these checks.
 
     Arguments:
         pool: the same number of accuracies for each run.
@@ -90,8 +90,8 @@ def power(
 ) -> dict[str, dict[float, float]]:
     """run → shift, in units of the minimum detectable effect → share of checks that detect it.
 
-    Unchanged runs, all shifted by a constant, against the reference: accuracies as they are
-    distributed, not normal.
+    Compares unchanged runs, all shifted by a constant, with the reference. So accuracies have
+    their real distribution, not a normal one.
     """
     detected: dict[str, dict[float, float]] = {}
     for name, reference in references.items():

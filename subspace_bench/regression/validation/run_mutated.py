@@ -3,7 +3,7 @@
     python -m subspace_bench.regression.validation.run_mutated NAME check …
 
 Worker processes import the main module again, so the mutation is applied there, too. (This is not
-a `__main__.py`, because workers do not import that of a package.)
+a `__main__.py`, because workers do not import a package's `__main__.py`.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trains the trials that are missing and makes real checks; both resume where they stopped."""
+"""Trains missing trials and runs real checks; both resume where they stopped."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Part = tuple[str, tuple[checking.Task, ...]]  # mutation, tasks
 
 
 def missing_parts(pool: int, seeds: int, mutations: Sequence[str]) -> list[Part]:
-    """What is not stored yet, in parts for one process each.
+    """The missing trials, in parts for one process each.
 
     Arguments:
-        pool: unchanged runs of each kind are trained for the seeds up to this one.
-        seeds: how many measure the effect of a mutation.
+        pool: unchanged runs are trained for all seeds below this one.
+        seeds: number of seeds that measure the effect of a mutation.
     """
     references, stored = load(trials.REFERENCE, suite.REMEDY), trials.accuracies()
     known = min(len(reference.values) for reference in references.values())
@@ -49,8 +49,8 @@ def missing_parts(pool: int, seeds: int, mutations: Sequence[str]) -> list[Part]
 
 
 def train(pool: int, seeds: int, mutations: Sequence[str]) -> None:
-    """Trains what is missing, and stores every trial when it is trained."""
-    suite.check_identity(load(trials.REFERENCE, suite.REMEDY), load_or_embedded())
+    """Trains missing trials and stores each when it is done."""
+    suite.require_identity(load(trials.REFERENCE, suite.REMEDY), load_or_embedded())
     while parts := missing_parts(pool, seeds, mutations):
         print(f"{sum(len(tasks) for _, tasks in parts)} runs in {len(parts)} parts", flush=True)
         # A mutation stays in its process, so each part gets a new one.
@@ -74,7 +74,7 @@ def train_part(part: Part) -> None:
             diverged = "diverged" in record.result
             result = "diverged" if diverged else str(record.result["accuracy_end"])
         except Exception as failure:
-            # An error is a result of a mutation, unless it cannot come from one.
+            # An error is a result of the mutation, unless a mutation cannot cause it.
             if mutation == UNCHANGED or isinstance(failure, (UserError, MemoryError, OSError)):
                 raise
             result = describe_failure(failure)
@@ -82,7 +82,7 @@ def train_part(part: Part) -> None:
 
 
 def store_event(event: Event[Part]) -> None:
-    """Stores a trial that was trained; prints a part that ended."""
+    """Stores a finished trial, or prints a finished part."""
     mutation, tasks = event.case
     if event.kind == "progress":
         name, seed, result = event.value
@@ -94,9 +94,9 @@ def store_event(event: Event[Part]) -> None:
 
 
 def make_checks(count: int) -> None:
-    """Makes real checks of unchanged code, each on seeds of its own."""
+    """Runs real checks of unchanged code, each on new seeds."""
     references, dataset = load(trials.REFERENCE, suite.REMEDY), load_or_embedded()
-    suite.check_identity(references, dataset)
+    suite.require_identity(references, dataset)
     table, digest = trials.checks_table(), trials.reference_digest()
     trainer = suite.Trainer(dataset, None, core_count(), lambda event: None)
     for i in range(len(trials.checks_made()) // len(references), count):

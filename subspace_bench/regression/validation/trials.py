@@ -1,8 +1,8 @@
-"""The stored trials: accuracies of unchanged and of mutated runs, and the checks made from them.
+"""The stored trials: accuracies of unchanged and mutated runs, and checks based on them.
 
-False positives are measured by checks whose values are drawn from many unchanged runs, reference
-and new values disjoint. Power is measured by mutations: each has one check, on seeds that no other
-mutation has, two first and more while inconclusive, and its effect is measured on further seeds.
+Checks resampled from many unchanged runs, with disjoint reference and new values, measure false
+positives. Mutations measure power: each has one sequential check on its own seeds, and its effect
+is measured on other seeds.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from subspace_bench.regression.validation.mutations import MUTATIONS
 RESULTS = Path("results")
 RUNS, CHECKS = RESULTS / "regression-runs.csv", RESULTS / "regression-checks.csv"
 REFERENCE = RESULTS / "regression.toml"
-UNCHANGED = "none"  # stands for a mutation's name in trials of unchanged code
-FIRST_SEED, BLOCK = 10_000_000, 1_000  # of all mutations; seeds reserved for each
+UNCHANGED = "none"  # replaces the mutation's name in trials of unchanged code
+FIRST_SEED, BLOCK = 10_000_000, 1_000  # of all mutations; number of seeds reserved for each
 EFFECT = 500  # the first seed of a block on which the effect is measured
 ALPHA = 0.01
 Trial = tuple[str, str, int]  # mutation, run, seed
 
 
 def runs_table() -> KeyedTable:
-    """The stored trials; the digest tells whether a mutation is still the same."""
+    """The stored trials; the digest shows whether a mutation has changed."""
     return KeyedTable(
         RUNS, key=("mutation", "run", "seed"), text=("mutation", "run", "accuracy", "digest")
     )
 
 
 def checks_table() -> KeyedTable:
-    """The real checks: one row for each run; the seconds are those of the whole check."""
+    """The real checks: one row per run; the seconds are for the whole check."""
     return KeyedTable(CHECKS, key=("check", "run"), text=("run", "verdict", "digest"))
 
 
 def accuracies() -> dict[Trial, float | str]:
-    """The accuracy in %, or why there is none, of the trials of present runs and mutations."""
+    """The accuracy in %, or why there is none, of all trials of current runs and mutations."""
     return {
         (mutation, run, seed): parse_accuracy(row["accuracy"])
         for (mutation, run, seed), row in runs_table().rows.items()
@@ -56,7 +56,7 @@ def accuracies() -> dict[Trial, float | str]:
 
 
 def parse_accuracy(text: str) -> float | str:
-    """The number, or the text if it is the reason why there is none."""
+    """The number, or the text if it is not a number but a reason."""
     try:
         return float(text)
     except ValueError:
@@ -65,7 +65,7 @@ def parse_accuracy(text: str) -> float | str:
 
 @functools.cache
 def trial_digest(mutation: str, run: str) -> str:
-    """Identifies data, protocol, numerics and what the mutation does; "" for unknown names."""
+    """A digest of data, protocol, numerics and the mutation's code; "" for unknown names."""
     named, dataset = suite.runs(), load_or_embedded()
     if run not in named or mutation not in (UNCHANGED, *MUTATIONS):
         return ""
@@ -74,13 +74,13 @@ def trial_digest(mutation: str, run: str) -> str:
 
 
 def checks_made() -> pd.DataFrame:
-    """The real checks that were made against the present reference."""
+    """The real checks against the current reference."""
     present = reference_digest()
     return pd.DataFrame([r for r in checks_table().rows.values() if r["digest"] == present])
 
 
 def reference_digest() -> str:
-    """Identifies values and identities of the reference."""
+    """A digest of the reference's values and identities."""
     references = load(REFERENCE, suite.REMEDY)
     return digest({n: [list(r.values), dict(r.identity)] for n, r in references.items()})[:8]
 
@@ -91,14 +91,14 @@ def first_seed(mutation: str) -> int:
 
 
 def minimum_detectable_effect(references: Mapping[str, Reference], run: str) -> float:
-    """Of a run among all that a check tests together, in points."""
+    """The minimum detectable effect of a run, in points, when a check tests all runs together."""
     reference = references[run]
     design = Design(ALPHA, len(references), len(reference.values))
     return design.minimum_detectable_effect() * reference.sample.sd
 
 
 class MissingTrials(Exception):
-    """A check needs trials that are not stored yet: `tasks`, as (run, seed)."""
+    """Raised if a check needs trials that are not stored: `tasks`, as (run, seed)."""
 
     def __init__(self, tasks: list[checking.Task]) -> None:
         self.tasks = tasks
