@@ -6,6 +6,8 @@ the initial point: Pω_init = θ_init. Without it, all columns of A are Gaussian
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -125,16 +127,31 @@ def orthonormalise_(columns: Tensor) -> Tensor:
     return columns
 
 
-# These run on several threads. inference_mode is per thread: without it here, other threads could
-# not write the tensors of a caller in inference_mode.
-@torch.inference_mode()
+def _serial(piece: Callable[..., None]) -> Callable[..., None]:
+    """What each thread does first, as both settings are a thread's own.
+
+    MKL's number of threads: else a thread of torch's would split its matrix product over others
+    again, which may change its bits. inference_mode: without it, other threads could not write the
+    tensors of a caller in inference_mode.
+    """
+
+    @functools.wraps(piece)
+    def run(*arguments: Any) -> None:
+        torch.set_num_threads(1)
+        with torch.inference_mode():
+            piece(*arguments)
+
+    return run
+
+
+@_serial
 def _products(block: Tensor, done: Tensor, products: Tensor, first: int, last: int) -> None:
     """products = block @ done.T: the components of a block along the finished columns."""
     for i in range(first * _INNER, min(last * _INNER, len(done)), _INNER):
         products[:, i : i + _INNER] = block @ done[i : i + _INNER].T
 
 
-@torch.inference_mode()
+@_serial
 def _subtract(
     block: Tensor, done: Tensor, products: Tensor, wide: Tensor, first: int, last: int
 ) -> None:
@@ -144,14 +161,14 @@ def _subtract(
         wide[:, i : i + _OUTER] = block[:, i : i + _OUTER]
 
 
-@torch.inference_mode()
+@_serial
 def _gram(wide: Tensor, gram: Tensor, first: int, last: int) -> None:
     """gram = wide @ wide.T, whose Cholesky factor L orthonormalises the block."""
     for i in range(first * _INNER, min(last * _INNER, len(wide)), _INNER):
         gram[i : i + _INNER] = wide[i : i + _INNER] @ wide.T
 
 
-@torch.inference_mode()
+@_serial
 def _solve(block: Tensor, lower: Tensor, wide: Tensor, first: int, last: int) -> None:
     """block = L⁻¹ @ wide."""
     for i in range(first * _OUTER, min(last * _OUTER, block.shape[1]), _OUTER):
