@@ -2,171 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-import io
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, prune
-from torch.utils.checkpoint import checkpoint
+from wrapped_modules import MODULES, Build, Encoder, Tokens, inputs, plain_gradient, wrapped
 
 from subspace_bench import projectors
 from subspace_bench.common.errors import UserError
 from subspace_bench.subspace import Subspace
-
-Build = Callable[[], nn.Module]
-
-
-class Encoder(nn.Module):
-    """Has a method beside forward, and reads its own parameters for dtype and device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Linear(6, 6)
-        self.scale = nn.Parameter(torch.ones(6))
-
-    def encode(self, x: Tensor) -> Tensor:
-        return torch.tanh(self.body(x.to(next(self.parameters()).dtype))) * self.scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.encode(x) @ self.body.weight
-
-
-class Checkpointed(nn.Module):
-    def __init__(self, reentrant: bool) -> None:
-        super().__init__()
-        self.reentrant = reentrant
-        self.one, self.two = nn.Linear(6, 6), nn.Linear(6, 6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.one(x)
-        inner = checkpoint(
-            lambda h: torch.tanh(self.two(torch.tanh(h))), x, use_reentrant=self.reentrant
-        )
-        return self.two(inner)
-
-
-class Tied(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder, self.decoder = nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)
-        self.decoder.weight = self.encoder.weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(torch.tanh(self.encoder(x)))
-
-
-class Containers(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.many = nn.ParameterList([torch.randn(6, 6), torch.randn(6)])
-        self.named = nn.ParameterDict({"a": torch.randn(6)})
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(x @ self.many[0] + self.many[1]) * self.named["a"]
-
-
-class Recurrent(nn.Module):
-    def __init__(self, kind: type[nn.Module]) -> None:
-        super().__init__()
-        self.cell = kind(6, 5, num_layers=2, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.cell(x[:, None].expand(-1, 3, -1))[0]
-
-
-class Attention(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.TransformerEncoderLayer(6, 2, 8, dropout=0.0, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x[:, None].expand(-1, 3, -1))
-
-
-class Tokens(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = nn.Embedding(7, 6, padding_idx=2)
-        self.bag = nn.EmbeddingBag(7, 6, padding_idx=1)
-        self.head = nn.Linear(6, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        ids = (x[:, :3].abs() * 3).long() % 7
-        return self.head(self.table(ids).sum(1) + self.bag(ids))
-
-
-def repeated() -> nn.Module:
-    layer = nn.Linear(6, 6)
-    return nn.Sequential(layer, nn.Tanh(), layer, nn.Tanh(), *[layer] * 2)
-
-
-def images() -> nn.Module:
-    return nn.Sequential(
-        nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 2, padding=1), nn.BatchNorm2d(4), nn.ReLU(),
-        nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(48, 3), nn.LayerNorm(3),
-    )  # fmt: skip
-
-
-def hooked(wrap: Callable[[nn.Linear], nn.Module]) -> nn.Module:
-    return nn.Sequential(wrap(nn.Linear(6, 6)), nn.Tanh(), nn.Linear(6, 2))
-
-
-def old_weight_norm(layer: nn.Linear) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return nn.utils.weight_norm(layer)
-
-
-MODULES: dict[str, Build] = {
-    "mlp": lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)),
-    "conv": images,
-    "encoder": Encoder,
-    "checkpoint reentrant": lambda: Checkpointed(True),
-    "checkpoint": lambda: Checkpointed(False),
-    "tied": Tied,
-    "repeated": repeated,
-    "containers": Containers,
-    "lstm": lambda: Recurrent(nn.LSTM),
-    "gru": lambda: Recurrent(nn.GRU),
-    "attention": Attention,
-    "embedding": Tokens,
-    "weight norm, hook": lambda: hooked(old_weight_norm),
-    "spectral norm, hook": lambda: hooked(lambda layer: nn.utils.spectral_norm(layer).eval()),
-    "weight norm": lambda: hooked(parametrizations.weight_norm),
-    "prune": lambda: hooked(lambda layer: prune.random_unstructured(layer, "weight", 0.3)),
-}
-
-
-def inputs() -> Tensor:
-    return torch.randn(5, 6, generator=torch.Generator().manual_seed(1)).requires_grad_()
-
-
-def wrapped(build: Build, projector: str = "hashed", **options: Any) -> Subspace:
-    """A Subspace with ω ≠ 0, in evaluation mode, where all modules are deterministic."""
-    torch.manual_seed(0)
-    net = Subspace(build(), 5, projector, seed=3, **options).eval()
-    with torch.no_grad():
-        net.omega.copy_(torch.randn(5, generator=torch.Generator().manual_seed(2)))
-    return net
-
-
-def plain_gradient(net: Subspace, run: Callable[[nn.Module], Tensor]) -> tuple[Tensor, Tensor]:
-    """(what the plain module at θ returns, Pᵀ of its gradient)."""
-    plain = net.merge()
-    output = run(plain)
-    output.square().sum().backward()
-    parameters = [p for p in plain.parameters() if p.requires_grad]
-    flat = torch.cat([
-        (torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in parameters
-    ])  # fmt: skip
-    return output.detach(), net.projector.transpose(flat)
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # torch's checkpoint
@@ -246,67 +93,6 @@ def test_the_row_of_padding_stays() -> None:
     assert not merged.table.weight[2].any()
     assert torch.equal(merged.bag.weight[1], net.module.bag._parameters["weight"][1])
     assert merged.table.weight[3].ne(net.module.table._parameters["weight"][3]).any()
-
-
-@pytest.mark.parametrize("name", [*MODULES])
-def test_copies_and_files_give_the_same_net(name: str) -> None:
-    net = wrapped(MODULES[name])
-    net(inputs())
-    expected = net(inputs()).detach()
-    others = [copy.deepcopy(net)]
-    if name != "weight norm":  # of parametrized modules torch saves the state alone
-        file = io.BytesIO()
-        torch.save(net, file)
-        file.seek(0)
-        others.append(torch.load(file, weights_only=False))
-    for other in others:
-        torch.testing.assert_close(other(inputs()), expected)
-        with torch.no_grad():
-            other.omega.zero_()
-        torch.testing.assert_close(net(inputs()), expected)
-        assert not torch.equal(other(inputs()), expected)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_state_dicts_hold_tensors_and_bring_it_back(name: str) -> None:
-    net = wrapped(MODULES[name])
-    saved = net.state_dict()
-    assert all(isinstance(value, Tensor) for value in saved.values())
-    moved = {key: value.cpu().clone() for key, value in saved.items()}
-    torch.manual_seed(9)
-    for assign in (False, True):
-        again = Subspace(MODULES[name](), 5, "hashed", seed=3).eval()
-        again.load_state_dict(moved, assign=assign)
-        torch.testing.assert_close(again(inputs()), net(inputs()))
-
-
-def test_it_is_built_on_meta_and_filled() -> None:
-    net = wrapped(MODULES["mlp"])
-    with torch.device("meta"):
-        empty = Subspace(MODULES["mlp"](), 5, "hashed", seed=3)
-    empty = empty.to_empty(device="cpu").eval()
-    empty.load_state_dict(net.state_dict())
-    torch.testing.assert_close(empty(inputs()), net(inputs()))
-    with torch.device("meta"):
-        assigned = Subspace(MODULES["mlp"](), 5, "hashed", seed=3).eval()
-    assigned.load_state_dict(net.state_dict(), assign=True)
-    torch.testing.assert_close(assigned(inputs()), net(inputs()))
-
-
-@pytest.mark.parametrize("projector", projectors.names())
-def test_p_is_nobodys_state(projector: str) -> None:
-    net = wrapped(MODULES["mlp"], projector)
-    assert not list(net.buffers())
-    before = net.projector(torch.ones(5))
-    average = torch.optim.swa_utils.AveragedModel(net, use_buffers=True)
-    for value in (1.0, 2.0):
-        with torch.no_grad():
-            net.omega.fill_(value)
-        average.update_parameters(net)
-    assert torch.equal(average.module.projector(torch.ones(5)), before)
-    torch.testing.assert_close(average.module.omega, torch.full((5,), 1.5))
-    net.bfloat16().float()
-    assert torch.equal(net.projector(torch.ones(5)), before)
 
 
 def test_functional_transforms_act_on_omega() -> None:
