@@ -46,7 +46,7 @@ def interpret_hadamard() -> None:
 
 def interpret_fastfood() -> None:
     from subspace_bench.kernels.triton import fastfood as kernels
-    from subspace_bench.projectors.fastfood import flip_, permute
+    from subspace_bench.projectors.fastfood import multiply_signs_, permute
 
     for rows, n, blocks in ((2, 256, range(3)), (1, 4096, range(1, 3)), (1, 1 << 13, range(7, 8))):
         x, g = torch.randn(rows, len(blocks), n), torch.randn(len(blocks), n)
@@ -54,8 +54,8 @@ def interpret_fastfood() -> None:
             result = kernels.permute(x, g, KEY, blocks.start, scatter)
             assert torch.equal(result, permute(x, g, KEY, blocks, scatter))
         flipped = x.clone()
-        kernels.flip_(flipped, KEY, blocks.start)
-        assert torch.equal(flipped, flip_(x, KEY, blocks))
+        kernels.multiply_signs_(flipped, KEY, blocks.start)
+        assert torch.equal(flipped, multiply_signs_(x, KEY, blocks))
 
 
 def interpret_regenerated() -> None:

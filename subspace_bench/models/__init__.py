@@ -1,48 +1,9 @@
-"""The nets of the post by name, and their initialisation: `build`, `initialise`, `parameter_count`.
+"""The nets of the post and of the tutorials by name (registry.py), and their initialisation."""
 
-All nets take (N, 1, 28, 28) float32 images and return (N, 10) logits. To add a net, add an entry
-to MODELS.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Callable
-
-from torch import nn
-
-from subspace_bench.common.errors import UserError
-from subspace_bench.models import mnist_lite, post
 from subspace_bench.models.initialization import fan_in, initialise
 from subspace_bench.models.layers import ConvPoolRelu
-from subspace_bench.models.tutorials import HYPOTHESES, TUTORIALS, hypothetical_count
-
-MODELS: dict[str, Callable[[], nn.Module]] = {
-    "conv": post.conv,
-    "conv-plain": post.conv_plain,
-    "fc": post.fc,
-    "mlp-16": mnist_lite.mlp_16,
-    "mlp-32": mnist_lite.mlp_32,
-    "cnn-3369": mnist_lite.cnn_3369,
-    "cnn-10754": mnist_lite.cnn_10754,
-    **TUTORIALS,
-}
-
-
-def build(name: str) -> nn.Module:
-    """A new net of MODELS, on the CPU, in training mode, with PyTorch's default parameters.
-
-    Raises:
-        UserError: if MODELS lacks the name.
-    """
-    if name not in MODELS:
-        raise UserError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")
-    return MODELS[name]()
-
-
-def parameter_count(module: nn.Module) -> int:
-    """The native dimension D; a parameter that layers share counts once."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
+from subspace_bench.models.registry import MODELS, build, parameter_count
+from subspace_bench.models.tutorials import HYPOTHESES, hypothetical_count
 
 __all__ = [
     "HYPOTHESES",

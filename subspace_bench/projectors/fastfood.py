@@ -87,7 +87,7 @@ class Fastfood(Projector):
         for blocks, start, stop in self._chunks(len(omega)):
             g, s = self._diagonals(blocks, start, stop, omega)
             mixed = padded.repeat(1, len(blocks), 1)
-            mixed = hadamard_(flip_(mixed, self._key, blocks))
+            mixed = hadamard_(multiply_signs_(mixed, self._key, blocks))
             mixed = hadamard_(permute(mixed, g, self._key, blocks, scatter=False))
             theta[:, start:stop] = mixed.flatten(1)[:, : stop - start].mul_(s)
         return theta
@@ -103,7 +103,7 @@ class Fastfood(Projector):
             mixed = theta.new_zeros(len(theta), len(blocks), 1 << self._levels)
             mixed.flatten(1)[:, : stop - start] = theta[:, start:stop] * s
             mixed = permute(hadamard_(mixed), g, self._key, blocks, scatter=True)
-            omega += flip_(hadamard_(mixed), self._key, blocks).sum(1)[:, : self.dim]
+            omega += multiply_signs_(hadamard_(mixed), self._key, blocks).sum(1)[:, : self.dim]
         return omega
 
     def _vectors(self, rows: Tensor) -> bool:
@@ -180,12 +180,12 @@ class FastfoodLayers(Fastfood):
         return {**super().identity(), "layers": self._layers}
 
 
-def flip_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
+def multiply_signs_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
     """B x of each block of x (rows, blocks, n), in place."""
     if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
         from subspace_bench.kernels.triton import fastfood
 
-        fastfood.flip_(x, key, blocks.start)
+        fastfood.multiply_signs_(x, key, blocks.start)
         return x
     return x.mul_(permutations.signs(key, _numbers(blocks, x), 0, x.shape[-1]).to(x.dtype))
 
@@ -198,8 +198,8 @@ def permute(x: Tensor, g: Tensor, key: tuple[int, int], blocks: range, scatter: 
         return fastfood.permute(x, g, key, blocks.start, scatter)
     numbers, size = _numbers(blocks, x), x.shape[-1]
     index = torch.arange(size, device=x.device).expand(len(blocks), size)
-    places = permutations.permuted(
-        index, permutations.rounds(key, numbers), size.bit_length() - 1
+    places = permutations.permute_index(
+        index, permutations.permutation_keys(key, numbers), size.bit_length() - 1
     ).expand_as(x)
     if scatter:
         return torch.empty_like(x).scatter_(2, places, x * g)

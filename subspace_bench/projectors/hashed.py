@@ -38,9 +38,9 @@ class Hashed(Projector):
         self._bits = _bits(self.dim)
         self._full = self.native >> self._bits  # blocks
         size = self.native - (self._full << self._bits)
-        keyed = permutations.rounds(self._key, torch.tensor([self._full], device="cpu"))
+        keyed = permutations.permutation_keys(self._key, torch.tensor([self._full], device="cpu"))
         index = torch.arange(size, device="cpu")[None]
-        places = permutations.permuted_below(index, keyed, size)[0]
+        places = permutations.permute_index_below(index, keyed, size)[0]
         self.register_buffer("rest", places.to(torch.int32), persistent=False)
 
     @classmethod
@@ -92,8 +92,8 @@ class Hashed(Projector):
         index = torch.arange(size, device=like.device)
         for block in range(0, self._full, step):
             blocks = torch.arange(block, min(block + step, self._full), device=like.device)
-            keyed = permutations.rounds(self._key, blocks)
-            places = permutations.permuted(index.expand(len(blocks), size), keyed, self._bits)
+            keyed = permutations.permutation_keys(self._key, blocks)
+            places = permutations.permute_index(index.expand(len(blocks), size), keyed, self._bits)
             columns = (places + size * blocks[:, None]) % self.dim
             signs = permutations.signs(self._key, blocks, 0, size).to(like.dtype)
             yield block * size, int(blocks[-1] + 1) * size, columns.flatten(), signs.flatten()

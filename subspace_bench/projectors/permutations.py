@@ -16,7 +16,7 @@ from subspace_bench.projectors import philox
 ROUNDS = 5
 SIGNS, PERMUTATION = 1, 2  # third word of the Philox counter; normals have 0
 Key = tuple[int, int]
-Rounds = tuple[Tensor, Tensor]
+PermutationKeys = tuple[Tensor, Tensor]
 
 
 def signs(key: Key, blocks: Tensor, start: int, stop: int) -> Tensor:
@@ -33,7 +33,7 @@ def signs(key: Key, blocks: Tensor, start: int, stop: int) -> Tensor:
     return 1 - 2 * bits.flatten(1)[:, : stop - start].float()
 
 
-def rounds(key: Key, blocks: Tensor) -> Rounds:
+def permutation_keys(key: Key, blocks: Tensor) -> PermutationKeys:
     """The round keys of each block's permutation: 32-bit multipliers and addends, (blocks, 5)."""
     counters = torch.arange(3, device=blocks.device)
     what = torch.tensor(PERMUTATION, device=blocks.device)
@@ -41,12 +41,12 @@ def rounds(key: Key, blocks: Tensor) -> Rounds:
     return words[:, :ROUNDS] | 1, words[:, ROUNDS : 2 * ROUNDS]
 
 
-def permuted(index: Tensor, keyed: Rounds, bits: int) -> Tensor:
+def permute_index(index: Tensor, keyed: PermutationKeys, bits: int) -> Tensor:
     """π(index) for the permutation of 0 … 2^bits − 1 of each block, bits ≤ 62.
 
     Arguments:
         index: (blocks, …) int64.
-        keyed: the `rounds` of the blocks.
+        keyed: the `permutation_keys` of the blocks.
     """
     multipliers, addends = (k.view(len(k), ROUNDS, *[1] * (index.ndim - 1)) for k in keyed)
     mask, half = (1 << bits) - 1, (bits + 1) // 2
@@ -56,14 +56,14 @@ def permuted(index: Tensor, keyed: Rounds, bits: int) -> Tensor:
     return index ^ (index >> half)
 
 
-def permuted_below(index: Tensor, keyed: Rounds, below: int) -> Tensor:
+def permute_index_below(index: Tensor, keyed: PermutationKeys, below: int) -> Tensor:
     """π(index) for a permutation of 0 … below − 1; index is (1, n) int64.
 
     A permutation of 0 … 2^k − 1, 2^k ≥ below, is applied again to each number that is not below
     (cycle walking, Black and Rogaway 2002).
     """
     bits = max(1, (below - 1).bit_length())
-    places = permuted(index, keyed, bits)
+    places = permute_index(index, keyed, bits)
     while len(beyond := (places >= below).nonzero(as_tuple=True)[1]):
-        places[0, beyond] = permuted(places[:, beyond], keyed, bits)[0]
+        places[0, beyond] = permute_index(places[:, beyond], keyed, bits)[0]
     return places

@@ -59,7 +59,7 @@ class SRHT(Projector):
         theta[:, self.positions.long()] = omega
         if self._size < self.native:
             self._transform(theta, last=True)
-            self._flip(theta)
+            self._multiply_signs(theta)
         self._transform(theta)
         self._fold(theta, back=False)
         return theta
@@ -69,7 +69,7 @@ class SRHT(Projector):
         self._fold(rows, back=True)
         self._transform(rows)
         if self._size < self.native:
-            self._flip(rows)
+            self._multiply_signs(rows)
             self._transform(rows, last=True)
         return rows.index_select(1, self.positions)
 
@@ -82,14 +82,14 @@ class SRHT(Projector):
         else:
             piece.copy_(hadamard_(piece.contiguous()))
 
-    def _flip(self, rows: Tensor) -> None:
+    def _multiply_signs(self, rows: Tensor) -> None:
         """D₂ and the scale 1/√m of H_last."""
         scale, rows = self._size**-0.5, rows[:, self.native - self._size :]
         if _uses_cpu_kernel(rows):
-            from subspace_bench.kernels.cpu.srht import flip_
+            from subspace_bench.kernels.cpu.srht import multiply_signs_
 
             for row in rows:
-                flip_(row, self._key, _MIDDLE, scale)
+                multiply_signs_(row, self._key, _MIDDLE, scale)
             return
         for a, b in _chunks(self._size):
             rows[:, a:b].mul_(self._signs(_MIDDLE, a, b, rows)).mul_(scale)
@@ -128,8 +128,8 @@ class SRHT(Projector):
 
 def distinct_positions(key: tuple[int, int], native: int, dim: int) -> Tensor:
     """`dim` distinct numbers below `native`, int64: the start of a permutation of all."""
-    keyed = permutations.rounds(key, torch.zeros(1, dtype=torch.int64, device="cpu"))
-    return permutations.permuted_below(torch.arange(dim, device="cpu")[None], keyed, native)[0]
+    keyed = permutations.permutation_keys(key, torch.zeros(1, dtype=torch.int64, device="cpu"))
+    return permutations.permute_index_below(torch.arange(dim, device="cpu")[None], keyed, native)[0]
 
 
 def _integers(native: int) -> torch.dtype:

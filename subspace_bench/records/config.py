@@ -109,7 +109,7 @@ class RunConfig:
         seed: of all random streams.
         numerics: NUMERICS when the run was trained; 0 means now.
         draws: "streams": θ_init and P come from the seed's streams. "author": they come from the
-            post author's generator (`training.author`), and the seed decides only batches and
+            post author's generator (`training.author_draws`), and the seed decides only batches and
             dropout.
 
     Raises:

@@ -1,6 +1,6 @@
 """Pages → markdown, csv and figures. Equal pages give equal bytes.
 
-A template extends `layout.md.j2` and fills its block `body`. It sees `page`, every entry of
+A template extends `_layout.md.j2` and fills its block `body`. It sees `page`, every entry of
 `page.values` by name, `tables.<name>` and `figures.<name>` as markdown.
 """
 
@@ -47,7 +47,7 @@ def markdown(page: Page) -> str:
         for name, figure in page.figures.items()
     }
     template = _environment().select_template(
-        [f"{page.template or page.name}.md.j2", "default.md.j2"]
+        [f"{page.template or page.name}.md.j2", "_default.md.j2"]
     )
     context = {**page.values, "page": page, "tables": tables, "figures": figures}
     return template.render(context).strip() + "\n"

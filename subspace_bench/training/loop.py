@@ -28,7 +28,7 @@ from subspace_bench.records import provenance
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record
 from subspace_bench.subspace import FlatParameters, fingerprint
-from subspace_bench.training import author
+from subspace_bench.training import author_draws
 from subspace_bench.training.checkpoint import Checkpoint, TrainingState
 from subspace_bench.training.optimizers import Optimizer, make_optimizer
 
@@ -158,7 +158,7 @@ def prepare(run: RunConfig) -> FlatParameters:
     """The run's model at θ_init on its device, with its parameters in one vector θ (D,)."""
     module = models.build(run.model)
     if run.draws == "author":
-        theta = author.theta_init(run.model, sigmas(run.init)).float()
+        theta = author_draws.theta_init(run.model, sigmas(run.init)).float()
         nn.utils.vector_to_parameters(theta, module.parameters())
     else:
         initialise(module, run.init, generator(run.seed, "init"))

@@ -18,7 +18,7 @@ from subspace_bench.models.initialization import sigmas
 from subspace_bench.projectors import Dense, Projector
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.subspace import FlatParameters
-from subspace_bench.training import author
+from subspace_bench.training import author_draws
 
 
 class Optimizer(ABC):
@@ -72,7 +72,7 @@ def subspace_of(run: RunConfig, net: FlatParameters) -> tuple[Projector, Tensor,
     theta = net.theta
     through_zero = run.origin == "zero"
     if run.draws == "author":
-        projector: Projector = author.projector(run.model, run.dim, sigmas(run.init))
+        projector: Projector = author_draws.projector(run.model, run.dim, sigmas(run.init))
     else:
         projector = projectors.make(
             run.projector,

@@ -67,7 +67,7 @@ def post(
         dim: d, or None for the baseline.
         length: in the post's epochs.
         init: an initialisation other than the post's.
-        draws: "author" for the author's θ_init and P (see `author`).
+        draws: "author" for the author's θ_init and P (see `author_draws`).
     """
     chosen = protocols()["post"]["init"][model]
     run = RunConfig(model, init or chosen, protocol("post", steps=epochs(length)), draws=draws)

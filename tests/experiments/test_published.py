@@ -9,6 +9,7 @@ import pytest
 
 from subspace_bench import models
 from subspace_bench.experiments import published
+from subspace_bench.models import tutorials
 from subspace_bench.records.config import TrainingConfig
 from subspace_bench.training import presets
 
@@ -120,7 +121,7 @@ def test_protocols_are_complete_and_their_lengths_follow(name: str) -> None:
 
 
 def test_protocols_cover_all_models() -> None:
-    assert set(PROTOCOLS) == {*models.TUTORIALS, "post", "mnist-lite"}
+    assert set(PROTOCOLS) == {*tutorials.TUTORIALS, "post", "mnist-lite"}
     assert set(PROTOCOLS["post"]["init"]) == {"conv", "fc"}
 
 

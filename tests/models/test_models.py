@@ -12,7 +12,7 @@ from torch import nn
 from subspace_bench import models
 from subspace_bench.common.errors import UserError
 from subspace_bench.experiments import published
-from subspace_bench.models import initialization
+from subspace_bench.models import initialization, tutorials
 from subspace_bench.models.initialization import initialise
 from subspace_bench.models.layers import ConvPoolRelu
 from subspace_bench.training import presets
@@ -253,7 +253,7 @@ def test_initialise_rounds_to_float32_whatever_the_module_holds() -> None:
         assert torch.equal(p.double(), q)
 
 
-@pytest.mark.parametrize("name", sorted({"post", "mnist-lite", *models.TUTORIALS}))
+@pytest.mark.parametrize("name", sorted({"post", "mnist-lite", *tutorials.TUTORIALS}))
 def test_the_protocols_schemes_fit_their_models(name: str) -> None:
     scheme = presets.protocols()[name]["init"]
     pairs = {"post": scheme, "mnist-lite": {"mlp-16": scheme, "cnn-3369": scheme}}

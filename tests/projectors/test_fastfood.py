@@ -32,7 +32,7 @@ def test_it_is_the_product_of_its_matrices() -> None:
     g, s = fastfood.diagonals(projector._key, blocks, size, native)
     b = permutations.signs(projector._key, blocks, 0, size)
     index = torch.arange(size).expand(2, size)
-    pi = permutations.permuted(index, permutations.rounds(projector._key, blocks), 9)
+    pi = permutations.permute_index(index, permutations.permutation_keys(projector._key, blocks), 9)
     eye = torch.eye(size, dtype=torch.float64)
     parts = [
         s[i].double().diag() @ h @ g[i].double().diag() @ eye[pi[i]] @ h @ b[i].double().diag()

@@ -17,7 +17,9 @@ WORDS = np.array(KEY, np.uint64)
 
 def permutations_of(bits: int, keys: int) -> torch.Tensor:
     index = torch.arange(1 << bits).expand(keys, -1)
-    return permutations.permuted(index, permutations.rounds(KEY, torch.arange(keys)), bits)
+    return permutations.permute_index(
+        index, permutations.permutation_keys(KEY, torch.arange(keys)), bits
+    )
 
 
 def test_the_kernel_has_the_signs_of_plain_torch() -> None:
@@ -33,7 +35,7 @@ def test_the_kernel_has_the_signs_of_plain_torch() -> None:
 def test_the_kernel_permutes_as_plain_torch_and_back(bits) -> None:
     expected = permutations_of(bits, 3)[2].numpy()
     keyed = np.empty(12, np.uint32)
-    kernels.rounds(WORDS, 2, keyed)
+    kernels.permutation_keys(WORDS, 2, keyed)
     source = np.arange(1 << bits, dtype=np.float32)
     moved, back = np.empty_like(source), np.empty_like(source)
     twos = np.full_like(source, 2)

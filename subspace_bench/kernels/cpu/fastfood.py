@@ -13,7 +13,7 @@ from torch import Tensor
 from subspace_bench.common.large_pages import empty_in_large_pages
 
 from .hadamard import transform
-from .permutations import TILE, gather, index_type, rounds, scatter, signs128
+from .permutations import TILE, gather, index_type, permutation_keys, scatter, signs128
 from .philox import normals_into, round_keys
 from .simd import LANES, aligned, jit
 from .threads import in_threads
@@ -123,7 +123,7 @@ def _project_blocks(omega, rows, dim, key, starts, levels, g, s, theta, like, fi
     keyed, places = np.empty(12, np.uint32), np.empty(TILE, like.dtype)
     for block in range(first, last):
         begin, end = starts[block], starts[block + 1]
-        rounds(key, block, keyed)
+        permutation_keys(key, block, keyed)
         block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
         for row in range(rows):
             # B ω, padded with zeros to n.
@@ -147,7 +147,7 @@ def _adjoint_parts(theta, rows, dim, key, starts, levels, g, s, sums, parts, lik
     for part in range(first, last):
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             begin, end = starts[block], starts[block + 1]
-            rounds(key, block, keyed)
+            permutation_keys(key, block, keyed)
             block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
             for row in range(rows):
                 at = row * native

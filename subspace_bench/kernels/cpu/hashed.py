@@ -10,7 +10,7 @@ from torch import Tensor
 
 from subspace_bench.common.large_pages import empty_in_large_pages
 
-from .permutations import TILE, index_type, move, permuted, rounds, signs128
+from .permutations import TILE, index_type, move, permutation_keys, permuted, signs128
 from .philox import round_keys
 from .simd import aligned, jit
 from .threads import in_threads
@@ -77,7 +77,7 @@ def _project_blocks(table, theta, dim, key, bits, rest, like, first, last):
     keyed, signs, tile = np.empty(12, np.uint32), aligned(TILE), aligned(TILE)
     places = np.zeros(TILE, like.dtype)  # valid where a last tile has no rows: it moves whole
     for block in range(first, last):
-        rounds(key, block, keyed)
+        permutation_keys(key, block, keyed)
         start, base = block * size, block * size % dim
         for i in range(0, min(size, native - start), TILE):
             count = min(TILE, native - start - i)
@@ -98,7 +98,7 @@ def _adjoint_parts(theta, table, dim, key, bits, rest, like, first, last):
     keyed, signs, places = np.empty(12, np.uint32), aligned(TILE), np.empty(TILE, like.dtype)
     for part in range(first, last):
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
-            rounds(key, block, keyed)
+            permutation_keys(key, block, keyed)
             start, base = block * size, block * size % dim
             for i in range(0, min(size, native - start), TILE):
                 count = min(TILE, native - start - i)

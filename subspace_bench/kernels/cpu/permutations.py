@@ -48,7 +48,7 @@ def signs128(key, counter, block, out, at):
 
 
 @jit
-def rounds(key, block, out):
+def permutation_keys(key, block, out):
     """out[:10] = the round keys of a block's permutation: 5 multipliers, 5 addends (uint32)."""
     for j in range(3):
         words = philox(key, j, block, 2)
@@ -105,7 +105,7 @@ def index_type(bits: int) -> np.ndarray:
 
 @intrinsic(prefer_literal=True)
 def permuted(typing, keyed, bits, first, out):
-    """out[j] = π(first + j), j < TILE: `permuted` of projectors/permutations.py.
+    """out[j] = π(first + j), j < TILE: `permute_index` of projectors/permutations.py.
 
     Computed in the integers of `out`, of 32 or 16 bits. The low bits of a product or a sum depend
     on the low bits of its terms alone, so 16 bits suffice where bits ≤ 16.

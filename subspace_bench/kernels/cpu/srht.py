@@ -17,10 +17,10 @@ _GROUP = 128  # signs that one counter gives
 _PART = 1 << 14  # elements in a part of the work
 
 
-def flip_(x: Tensor, key: tuple[int, int], block: int, scale: float) -> None:
+def multiply_signs_(x: Tensor, key: tuple[int, int], block: int, scale: float) -> None:
     """x (n,) ← scale · signs · x in place, with the signs of block `block`."""
     in_threads(
-        _flip_parts, x.numpy(), round_keys(key), block, np.float32(scale),
+        _multiply_signs_parts, x.numpy(), round_keys(key), block, np.float32(scale),
         parts=-(-len(x) // _PART), estimate=0.2 * len(x),
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ def fold_(x: Tensor, size: int, key: tuple[int, int], scale: float, back: bool) 
 
 
 @jit
-def _flip_parts(x, key, block, scale, first, last):
+def _multiply_signs_parts(x, key, block, scale, first, last):
     signs = aligned(_GROUP)
     for i in range(first * _PART, min(last * _PART, len(x)), _GROUP):
         signs128(key, i // _GROUP, block, signs, 0)

@@ -15,12 +15,12 @@ _TILE = 1024  # elements that a program holds; fewer where blocks are shorter
 _DRAWN = ["k0", "k1", "first", "blocks"]
 
 
-def flip_(x: torch.Tensor, key: tuple[int, int], first: int) -> None:
+def multiply_signs_(x: torch.Tensor, key: tuple[int, int], first: int) -> None:
     """x (rows, blocks, n) ← B x in place, for blocks `first`, `first` + 1, …"""
     _, blocks, size = x.shape
     tile = min(_TILE, size)
     with on_device(x):
-        _flip[(x.numel() // tile,)](x, *key, first, blocks, size // tile, tile)
+        _multiply_signs[(x.numel() // tile,)](x, *key, first, blocks, size // tile, tile)
 
 
 def permute(
@@ -43,7 +43,7 @@ def permute(
 
 
 @triton.jit(do_not_specialize=_DRAWN)
-def _flip(x, k0, k1, first, blocks, TILES: tl.constexpr, TILE: tl.constexpr):
+def _multiply_signs(x, k0, k1, first, blocks, TILES: tl.constexpr, TILE: tl.constexpr):
     tile = tl.program_id(0).to(tl.int64)
     block = first + (tile // TILES) % blocks
     inside = tl.arange(0, TILE)

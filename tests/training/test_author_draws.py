@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from subspace_bench import UserError, models
-from subspace_bench.training import author, presets
+from subspace_bench.training import author_draws, presets
 from subspace_bench.training.loop import prepare
 from subspace_bench.training.optimizers import subspace_of
 
@@ -58,13 +58,13 @@ def test_theta_init_and_p_are_those_of_the_published_code(model: str) -> None:
         np.testing.assert_allclose(theirs(model, net.module), p[:, j], atol=1e-8)
     gram = columns.double() @ columns.double().T
     torch.testing.assert_close(gram, torch.eye(5, dtype=torch.float64), atol=1e-6, rtol=0)
-    start = author.theta_init(model, SIGMAS[model]).float()
+    start = author_draws.theta_init(model, SIGMAS[model]).float()
     torch.testing.assert_close(projector(omega), start, atol=1e-7, rtol=1e-5)
     assert not origin.any()
 
 
 def test_first_numbers_of_theta_init_are_numpys_legacy_stream() -> None:
-    theta = author.theta_init("conv", [0.01])
+    theta = author_draws.theta_init("conv", [0.01])
     # numpy.random.seed(123); numpy.random.randn(3)
     expected = torch.tensor([-1.0856306033005612, 0.9973454465835858, 0.28297849805199204])
     torch.testing.assert_close(theta[:3], expected.double() * 0.01, atol=1e-12, rtol=1e-7)
@@ -77,7 +77,7 @@ def test_the_seed_determines_only_batches_and_dropout() -> None:
 
 def test_other_nets_and_origins_are_refused() -> None:
     with pytest.raises(UserError, match="mlp-16"):
-        author.theta_init("mlp-16", [0.01])
+        author_draws.theta_init("mlp-16", [0.01])
     run = presets.post("conv", 10, 10)
     with pytest.raises(UserError, match="author"):
         replace(run, draws="author", init="he")

@@ -1,6 +1,6 @@
 """Does `asv continuous` detect a slowdown, and stay silent without one? Writes results/asv.md.
 
-    python -m benchmarks.continuous [--times 10] [--factor 1.3] [--rebuild]
+    python -m benchmarks.asv_detection [--times 10] [--factor 1.3] [--rebuild]
 
 In a clone of HEAD under .asv/, two child commits are made: one that changes nothing, and one in
 which three benchmarks compute everything twice. asv compares each with HEAD, `--times` times.
@@ -145,7 +145,7 @@ def page(measurements: Measurements) -> Page:
         f"slowdowns and {total['called slower'][UNCHANGED]} of {total['times'][UNCHANGED]} "
         "unchanged benchmarks."
     )
-    title, command = "Does asv detect a slowdown?", "python -m benchmarks.continuous --rebuild"
+    title, command = "Does asv detect a slowdown?", "python -m benchmarks.asv_detection --rebuild"
     values = {"facts": measurements.facts}
     return Page(
         "asv", title, summary, {"counts": table}, measurements.text, values, command=command
