@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from subspace_bench.common.errors import UserError
+    from subspace_bench.dimension.measure import intrinsic_dimension
     from subspace_bench.projectors import Projector
     from subspace_bench.records.config import RunConfig, TrainingConfig
     from subspace_bench.records.store import Record, Store
@@ -31,6 +32,7 @@ _HOMES = {
     "Subspace": "subspace",
     "TrainingConfig": "records.config",
     "UserError": "common.errors",
+    "intrinsic_dimension": "dimension.measure",
     "train": "training.loop",
 }
 
@@ -42,6 +44,7 @@ __all__ = [
     "Subspace",
     "TrainingConfig",
     "UserError",
+    "intrinsic_dimension",
     "train",
 ]
 

@@ -23,6 +23,7 @@ ROOMS = (
     "reporting",
     "profiling",
     "regression",
+    "dimension",
     "experiments",
     "cli",
 )

@@ -21,6 +21,15 @@ def require_choice(kind: str, given: Iterable[str], choices: Iterable[str]) -> N
             raise UserError(f"unknown {kind} {name!r}: choose among {', '.join(choices)}")
 
 
+def require_distinct(kind: str, given: Iterable[str]) -> None:
+    """No name may be given twice."""
+    seen = set()
+    for name in given:
+        if name in seen:
+            raise UserError(f"two {kind}s are named {name!r}: give each its own name")
+        seen.add(name)
+
+
 def require_at_least(least: float, **numbers: float | None) -> None:
     """Every number must be `least` or more; None passes. The keyword names the option."""
     for name, number in numbers.items():

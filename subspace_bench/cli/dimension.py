@@ -1,0 +1,114 @@
+"""`subspace-bench dimension`: tasks → searches → page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from subspace_bench.cli.options import report_interruption, this_command
+from subspace_bench.common import validation
+from subspace_bench.common.files import write_atomically
+from subspace_bench.common.formatting import (
+    format_bytes,
+    format_duration,
+    make_console,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from subspace_bench.dimension.plan import Plan
+    from subspace_bench.dimension.search import Estimate
+    from subspace_bench.dimension.trial import Outcome, Trial
+
+
+def dimension(
+    tasks: Annotated[
+        list[str],
+        typer.Argument(
+            help="Python files, or package.module:name, with build(seed) and train(net, seed)."
+        ),
+    ],
+    target: Annotated[
+        float, typer.Option(help="Score to reach, as a fraction of the baseline's mean.")
+    ] = 0.9,
+    threshold: Annotated[
+        float | None, typer.Option(help="Score to reach, instead of --target.")
+    ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(help="Score to reach: at most this far from the baseline's mean."),
+    ] = None,
+    trainings: Annotated[
+        int, typer.Option(help="Trainings in subspaces, besides 3 of the baseline.")
+    ] = 20,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this time; the same command continues.")
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(help="Stop when the interval's ends differ by at most this factor."),
+    ] = None,
+    projector: Annotated[str | None, typer.Option(help="Projector P. Default: hashed.")] = None,
+    jobs: Annotated[int, typer.Option(help="Trainings at a time.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for trainings and the page.")] = Path(
+        "dimension"
+    ),
+) -> int:
+    """Measure how many parameters a model needs; write dimension.md.
+
+    Trains the model as it is, then in random subspaces of d dimensions, and searches the smallest d
+    that reaches the target. Finished trainings are kept in --out; the same command continues.
+    """
+    validation.check_output_dir(out)
+    from subspace_bench.dimension.measure import measure
+    from subspace_bench.dimension.page import page
+    from subspace_bench.dimension.plan import PROJECTOR, Plan
+    from subspace_bench.dimension.task import load
+    from subspace_bench.reporting.render import write_page
+
+    plan = Plan(target, threshold, within, trainings, minutes, width, projector or PROJECTOR, jobs)
+    loaded = [load(reference) for reference in tasks]
+    validation.require_distinct("task", [task.name for task in loaded])
+    console, results = make_console(), []
+    try:
+        for task in loaded:
+            show = ProgressLines(plan)
+            results.append(measure(task, plan, out, show))
+    except KeyboardInterrupt:
+        return report_interruption(f"finished trainings are kept in {out}")
+    written = page(results, this_command())
+    print_table(console, written.title, written.tables["dimensions"])
+    content = [result.to_dict() for result in results]
+    write_atomically(out / "dimension.json", json.dumps(content, indent=1) + "\n")
+    for path in [*write_page(written, out), out / "dimension.json"]:
+        print(path)
+    return 0
+
+
+class ProgressLines:
+    """Prints a line a training: its score, and what is known of d_int."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.count = plan, 0
+
+    def __call__(self, trial: Trial, outcome: Outcome, estimate: Estimate | None) -> None:
+        from subspace_bench.dimension.plan import BASELINES
+
+        self.count += 1
+        total = self.plan.trainings + BASELINES
+        if self.count == 1:
+            seconds = outcome.seconds * total / self.plan.jobs
+            print(
+                f"D = {outcome.native:,}. One training took {outcome.seconds:.2g} s and "
+                f"{format_bytes(outcome.peak_bytes)}; {total} take about {format_duration(seconds)}",
+                file=sys.stderr,
+            )
+        known = ""
+        if estimate is not None:
+            high = "D" if estimate.high is None else f"{estimate.high:,}"
+            known = f"; d_int between {estimate.low:,} and {high}"
+        print(f"{trial.label}: {outcome.score:.4g}{known}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""How many parameters a model needs: the intrinsic dimension of anyone's model and data."""

@@ -1,0 +1,150 @@
+"""Where a noisy, increasing score crosses a target: a Gaussian process over x = log d.
+
+    y = f(x) + ε,   f(x) = β₀ + β₁ x + g(x),   g ~ GP(0, σ² r exp(−(x − x')² / 2ℓ²)),   ε ~ N(0, σ²)
+
+Under flat priors on β and log σ, f(x) has a Student t posterior with n − 2 degrees of freedom
+(Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", section 2.7). ℓ and r are
+averaged over a small grid, weighted by their marginal likelihoods.
+
+f increases, so P(crossing ≤ x) = P(f(x) ≥ target). Quantiles of this distribution are the estimate,
+the interval, and the next d to try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, special
+
+Array = NDArray[np.floating]
+
+LENGTHS = (0.7, 1.5, 3.0, 6.0)  # ℓ, in units of log d: a factor of 2 to 400 in d
+RATIOS = (1.0, 10.0, 100.0, 1_000.0)  # r; r = 0, a straight line, is one more case
+GRID = 241  # points of x between log 1 and log D; quantiles are interpolated between them
+NEGLIGIBLE = 1e-4  # posterior weights below this are left out
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """The posterior under one (ℓ, r)."""
+
+    length: float
+    ratio: float
+    cholesky: Array  # of V = I + r K, (n, n)
+    whitened_trend: Array  # L⁻¹ H, (n, 2)
+    trend: Array  # β, (2,)
+    whitened_residual: Array  # L⁻¹ (y − H β), (n,)
+    precision: Array  # Hᵀ V⁻¹ H, (2, 2)
+    variance: float  # of ε, estimated
+    log_evidence: float
+
+
+class CrossingModel:
+    """The posterior of the x at which f reaches a target.
+
+    Arguments:
+        x: (n,), log d of the trainings, n ≥ 3, not all equal.
+        y: (n,), their scores; higher is better.
+    """
+
+    def __init__(self, x: Sequence[float], y: Sequence[float]) -> None:
+        self.x, self.y = np.asarray(x, float), np.asarray(y, float)
+        self.freedom = len(self.x) - 2
+        # A length scale that straightens g makes r irrelevant, so the line counts as one length.
+        cases = [(LENGTHS[0], 0.0), *((length, r) for length in LENGTHS for r in RATIOS)]
+        posteriors = [self._condition(length, ratio) for length, ratio in cases]
+        evidence = np.array([p.log_evidence for p in posteriors])
+        evidence[0] += np.log(len(RATIOS))
+        weights = np.exp(evidence - evidence.max())
+        weights /= weights.sum()
+        self._mixture = [(w, p) for w, p in zip(weights, posteriors, strict=True) if w > NEGLIGIBLE]
+
+    def _condition(self, length: float, ratio: float) -> _Posterior:
+        x, y = self.x, self.y
+        trend_basis = _trend_basis(x, x.mean())
+        covariance = np.eye(len(x)) + ratio * _kernel(x, x, length)
+        cholesky = linalg.cholesky(covariance, lower=True)
+        basis = linalg.solve_triangular(cholesky, trend_basis, lower=True)
+        scores = linalg.solve_triangular(cholesky, y, lower=True)
+        precision = basis.T @ basis
+        trend = np.linalg.solve(precision, basis.T @ scores)
+        residual = scores - basis @ trend
+        squares = max(float(residual @ residual), 1e-12 * max(1.0, float(y @ y)))
+        log_evidence = (
+            -np.log(np.diag(cholesky)).sum()
+            - 0.5 * np.linalg.slogdet(precision)[1]
+            - 0.5 * self.freedom * np.log(squares)
+        )
+        return _Posterior(
+            length, ratio, cholesky, basis, trend, residual, precision,
+            squares / self.freedom, float(log_evidence),
+        )  # fmt: skip
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of f at each x, without noise."""
+        means, variances = zip(*(self._moments(p, x) for _, p in self._mixture), strict=True)
+        weights = np.array([w for w, _ in self._mixture])
+        weights /= weights.sum()
+        mean = weights @ np.stack(means)
+        spread = weights @ (np.stack(variances) + (np.stack(means) - mean) ** 2)
+        return mean, np.sqrt(spread)
+
+    def probability(self, x: Array, target: float, target_error: float = 0.0) -> Array:
+        """P(f(x) ≥ target) at each x.
+
+        Arguments:
+            target_error: standard error of the target; 0 if it is a given number.
+        """
+        total = np.zeros(len(x))
+        for weight, posterior in self._mixture:
+            mean, variance = self._moments(posterior, x)
+            scale = np.sqrt(variance + target_error**2)
+            total += weight * special.stdtr(self.freedom, (mean - target) / np.maximum(scale, 1e-9))
+        return total
+
+    def _moments(self, p: _Posterior, x: Array) -> tuple[Array, Array]:
+        cross = linalg.solve_triangular(
+            p.cholesky, p.ratio * _kernel(self.x, x, p.length), lower=True
+        )
+        basis = _trend_basis(x, self.x.mean())
+        mean = basis @ p.trend + cross.T @ p.whitened_residual
+        gap = basis - cross.T @ p.whitened_trend
+        factor = p.ratio - (cross**2).sum(0) + (gap * np.linalg.solve(p.precision, gap.T).T).sum(1)
+        return mean, np.maximum(factor, 0.0) * p.variance
+
+    def quantiles(
+        self, levels: Sequence[float], upper: float, target: float, target_error: float = 0.0
+    ) -> list[float]:
+        """Quantiles of the crossing, in x: 0 … `upper`; −inf or inf if it lies outside."""
+        grid = np.linspace(0.0, upper, GRID)
+        below = monotone(self.probability(grid, target, target_error))
+        return [_quantile(level, below, grid) for level in levels]
+
+
+def monotone(p: Array) -> Array:
+    """P(f(x) ≥ target) under the assumption that f increases.
+
+    Away from the data p tends to one half, but f increases: left of the crossing the probability is
+    at most the least one between, right of it at least the largest.
+    """
+    first = int(np.flatnonzero(p < 0.5)[-1]) + 1 if (p < 0.5).any() else 0
+    left = np.minimum.accumulate(p[:first][::-1])[::-1]
+    return np.concatenate([left, np.maximum.accumulate(p[first:])])
+
+
+def _quantile(level: float, below: Array, grid: Array) -> float:
+    if below[-1] < level:
+        return float("inf")
+    return float("-inf") if below[0] >= level else float(np.interp(level, below, grid))
+
+
+def _trend_basis(x: Array, center: float) -> Array:
+    return np.stack([np.ones(len(x)), x - center], axis=1)
+
+
+def _kernel(a: Array, b: Array, length: float) -> Array:
+    gap = (a[:, None] - b) / length
+    return np.exp(-0.5 * gap**2)

@@ -1,0 +1,78 @@
+"""How to search for an intrinsic dimension: the target, the budget, the projector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from subspace_bench.common import validation
+from subspace_bench.common.errors import UserError
+from subspace_bench.dimension.search import FEWEST, Target
+from subspace_bench.projectors import names
+
+BASELINES = 3  # trainings of the plain module
+PROJECTOR = "hashed"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to search.
+
+    Attributes:
+        fraction: the target as a fraction of the baseline's mean (Li et al. 2018: 0.9, "local").
+        threshold: the target as a score instead (Li et al. 2018: 90%, "global").
+        within: the target as the baseline's mean less this many points instead.
+        trainings: in subspaces, besides BASELINES of the plain module.
+        minutes: stop after this time.
+        width: stop when the ends of the interval differ by at most this factor.
+        projector: name of P.
+        jobs: trainings at a time.
+
+    Raises:
+        UserError: for a number out of range, or two kinds of target.
+    """
+
+    fraction: float = 0.9
+    threshold: float | None = None
+    within: float | None = None
+    trainings: int = 20
+    minutes: float | None = None
+    width: float | None = None
+    projector: str = PROJECTOR
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and self.within is not None:
+            raise UserError("--threshold and --within are two targets: give one of them")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise UserError(f"--threshold is {self.threshold}: it must be finite")
+        validation.require_fraction(target=self.fraction)
+        validation.require_positive(within=self.within, minutes=self.minutes)
+        validation.require_at_least(FEWEST + 1, trainings=self.trainings)
+        validation.require_at_least(1, jobs=self.jobs, width=self.width)
+        validation.require_choice("projector", [self.projector], names())
+
+    def target(self, baseline: Sequence[float]) -> Target:
+        """The target.
+
+        Arguments:
+            baseline: scores of the plain module; higher is better, so a loss is negated.
+        """
+        if self.threshold is not None:
+            return Target(self.threshold)
+        mean, count = float(np.mean(baseline)), len(baseline)
+        error = float(np.std(baseline, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+        if self.within is not None:
+            return Target(mean - self.within, error)
+        share = self.fraction if mean >= 0 else 1 / self.fraction  # a negative score gets worse too
+        return Target(share * mean, share * error)
+
+    def describe_target(self) -> str:
+        if self.threshold is not None:
+            return f"a score of {self.threshold:g}"
+        if self.within is not None:
+            return f"{self.within:g} from the baseline"
+        return f"{100 * self.fraction:g}% of the baseline"

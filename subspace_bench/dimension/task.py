@@ -1,0 +1,107 @@
+"""A task: the user's own model and training loop, from Python or from a file.
+
+def build(seed):          # a new torch.nn.Module
+    ...
+def train(net, seed):     # trains net.parameters(); returns a score
+    ...
+higher_is_better = True   # the default; False for a loss
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.files import digest
+
+EXAMPLE = "define build(seed) -> torch.nn.Module and train(net, seed) -> float"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model and how it is trained.
+
+    Attributes:
+        name: of its row in tables.
+        build: seed → a new module.
+        train: (net, seed) → score. It trains `net.parameters()` in place.
+        higher_is_better: False for a loss.
+        reference: what `load` made it from, so that a worker process can load it again.
+    """
+
+    name: str
+    build: Callable[[int], nn.Module]
+    train: Callable[[nn.Module, int], float]
+    higher_is_better: bool = True
+    reference: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.reference:
+            return load, (self.reference,)
+        return Task, (self.name, self.build, self.train, self.higher_is_better)
+
+    def code_digest(self) -> str:
+        """SHA-256 of the source files of `build` and `train`; "" where there is none."""
+        try:
+            return digest([_source(self.build), _source(self.train)])
+        except (OSError, TypeError):
+            return ""  # typed at a prompt
+
+
+@functools.cache
+def load(reference: str) -> Task:
+    """The task of `file.py`, or of `package.module:name` (an object with the same attributes).
+
+    Raises:
+        UserError: if it cannot be imported, or lacks `build` or `train`.
+    """
+    path = Path(reference)
+    try:
+        if path.suffix == ".py":
+            source: Any = _import_file(path)
+            name = path.stem
+        else:
+            module_name, _, attribute = reference.partition(":")
+            sys.path.insert(0, "")  # as `python -m` does
+            source = importlib.import_module(module_name)
+            source = getattr(source, attribute) if attribute else source
+            name = attribute or module_name.rpartition(".")[2]
+    except UserError:
+        raise
+    except Exception as failure:
+        raise UserError(
+            f"cannot import {reference}: {type(failure).__name__}: {failure}; {EXAMPLE}"
+        ) from failure
+    for function in ("build", "train"):
+        if not callable(getattr(source, function, None)):
+            raise UserError(f"{reference} has no function {function!r}: {EXAMPLE}")
+    higher_is_better = bool(getattr(source, "higher_is_better", True))
+    return Task(name, source.build, source.train, higher_is_better, reference)
+
+
+def _import_file(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(f"{path} is not a file: give a Python file, or package.module:name")
+    sys.path.insert(0, str(path.parent.resolve()))  # its neighbours can be imported
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _source(function: Any) -> str:
+    file = inspect.getsourcefile(function)
+    return Path(file).read_text(encoding="utf-8") if file else inspect.getsource(function)

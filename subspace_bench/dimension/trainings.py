@@ -1,0 +1,157 @@
+"""The finished trainings of a task, kept in a csv file, so that the same command continues."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from scipy import stats
+
+from subspace_bench.common.errors import UserError
+from subspace_bench.dimension.plan import BASELINES, Plan
+from subspace_bench.dimension.result import IntrinsicDimension
+from subspace_bench.dimension.search import Estimate, Search
+from subspace_bench.dimension.task import Task
+from subspace_bench.dimension.trial import Outcome, Trial
+from subspace_bench.records.table import KeyedTable
+
+FALLING = -0.6  # Kendall's τ of score and d, at or below which the score gets worse with d
+FEWEST_TO_JUDGE = 6  # trainings, those of the baseline included, before τ is looked at
+
+
+class Trainings:
+    """Finished trainings, in the order in which they finished.
+
+    Arguments:
+        folder: whose `trainings/<task>.csv` keeps them; None keeps none.
+
+    Raises:
+        UserError: if the file is damaged, or belongs to other code or another projector.
+    """
+
+    def __init__(self, task: Task, plan: Plan, folder: Path | None) -> None:
+        self.task, self.plan = task, plan
+        self.sign = 1.0 if task.higher_is_better else -1.0
+        self.outcomes: dict[Trial, Outcome] = {}
+        self.code = task.code_digest()
+        self.table = None
+        if folder is not None:
+            path = folder / "trainings" / f"{task.name}.csv"
+            self.table = KeyedTable(path, ("d", "seed"), ("projector", "code"))
+            self._restore(self.table)
+
+    def _restore(self, table: KeyedTable) -> None:
+        for row in table.rows.values():
+            if (row["projector"], row["code"]) != (self.plan.projector, self.code):
+                raise UserError(
+                    f"{table.path} has trainings of other code or another projector: "
+                    "move it away, or choose another folder with --out"
+                )
+            trial = Trial(None if math.isnan(row["d"]) else int(row["d"]), int(row["seed"]))
+            self.outcomes[trial] = Outcome(
+                row["score"], int(row["native"]), row["seconds"], int(row["peak_bytes"])
+            )
+
+    def add(self, trial: Trial, outcome: Outcome) -> None:
+        """Keeps a training.
+
+        Raises:
+            UserError: if `build` made another number of parameters than before, or if scores get
+                worse as d grows.
+        """
+        for other, earlier in self.outcomes.items():
+            if earlier.native != outcome.native:
+                raise UserError(
+                    f"build(seed) made {earlier.native:,} parameters at seed {other.seed}, but "
+                    f"{outcome.native:,} at seed {trial.seed}: it must build one architecture"
+                )
+        self.outcomes[trial] = outcome
+        if self.table is not None:
+            self.table.put(
+                {
+                    "d": math.nan if trial.dim is None else trial.dim,
+                    "seed": trial.seed,
+                    "score": outcome.score,
+                    "native": outcome.native,
+                    "seconds": round(outcome.seconds, 3),
+                    "peak_bytes": outcome.peak_bytes,
+                    "projector": self.plan.projector,
+                    "code": self.code,
+                }
+            )
+        self._require_rising()
+
+    @property
+    def native(self) -> int:
+        """D."""
+        return next(iter(self.outcomes.values())).native
+
+    @property
+    def baseline(self) -> list[float]:
+        """Scores of the plain module, as the task returned them."""
+        return [o.score for t, o in self.outcomes.items() if t.dim is None]
+
+    def search(self) -> Search:
+        """The search with everything told that is finished; needs a baseline."""
+        search = Search(self.native, self.plan.target([self.sign * s for s in self.baseline]))
+        for trial, outcome in self.outcomes.items():
+            if trial.dim is not None:
+                search.tell(trial.dim, self.sign * outcome.score)
+        return search
+
+    def estimate(self) -> Estimate | None:
+        """d_int so far; None while too little is known."""
+        complete = len(self.baseline) == BASELINES
+        return self.search().estimate() if complete else None
+
+    def result(self) -> IntrinsicDimension:
+        """The result so far.
+
+        Raises:
+            UserError: if there are too few trainings to estimate anything.
+        """
+        estimate = self.estimate()
+        if estimate is None:
+            raise UserError(
+                f"{len(self.outcomes)} trainings are too few for an estimate: give more --minutes "
+                "and the same --out, which keeps finished trainings"
+            )
+        target = self.sign * self.search().target.score
+        rows = [
+            {"d": t.dim, "seed": t.seed, "score": o.score, "seconds": o.seconds}
+            for t, o in self.outcomes.items()
+            if t.dim is not None
+        ]
+        return IntrinsicDimension(
+            self.task.name, self.native, self.plan.projector, target,
+            self.plan.describe_target(), self.task.higher_is_better, tuple(self.baseline),
+            pd.DataFrame(rows), estimate, self._notices(estimate),
+        )  # fmt: skip
+
+    def _notices(self, estimate: Estimate) -> tuple[str, ...]:
+        notices = []
+        if len(set(self.baseline)) == 1:
+            notices.append(
+                "All trainings of the baseline gave the same score. If train ignores its seed, the "
+                "interval is too narrow."
+            )
+        if estimate.dimension is None:
+            notices.append(f"No d up to D = {self.native:,} is likely to reach the target.")
+        elif estimate.dimension == 1:
+            notices.append("d = 1 already reaches the target.")
+        return tuple(notices)
+
+    def _require_rising(self) -> None:
+        points = [
+            (self.native if trial.dim is None else trial.dim, self.sign * outcome.score)
+            for trial, outcome in self.outcomes.items()
+        ]
+        if len(points) < FEWEST_TO_JUDGE:
+            return
+        if stats.kendalltau(*zip(*points, strict=True)).statistic <= FALLING:
+            better = "False" if self.task.higher_is_better else "True"
+            raise UserError(
+                f"the score gets worse as d grows: set higher_is_better = {better} if it is "
+                "otherwise a good measure; finished trainings are kept"
+            )
