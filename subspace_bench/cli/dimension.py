@@ -104,7 +104,7 @@ class ProgressLines:
             seconds = outcome.seconds * total / self.plan.jobs
             print(
                 f"D = {outcome.native:,}. One training took {outcome.seconds:.2g} s and "
-                f"{format_bytes(outcome.peak_bytes)}; {total} take about {format_duration(seconds)}",
+                f"{format_bytes(outcome.peak_bytes)}; {total} take {format_duration(seconds)}",
                 file=sys.stderr,
             )
         known = ""
