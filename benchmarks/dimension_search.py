@@ -81,7 +81,7 @@ class Simulation:
         """log d at which the noise-free curve reaches the target."""
         f = self.curve.function()
         target = self.plan.target([self.curve.accuracy[-1]]).score
-        return float(brentq(lambda x: f(x) - target, 0.0, math.log(self.curve.native)))
+        return float(brentq(lambda x: float(f(x)) - target, 0.0, math.log(self.curve.native)))
 
     def train(self, d: int, random: np.random.Generator) -> float:
         return float(self.curve.function()(math.log(d))) + self.noise * random.standard_normal()
