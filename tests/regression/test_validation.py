@@ -57,7 +57,8 @@ def measured(tmp_path, monkeypatch, digits):
     columns = ("mutation", "run", "seed", "accuracy", "digest")
     table = trials.runs_table()
     table.put(*(dict(zip(columns, map(str, row), strict=True)) for row in (*stale, *current)))
-    check = {"check": 1, "run": "FC", "n": 2, "verdict": NO_CHANGE, "seconds": 60.0}
+    check = {"check": 1, "run": "FC", "first seed": 2_001_000, "n": 2, "difference": 0.1, "p": 0.5,
+             "verdict": NO_CHANGE, "seconds": 60.0}  # fmt: skip
     trials.checks_table().put({**check, "digest": trials.reference_digest()})
     yield references
     trials.trial_digest.cache_clear()
@@ -101,7 +102,8 @@ def test_stored_trials_are_not_trained_again(measured) -> None:
 
 
 def test_real_checks_of_another_reference_do_not_count(measured) -> None:
-    trials.checks_table().put({"check": 0, "run": "FC", "verdict": CHANGED, "digest": "another"})
+    [row] = trials.checks_table().rows.values()
+    trials.checks_table().put({**row, "check": 0, "verdict": CHANGED, "digest": "0" * 8})
     assert list(trials.checks_made()["check"]) == [1]
     values = page.checks_values(trials.checks_made())
     assert values["real_false_positives"].startswith("0 of 1")
