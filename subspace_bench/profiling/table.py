@@ -179,9 +179,14 @@ def read_frame(path: Path) -> pd.DataFrame:
     """The rows of a timing csv as a frame, NaN where a case was not measured.
 
     Raises:
-        UserError: as `open_csv`.
+        UserError: as `open_csv`, or if the rows are not all of one machine.
     """
     frame = pd.DataFrame(open_csv(path).sorted())
+    if frame.empty or any(frame[name].nunique() > 1 for name in ("device", *MACHINE)):
+        raise UserError(
+            f"{path} has no rows, or rows of several machines: restore it, or move it away to "
+            "start again"
+        )
     absent = [name for name in MEASURED if name not in frame]  # no case was measured
     return frame.assign(**dict.fromkeys(absent, float("nan")))
 

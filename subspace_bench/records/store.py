@@ -17,6 +17,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest, read_regular, write_atomically
+from subspace_bench.common.locks import Locked, exclusive
 from subspace_bench.common.schema import (
     OPEN,
     Count,
@@ -108,6 +109,26 @@ class Store:
         self.path(run).unlink(missing_ok=True)
         self.checkpoint(run).unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def claim(self, run: RunConfig) -> Iterator[None]:
+        """Holds a run, so that no other process trains it; ends with the process.
+
+        Raises:
+            Locked: if another process holds it.
+        """
+        with contextlib.suppress(OSError):  # which `put` reports
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(self.path(run), timeout=0):
+            yield
+
+    def is_claimed(self, run: RunConfig) -> bool:
+        """Whether another process holds the run now."""
+        try:
+            with self.claim(run):
+                return False
+        except Locked:
+            return True
+
     def get(self, run: RunConfig) -> Record | None:
         """The run's record, or None.
 
@@ -116,7 +137,7 @@ class Store:
         """
         try:
             return read_record(self.path(run))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def put(self, record: Record) -> None:
@@ -181,7 +202,7 @@ def read_record(path: Path) -> Record:
         if intact:
             require(result, Result, "its result")
             require_consistent(run, result)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError, RecursionError, UserError) as failure:
         raise UserError(f"{path} is not a valid record ({failure}): {remedy}") from failure

@@ -140,6 +140,8 @@ class KeyedTable:
         """The typed and checked row of a line of the file."""
         row: Row = {}
         for name, cell in cells.items():
+            if CONTROL.search(cell):
+                raise ValueError(f"{where}{name} has control characters")
             value: Any = cell if _is_text(self.hints[name]) else _number(cell)
             require(None if value != value else value, self.hints[name], f"{where}{name}")
             row[name] = value

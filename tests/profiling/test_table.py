@@ -122,6 +122,18 @@ def test_every_damaged_cell_of_a_measured_case_is_found(column, cell, tmp_path) 
         read_frame(table.path)
 
 
+@pytest.mark.parametrize("damage", ["no rows", "two machines"])
+def test_a_page_has_rows_of_one_machine(damage, tmp_path) -> None:
+    table = TimingTable(tmp_path, "cpu", 2)
+    table.put(CASES[0], OK)
+    table.put(CASES[1], OK)
+    frame = pd.read_csv(table.path, dtype=str, keep_default_na=False)
+    frame.loc[0, "cpu"] = "another"
+    (frame[:0] if damage == "no rows" else frame).to_csv(table.path, index=False)
+    with pytest.raises(UserError, match=r"projectors-cpu\.csv"):
+        read_frame(table.path)
+
+
 def test_another_csv_is_refused(tmp_path) -> None:
     (tmp_path / "projectors-cpu.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"projectors-cpu\.csv"):
