@@ -17,7 +17,7 @@ from subspace_bench import projectors
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 from subspace_bench.common.hardware import last_level_cache
-from subspace_bench.common.schema import Name, Natural, Pattern, Positive, Range
+from subspace_bench.common.schema import Name, Natural, Pattern, Range
 from subspace_bench.common.sources import module_digest
 from subspace_bench.profiling.cases import TimingCase
 from subspace_bench.profiling.timing import read_bandwidth
@@ -26,33 +26,41 @@ from subspace_bench.records.table import KeyedTable
 
 KEY = ("projector", "native", "dim", "device", "dtype")
 MACHINE = ("cpu", "cpu_capability", "torch", "numba", "gpu", "threads")
-MEASURED = ("forward_ms", "transpose_ms", "resident_bytes", "peak_bytes")
+PARTS = ("ms", "q25", "q75", "n")  # of the time of a product
+MEASURED = (  # in every measured case
+    "setup_s", "resident_bytes", "peak_bytes",
+    *(f"{product}_{part}" for product in ("forward", "transpose") for part in PARTS),
+)  # fmt: skip
+Time = Annotated[float, Range(0, 1e9)]
+Bytes = Annotated[float, Range(0, 1e18)]
+Samples = Annotated[float, Range(1, 1e9)]
+Ratio = Annotated[float, Range(0, 10)]
 
 
 class Measured(TypedDict, total=False):
     """The columns that are empty in cases without a measurement."""
 
-    setup_s: Positive | None
-    resident_bytes: Positive | None
-    peak_bytes: Positive | None
-    predicted_bytes: Positive | None
-    forward_ms: Positive | None
-    forward_q25: Positive | None
-    forward_q75: Positive | None
-    forward_n: Positive | None
-    transpose_ms: Positive | None
-    transpose_q25: Positive | None
-    transpose_q75: Positive | None
-    transpose_n: Positive | None
-    read_ms: Positive | None
-    read_q25: Positive | None
-    read_q75: Positive | None
-    read_n: Positive | None
-    norm_mean: Positive | None
-    norm_sd: Positive | None
-    norm_n: Positive | None
-    coherence: Positive | None
-    pairs: Positive | None
+    setup_s: Time | None
+    resident_bytes: Bytes | None
+    peak_bytes: Bytes | None
+    predicted_bytes: Bytes | None
+    forward_ms: Time | None
+    forward_q25: Time | None
+    forward_q75: Time | None
+    forward_n: Samples | None
+    transpose_ms: Time | None
+    transpose_q25: Time | None
+    transpose_q75: Time | None
+    transpose_n: Samples | None
+    read_ms: Time | None
+    read_q25: Time | None
+    read_q75: Time | None
+    read_n: Samples | None
+    norm_mean: Ratio | None
+    norm_sd: Ratio | None
+    norm_n: Samples | None
+    coherence: Ratio | None
+    pairs: Annotated[float, Range(0, 1e9)] | None
 
 
 class TimingRow(Measured):

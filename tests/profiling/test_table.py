@@ -12,8 +12,11 @@ from subspace_bench.profiling import table as table_module
 from subspace_bench.profiling.cases import TimingCase, grid
 from subspace_bench.profiling.table import TimingTable, read_frame, sources_digest
 
-OK = {"status": "ok", "forward_ms": 1.234567, "forward_n": 7, "transpose_ms": 2.0,
-      "resident_bytes": 100, "peak_bytes": 200}  # fmt: skip
+OK = {
+    "status": "ok", "setup_s": 0.1, "resident_bytes": 100, "peak_bytes": 200,
+    "forward_ms": 1.234567, "forward_q25": 1.0, "forward_q75": 2.0, "forward_n": 7,
+    "transpose_ms": 2.0, "transpose_q25": 1.5, "transpose_q75": 2.5, "transpose_n": 7,
+}  # fmt: skip
 CASES = grid(["gaussian", "hashed"], [900, 700], [5, 40], "cpu", "float32")
 
 
@@ -100,8 +103,8 @@ def test_digests_of_sources_follow_the_projector_and_the_device() -> None:
 def damaged_cells() -> Iterator[tuple[str, str]]:
     """(column, cell) that no timing has."""
     numbers = ("nan", "inf", "-1", "1e999", "1e308", "text", "0x10", "9" * 400, "150%")
-    for column in ("native", "dim", "threads", "read_gbs", "cache_bytes", "forward_ms",
-                   "resident_bytes", "peak_bytes"):  # fmt: skip
+    for column in ("native", "dim", "threads", "read_gbs", "cache_bytes", "setup_s",
+                   "forward_ms", "transpose_q75", "resident_bytes", "peak_bytes"):  # fmt: skip
         yield from ((column, cell) for cell in (*numbers, ""))
     yield from (("native", "0"), ("dim", "0"), ("dim", "99999999"), ("forward_ms", "99"))
     yield from (("projector", cell) for cell in ("", "<script>alert(1)</script>", "a|b", "$x$"))
@@ -114,7 +117,7 @@ def damaged_cells() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("column, cell", [*damaged_cells()])
 def test_every_damaged_cell_of_a_measured_case_is_found(column, cell, tmp_path) -> None:
     table = TimingTable(tmp_path, "cpu", 2)
-    table.put(CASES[0], {**OK, "forward_q25": 1.0, "forward_q75": 2.0})
+    table.put(CASES[0], OK)
     frame = pd.read_csv(table.path, dtype=str, keep_default_na=False)
     frame[column] = cell
     frame.to_csv(table.path, index=False)
