@@ -17,6 +17,7 @@ import json
 import math
 import re
 import reprlib
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -176,7 +177,7 @@ def _check_plain(hint: Any) -> Check:
         if get_origin(hint) is Literal:
             return kind is type(choices[0]) and value in choices
         if hint is float:
-            return kind in (float, int) and -math.inf < value < math.inf
+            return kind in (float, int) and abs(value) <= sys.float_info.max
         return kind is hint and (hint is not int or abs(value) <= LARGEST)
 
     def check(value: Any, name: str) -> None:

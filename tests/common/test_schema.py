@@ -82,6 +82,7 @@ def test_what_fits_is_accepted(value: Any) -> None:
         ({**GOOD, "table": {"x": -1}}, "x"),
         ({**GOOD, "stepz": 1}, "stepz"),
         (with_inner(rate=None), "rate"),
+        (with_inner(rate=10**400), "rate"),
         (with_inner(betas=[0.9]), "betas"),
         (with_inner(betas="ab"), "betas"),
         (with_inner(names=["<script>"]), "names"),

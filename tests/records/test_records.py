@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -252,6 +253,42 @@ def test_damage_of_any_byte_is_found_or_changes_no_result(store: Store) -> None:
             assert (record.run, record.result) == (RUN, RESULT)
     assert len(errors) > 200
     assert all(str(path) in error for error in errors)
+
+
+VALUES = (None, True, 0, -1, 10**400, 1.5, 1e308, -1e-320, float("nan"), "", "text", [], {}, [[1]])
+
+
+def places(content, path=()) -> list[tuple[str | int, ...]]:
+    """The path of every entry of nested lists and tables."""
+    pairs = content.items() if isinstance(content, dict) else enumerate(content)
+    return [
+        deeper
+        for key, value in pairs
+        for deeper in (
+            (*path, key),
+            *(places(value, (*path, key)) if isinstance(value, dict | list) else ()),
+        )
+    ]
+
+
+def test_any_value_anywhere_is_an_error_or_fits(store: Store) -> None:
+    path = store.path(RUN)
+    text = path.read_text()
+    for place in places(json.loads(text)):
+        for value in VALUES:
+            content = json.loads(text)
+            inner = content
+            for key in place[:-1]:
+                inner = inner[key]
+            inner[place[-1]] = value
+            if place[0] != "result_sha256":
+                content["result_sha256"] = digest(content["result"])
+            path.write_text(json.dumps(content))
+            with contextlib.suppress(UserError):
+                record = store.get(RUN)
+                assert record is not None
+                assert record.run == RUN
+                assert all(0 <= accuracy <= 100 for _, accuracy, _ in record.result["curve"])
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link", "link to itself"])
