@@ -195,7 +195,7 @@ def compare_losses(references: Mapping[str, Reference], dataset: Dataset) -> dic
                 "the reference was made on other hardware or with other versions, where bits "
                 "differ: check without --bitwise, or update the reference here"
             )
-        if len(references[name].losses) != 8 * STEPS:
+        if len(references[name].losses) != 8 * run.protocol.steps:
             raise UserError(f"the reference of {name!r} lacks losses: {REMEDY}")
         try:
             differences[name] = first_difference(losses(run, dataset), references[name].losses)
