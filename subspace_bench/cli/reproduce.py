@@ -134,7 +134,7 @@ def load_dataset(name: str, root: Path | None, console: Console) -> str:
 
     dataset = loading.load_or_embedded(name, root)
     if dataset.name == name:
-        console.print(f"Data: {name}, {dataset.source}, {catalog.VERIFICATION[name]}")
+        console.print(f"Data: {name}, {dataset.source}, {catalog.verification(name)}")
     else:
         console.print(
             f"Data: {name} is not available; using {dataset.name}, the 5,000 digits "
