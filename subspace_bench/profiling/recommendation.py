@@ -61,7 +61,7 @@ class AccuracyComparison:
             return "best"
         interval = difference(group[name], group[best])
         half = f" ± {interval.half_width:.2f}" if interval else ""
-        return f"{group[name].mean - group[best].mean:+.2f}{half}"
+        return f"{group[name].mean - group[best].mean:+z.2f}{half}"
 
     def at_nearest(self, name: str, dim: int) -> str:
         """`points_from_best` at the d of `samples` nearest to `dim`; "" if there are none."""

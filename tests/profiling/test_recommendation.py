@@ -111,11 +111,12 @@ def test_below_the_best_is_what_differs_from_it() -> None:
 def test_points_have_an_interval() -> None:
     accuracies = AccuracyComparison.of({
         ("a", 300): Sample((97.9, 98.0, 98.1)), ("b", 300): Sample((90.0, 90.1, 90.2)),
-        ("c", 300): Sample((9.0,)), ("a", 3000): GOOD,
+        ("c", 300): Sample((9.0,)), ("d", 300): Sample((97.9999,)), ("a", 3000): GOOD,
     })  # fmt: skip
     # By hand: 2.776 (t, 4 degrees of freedom) · √(2/3) · 0.1.
     assert accuracies.points_from_best("b", 300) == "-7.90 ± 0.23"
     assert accuracies.points_from_best("c", 300) == "-89.00"
+    assert accuracies.points_from_best("d", 300) == "+0.00"
     assert accuracies.at_nearest("a", 500) == "best (d = 300)"
     assert accuracies.at_nearest("b", 2_000) == "not measured (d = 3,000)"
 
