@@ -36,6 +36,7 @@ from subspace_bench.reporting.render import write_page
 
 LARGE_DIM = 100  # from which on the summary says which projector always wins
 MARKERS, COLOURS = "osD^vP*Xdhp<>", plt.get_cmap("tab10")  # one per projector
+# By the status of a case, up to its colon.
 REASONS = {"does not fit": "too large", "not measured": "too slow", "failed": "failed"}
 
 
@@ -157,14 +158,10 @@ def compare_at_sizes(measurements: Measurements, show: Any) -> pd.DataFrame:
     }
     for row in measurements.rows:
         if row["dtype"] == "float32":
-            cell = show(row) if row["status"] == "ok" else REASONS[reason(row)]
+            kind = row["status"].partition(":")[0]
+            cell = show(row) if kind == "ok" else REASONS[kind]
             lines[row["native"], row["dim"]][row["projector"]] = cell
     return pd.DataFrame(lines.values())
-
-
-def reason(row: Row) -> str:
-    """Why a case has no numbers: a key of REASONS."""
-    return str(row["status"]).partition(":")[0]
 
 
 def details(measurements: Measurements, native: int) -> pd.DataFrame:
