@@ -18,11 +18,7 @@ from subspace_bench.regression.validation import resampling, trials
 from subspace_bench.regression.validation.measurements import Measurement, measure, pool_of
 from subspace_bench.regression.validation.mutations import CONV, MEASURED, MUTATIONS, SUBSPACES
 from subspace_bench.regression.validation.resampling import References
-from subspace_bench.regression.validation.trials import (
-    ALPHA,
-    design_of,
-    minimum_detectable_effect,
-)
+from subspace_bench.regression.validation.trials import ALPHA, design_of, minimum_detectable_effect
 from subspace_bench.reporting.page import Page, PageFigure
 from subspace_bench.reporting.statistics import binomial
 

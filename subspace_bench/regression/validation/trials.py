@@ -108,9 +108,7 @@ class MissingTrials(Exception):
 
 
 def check_mutation(
-    mutation: str,
-    references: Mapping[str, Reference],
-    accuracies: Mapping[Trial, float | str],
+    mutation: str, references: Mapping[str, Reference], accuracies: Mapping[Trial, float | str]
 ) -> list[checking.Outcome]:
     """The check of a mutation, as `subspace-bench check` would decide, on its measured runs.
 
