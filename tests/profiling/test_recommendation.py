@@ -10,7 +10,7 @@ import torch
 
 from subspace_bench import projectors
 from subspace_bench.profiling import recommendation
-from subspace_bench.profiling.lookup import Measurements, derive
+from subspace_bench.profiling.lookup import derive, successful, with_derived
 from subspace_bench.profiling.recommendation import (
     AccuracyComparison,
     accuracy_table,
@@ -31,8 +31,8 @@ def case(projector: str, native: int, dim: int, ms: float, **changes: Any) -> di
     }  # fmt: skip
 
 
-def measured(*rows: dict[str, Any]) -> Measurements:
-    return Measurements.of(pd.DataFrame(rows)).successful()
+def measured(*rows: dict[str, Any]) -> pd.DataFrame:
+    return successful(with_derived(pd.DataFrame(rows)))
 
 
 def test_only_rows_of_P_that_are_nonzero_are_read_in_the_transpose() -> None:
@@ -122,6 +122,6 @@ def test_points_have_an_interval() -> None:
 
 
 def test_nothing_measured_recommends_nothing() -> None:
-    assert recommend(Measurements([]), UNKNOWN) == []
+    assert recommend(measured(case("gaussian", 10, 1, 1.0, status="failed: no")), UNKNOWN) == []
     assert recommendation_table([], UNKNOWN).empty
     assert accuracy_table(UNKNOWN).empty
