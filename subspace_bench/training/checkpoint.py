@@ -145,13 +145,13 @@ def require_optimizer(saved: Any, optimizer: Optimizer, updates: int) -> None:
     Raises:
         ValueError, KeyError, TypeError, AttributeError: if it does not fit.
     """
-    own = optimizer.state_dict()
-    if saved.keys() != own.keys() or saved["updates"] != updates:
+    names = {*optimizer.tensors, "updates", *(["optimizer"] if optimizer.optimizer else [])}
+    if saved.keys() != names or saved["updates"] != updates:
         raise ValueError("its optimizer has other entries")
-    tensors = {name: value for name, value in own.items() if isinstance(value, Tensor)}
-    require_tensors({name: saved[name] for name in tensors}, tensors, "optimizer")
-    if "optimizer" in own:
-        require_torch_optimizer(saved["optimizer"], optimizer.optimizer, updates)  # type: ignore[attr-defined]
+    tensors = {name: saved[name] for name in optimizer.tensors}
+    require_tensors(tensors, optimizer.tensors, "optimizer")
+    if optimizer.optimizer is not None:
+        require_torch_optimizer(saved["optimizer"], optimizer.optimizer, updates)
 
 
 def require_torch_optimizer(saved: Any, own: torch.optim.Optimizer, updates: int) -> None:
