@@ -17,7 +17,7 @@ from subspace_bench import projectors
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 from subspace_bench.common.hardware import last_level_cache
-from subspace_bench.common.schema import Name, Natural, Pattern, Range
+from subspace_bench.common.schema import Name, Natural, Pattern, Range, Seconds
 from subspace_bench.common.sources import module_digest
 from subspace_bench.profiling.cases import TimingCase
 from subspace_bench.profiling.timing import read_bandwidth
@@ -31,7 +31,7 @@ MEASURED = (  # in every measured case
     "setup_s", "resident_bytes", "peak_bytes",
     *(f"{product}_{part}" for product in ("forward", "transpose") for part in PARTS),
 )  # fmt: skip
-Time = Annotated[float, Range(0, 1e9)]
+Time = Annotated[float, Range(1e-12, 1e9)]
 Bytes = Annotated[float, Range(0, 1e18)]
 Samples = Annotated[float, Range(1, 1e9)]
 Ratio = Annotated[float, Range(0, 10)]
@@ -40,7 +40,7 @@ Ratio = Annotated[float, Range(0, 10)]
 class Measured(TypedDict, total=False):
     """The columns that are empty in cases without a measurement."""
 
-    setup_s: Time | None
+    setup_s: Seconds | None
     resident_bytes: Bytes | None
     peak_bytes: Bytes | None
     predicted_bytes: Bytes | None
@@ -73,7 +73,7 @@ class TimingRow(Measured):
     dtype: Literal["float32", "float64", "bfloat16", "float16"]
     threads: Annotated[int, Range(1, 1e6)]
     status: Annotated[str, Pattern("ok|(not measured|does not fit|failed)(: .*)?")]
-    read_gbs: Annotated[float, Range(0, 1e6)]
+    read_gbs: Annotated[float, Range(1e-6, 1e6)]
     cache_bytes: Natural
     cpu: str
     cpu_capability: str
@@ -98,6 +98,10 @@ def require_complete(row: dict[str, Any]) -> None:
         return
     if lacking := [name for name in MEASURED if math.isnan(row.get(name, math.nan))]:
         raise ValueError(f"{label} is measured, but lacks {lacking[0]}")
+    norms, pairs = (row.get(name, math.nan) for name in ("norm_mean", "pairs"))
+    needed = ["norm_n", "pairs"] * (not math.isnan(norms)) + ["coherence"] * (pairs > 0)
+    if lacking := [name for name in needed if math.isnan(row.get(name, math.nan))]:
+        raise ValueError(f"{label} has a distortion, but lacks {lacking[0]}")
     for product in ("forward", "transpose", "read"):
         low, median, high = (
             row.get(f"{product}_{column}", math.nan) for column in ("q25", "ms", "q75")

@@ -111,13 +111,15 @@ def damaged_cells() -> Iterator[tuple[str, str]]:
     yield from (("device", cell) for cell in ("", "tpu"))
     yield from (("dtype", cell) for cell in ("", "int8", "float31"))
     yield from (("status", cell) for cell in ("", "fine", "ok?"))
-    yield ("sources", "xyz")
+    yield from ((column, "0") for column in ("forward_ms", "transpose_ms", "read_gbs"))
+    yield from (("norm_n", ""), ("pairs", ""), ("coherence", ""), ("sources", "xyz"))
 
 
 @pytest.mark.parametrize("column, cell", [*damaged_cells()])
 def test_every_damaged_cell_of_a_measured_case_is_found(column, cell, tmp_path) -> None:
     table = TimingTable(tmp_path, "cpu", 2)
-    table.put(CASES[0], OK)
+    distortion = {"norm_mean": 1.0, "norm_sd": 0.1, "norm_n": 24, "coherence": 0.1, "pairs": 10}
+    table.put(CASES[0], OK | distortion)
     frame = pd.read_csv(table.path, dtype=str, keep_default_na=False)
     frame[column] = cell
     frame.to_csv(table.path, index=False)
