@@ -85,7 +85,7 @@ class Subspace(nn.Module):
         self.omega = nn.Parameter(parameters[0].new_zeros(dim))
         self.module = module
         self._install_slots(parameters)
-        self.register_state_dict_post_hook(state.drop_origin)  # type: ignore[no-untyped-call]
+        self.register_state_dict_post_hook(state.prune_state)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(state.verify_state)  # type: ignore[no-untyped-call]
         self._reset()
 
