@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +22,8 @@ def require_supported(module: nn.Module) -> None:
             raise UserError(f"{where} is scripted: wrap the Python module instead")
         if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse:
             raise UserError(f"{where} asks for sparse gradients: build it with sparse=False")
+        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.max_norm is not None:
+            raise UserError(f"{where} writes its weight in forward: build it with max_norm=None")
         for p in part._parameters.values():
             if isinstance(p, nn.parameter.UninitializedParameter):
                 raise UserError(f"{where} is lazy: run one batch through the module first")
@@ -27,6 +32,29 @@ def require_supported(module: nn.Module) -> None:
                     f"the parameters of {where} belong to another Subspace: wrap the result of its "
                     "merge(), or a copy made before wrapping"
                 )
+
+
+def require_shape(parameter: Tensor, shape: torch.Size) -> None:
+    """Raises UserError for a new parameter of θ₀ that does not have the shape of the old one."""
+    if parameter.shape != shape:
+        raise UserError(f"a parameter of θ₀ has shape {[*shape]}, not {[*parameter.shape]}")
+
+
+def require_not_traced() -> None:
+    """Raises UserError in `torch.jit.trace` and `torch.export`, which would store θ's values."""
+    if torch.jit.is_tracing() or torch.compiler.is_exporting():  # type: ignore
+        raise UserError("tracing and export would freeze θ: use the module that merge() returns")
+
+
+def forward_with_signature(net: nn.Module) -> Callable[..., Any]:
+    """`net.forward` with the signature of the module's forward, which some tools inspect."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return type(net).forward(net, *args, **kwargs)
+
+    with contextlib.suppress(TypeError, ValueError):
+        forward.__signature__ = inspect.signature(net.module.forward)  # type: ignore
+    return forward
 
 
 def fixed_positions(module: nn.Module, number: dict[int, int], sizes: list[int]) -> Tensor | None:
