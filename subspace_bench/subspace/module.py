@@ -225,9 +225,8 @@ class Subspace(nn.Module):
         flat, start = self._flat, 0
         if flat is not None:
             for p in origins:
-                if p.device != flat.device or p.dtype != flat.dtype or (
-                    p.data_ptr() != flat.data_ptr() + start * flat.itemsize
-                ):  # fmt: skip
+                address = flat.data_ptr() + start * flat.itemsize if p.numel() else 0
+                if (p.data_ptr(), p.device, p.dtype) != (address, flat.device, flat.dtype):
                     flat = None
                     break
                 start += p.numel()
@@ -235,6 +234,8 @@ class Subspace(nn.Module):
             for p, shape in zip(origins, self._shapes, strict=True):
                 require_shape(p, shape)
             flat, start = flatten(origins), 0  # type: ignore[arg-type]
+            if torch._C._are_functorch_transforms_active():
+                return flat  # which must not outlive the transform
             if flat.device.type != "meta":
                 for p in origins:
                     p.data = flat[start : start + p.numel()].view_as(p)

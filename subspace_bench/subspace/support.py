@@ -65,7 +65,8 @@ def fixed_positions(module: nn.Module, number: dict[int, int], sizes: list[int])
             i = number.get(id(part._parameters["weight"]))
             if i is not None:
                 start = sum(sizes[:i]) + part.padding_idx * part.embedding_dim
-                positions.append(torch.arange(start, start + part.embedding_dim))
+                stop = start + part.embedding_dim
+                positions.append(torch.arange(start, stop, device="cpu"))  # even under meta
     return torch.cat(positions) if positions else None
 
 
@@ -78,9 +79,17 @@ def deepcopy_memo(module: nn.Module) -> dict[int, Any]:
     return {
         id(value): value.detach().clone()
         for part in module.modules()
-        for value in _tensors(part.__dict__)
+        for value in _tensors(_content(part))
         if not value.is_leaf
     }
+
+
+def _content(part: nn.Module) -> dict[str, Any]:
+    """A module's attributes as `copy.deepcopy` sees them."""
+    if not isinstance(part, nn.RNNBase):
+        return part.__dict__
+    content: dict[str, Any] = part.__getstate__()  # type: ignore[no-untyped-call]
+    return content  # with a new list of weights
 
 
 def _tensors(content: dict[str, Any]) -> list[Tensor]:
