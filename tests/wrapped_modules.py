@@ -172,7 +172,7 @@ def repeated() -> nn.Module:
 def images() -> nn.Module:
     return nn.Sequential(
         nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 2, padding=1), nn.BatchNorm2d(4), nn.ReLU(),
-        nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(48, 3), nn.LayerNorm(3),
+        nn.GroupNorm(2, 4), nn.Flatten(), nn.LayerNorm(48), nn.Linear(48, 3),
     )  # fmt: skip
 
 
@@ -205,7 +205,10 @@ MODULES: dict[str, Build] = {
     "batch norm": lambda: nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)),
     "dropout": lambda: nn.Sequential(nn.Linear(6, 8), nn.PReLU(), nn.Dropout(), nn.Linear(8, 2)),
     "transposed convolution": lambda: nn.Sequential(
-        nn.Unflatten(1, (2, 3)), nn.ConvTranspose1d(2, 3, 2), nn.InstanceNorm1d(3, affine=True)
+        nn.Unflatten(1, (2, 3)),
+        nn.ConvTranspose1d(2, 3, 2),
+        nn.InstanceNorm1d(3),
+        nn.Conv1d(3, 2, 2),
     ),
     "channels last": lambda: images().to(memory_format=torch.channels_last),
     "parameters of all shapes": Mixed,
@@ -226,7 +229,7 @@ def inputs() -> Tensor:
 
 def wrapped(build: Build, projector: str = "hashed", **options: Any) -> Subspace:
     """A Subspace with ω ≠ 0, in evaluation mode, where all modules are deterministic."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # ten times as fast as torch.manual_seed
     net = Subspace(build(), 5, projector, seed=3, **options).eval()
     with torch.no_grad():
         net.omega.copy_(torch.randn(5, generator=torch.Generator().manual_seed(2)))
@@ -235,7 +238,7 @@ def wrapped(build: Build, projector: str = "hashed", **options: Any) -> Subspace
 
 def plain_at_theta(build: Build, net: Subspace) -> nn.Module:
     """A module built like that of `wrapped`, never in a Subspace, with θ₀ + Pω written into it."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     module = build().eval()
     padding = {
         part.weight: (part.padding_idx, part.weight[part.padding_idx].detach().clone())

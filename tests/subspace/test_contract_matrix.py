@@ -55,7 +55,7 @@ class Case:
 
     def new(self, seed: int = 0) -> Subspace:
         """Another Subspace with the same P, its origin from this seed, at ω = 0."""
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return Subspace(self.build(), 5, self.projector, seed=3).eval()
 
     def loss(self, module: Callable[[Tensor], Tensor]) -> Tensor:
@@ -98,9 +98,9 @@ def training(case: Case) -> Pairs:
     for module in (case.net, case.plain):
         module.train()
     for seed in range(2):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         ours = case.net(case.x)
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield ours, case.plain(case.x)
     yield dict(case.net.module.named_buffers()), dict(case.plain.named_buffers())
 
@@ -291,7 +291,7 @@ USES = [
 def check(use: Callable[[Case], Pairs], name: str, projector: str) -> None:
     with torch.random.fork_rng():
         for actual, expected in use(Case.of(name, projector)):
-            torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
 
 
 # What torch itself refuses to do with the plain module.
