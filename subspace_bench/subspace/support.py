@@ -27,6 +27,8 @@ def require_supported(module: nn.Module) -> None:
         for p in part._parameters.values():
             if isinstance(p, nn.parameter.UninitializedParameter):
                 raise UserError(f"{where} is lazy: run one batch through the module first")
+            if p is not None and p.requires_grad and p.is_complex():
+                raise UserError(f"{where} has complex parameters: a Subspace spans real ones only")
             if isinstance(p, OriginParameter):
                 raise UserError(
                     f"the parameters of {where} belong to another Subspace: wrap the result of its "

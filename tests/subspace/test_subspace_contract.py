@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from torch import Tensor, nn
-from wrapped_modules import MODULES, Build, Encoder, inputs, plain_gradient, wrapped
+from torch import Tensor
+from wrapped_modules import MODULES, Encoder, inputs, plain_gradient, wrapped
 
 from subspace_bench import projectors
-from subspace_bench.common.errors import UserError
-from subspace_bench.subspace import Subspace
 
 
 def test_the_origin_never_trains() -> None:
@@ -104,43 +101,6 @@ def test_it_runs_in_ddp_and_sends_omega_alone(tmp_path) -> None:
         torch.testing.assert_close(net.omega.grad, gradient, rtol=1e-4, atol=1e-5)
     finally:
         distributed.destroy_process_group()
-
-
-def mixed() -> nn.Module:
-    return nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())
-
-
-def scripted() -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.jit.script(nn.Linear(2, 2))
-
-
-REFUSED: dict[str, tuple[Build, str]] = {
-    "mixed dtypes": (mixed, "dtype"),
-    "scripted": (scripted, "scripted"),
-    "sparse gradients": (lambda: nn.Embedding(5, 2, sparse=True), "sparse=False"),
-    "lazy": (lambda: nn.LazyLinear(3), "lazy"),
-    "nothing to train": (lambda: nn.Linear(2, 2).requires_grad_(False), "trainable"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.filterwarnings("ignore:Lazy modules")
-def test_what_cannot_work_is_refused_when_it_is_built(name: str) -> None:
-    build, reason = REFUSED[name]
-    with pytest.raises(UserError, match=reason):
-        Subspace(build(), 2)
-
-
-def test_a_module_belongs_to_one_subspace() -> None:
-    shared = nn.Linear(6, 6)
-    first = Subspace(nn.Sequential(shared, nn.Tanh()), 3)
-    for other in (first.module, nn.Sequential(shared, nn.Linear(6, 2))):
-        with pytest.raises(UserError, match="another Subspace"):
-            Subspace(other, 3)
-    again = Subspace(first.merge(), 3)  # at θ: trained on from there
-    torch.testing.assert_close(again(inputs()), first(inputs()))
 
 
 def test_a_piece_cannot_be_replaced() -> None:
