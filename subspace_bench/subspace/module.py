@@ -14,18 +14,10 @@ from torch import Tensor, nn
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import Projector
-from subspace_bench.subspace import slots, state
+from subspace_bench.subspace import slots, state, support
 from subspace_bench.subspace.flat import fingerprint, flatten, trainable_parameters
 from subspace_bench.subspace.projection import CachedPieces, ZeroPositions, make_handle
 from subspace_bench.subspace.slots import SLOTS_KEY, OriginParameter
-from subspace_bench.subspace.support import (
-    deepcopy_memo,
-    fixed_positions,
-    forward_with_signature,
-    require_not_traced,
-    require_shape,
-    require_supported,
-)
 
 
 class Subspace(nn.Module):
@@ -65,7 +57,7 @@ class Subspace(nn.Module):
         keep_origin: bool = True,
     ) -> None:
         super().__init__()
-        require_supported(module)
+        support.require_supported(module)
         parameters = trainable_parameters(module)
         native = sum(p.numel() for p in parameters)
         self._handle = make_handle(projector, native, dim, seed, [p.numel() for p in parameters])
@@ -87,7 +79,7 @@ class Subspace(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The module's output at θ = θ₀ + Pω."""
-        require_not_traced()
+        support.require_not_traced()
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             before = self._cache
             self._cache = self._compute_pieces()
@@ -136,7 +128,7 @@ class Subspace(nn.Module):
         Raises:
             UserError: if it has another shape.
         """
-        require_shape(parameter, self._shapes[number])
+        support.require_shape(parameter, self._shapes[number])
         slots.make_origin(parameter)
         self._cache = None
         for part, name, i in self._places:
@@ -146,7 +138,7 @@ class Subspace(nn.Module):
     @torch.no_grad()
     def merge(self) -> nn.Module:
         """A plain copy of the module with trainable parameters at θ."""
-        memo = deepcopy_memo(self.module)
+        memo = support.deepcopy_memo(self.module)
         for origin, piece in zip(self._origins(), self.pieces(), strict=True):
             memo[id(origin)] = nn.Parameter(piece.detach().clone())
         for part in self.module.modules():
@@ -165,7 +157,7 @@ class Subspace(nn.Module):
         """Does nothing: `verify_state` checks it before loading."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Subspace:
-        memo |= deepcopy_memo(self.module)
+        memo |= support.deepcopy_memo(self.module)
         copied = self.__new__(type(self))
         memo[id(self)] = copied
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
@@ -194,14 +186,14 @@ class Subspace(nn.Module):
         """Sets the attributes that copies and pickles leave out."""
         self._cache = None
         self._lock = threading.RLock()
-        self.forward = forward_with_signature(self)  # type: ignore[method-assign]
+        self.forward = support.forward_with_signature(self)  # type: ignore[method-assign]
 
     def _install_slots(self, parameters: list[nn.Parameter]) -> None:
         """Installs a slot for each (module, attribute) with a trainable parameter, tied or not."""
         number = {id(p): i for i, p in enumerate(parameters)}
         self._shapes = [p.shape for p in parameters]
         self._sizes = [p.numel() for p in parameters]
-        self._fixed = fixed_positions(self.module, number, self._sizes)
+        self._fixed = support.fixed_positions(self.module, number, self._sizes)
         self._places = [
             (part, name, number[id(p)])
             for part in self.module.modules()
@@ -232,7 +224,7 @@ class Subspace(nn.Module):
                 start += p.numel()
         if flat is None:
             for p, shape in zip(origins, self._shapes, strict=True):
-                require_shape(p, shape)
+                support.require_shape(p, shape)
             flat, start = flatten(origins), 0  # type: ignore[arg-type]
             if torch._C._are_functorch_transforms_active():
                 return flat  # which must not outlive the transform

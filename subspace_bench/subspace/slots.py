@@ -147,10 +147,10 @@ def _piece_property(name: str) -> property:
 
 def _register_parameter(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
     """Assigning an `nn.Parameter`, as `load_state_dict(assign=True)` does, replaces that of θ₀."""
-    plain_class(module).register_parameter(module, name, param)
     slots: Slots = module.__dict__[SLOTS_KEY]
-    if param is not None and name in slots.pieces:
+    if isinstance(param, nn.Parameter) and name in slots.pieces:
         slots.net.replace_origin(slots.pieces[name], param)
+    plain_class(module).register_parameter(module, name, param)
 
 
 def _reduce(module: nn.Module, protocol: Any) -> Any:
