@@ -47,6 +47,7 @@ class Subspace(nn.Module):
     """
 
     _cache: CachedPieces | None
+    _in_forward: bool
 
     def __init__(
         self,
@@ -80,15 +81,18 @@ class Subspace(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The module's output at θ = θ₀ + Pω."""
         support.require_not_traced()
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-            before = self._cache
-            self._cache = self._compute_pieces()
-            try:  # pieces of a transformed ω must not outlive the transform
-                return self.module(*args, **kwargs)
-            finally:
-                self._cache = before
-        self.pieces()
-        return self.module(*args, **kwargs)
+        cached, running, self._in_forward = self._cache, self._in_forward, True
+        transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+        try:
+            if transformed:
+                self._cache = self._compute_pieces()
+            else:
+                self.pieces()
+            return self.module(*args, **kwargs)
+        finally:
+            self._in_forward = running
+            if transformed:  # pieces of a transformed ω must not outlive the transform
+                self._cache = cached
 
     def theta(self) -> Tensor:
         """θ = θ₀ + Pω, (D,), differentiable in ω."""
@@ -107,11 +111,16 @@ class Subspace(nn.Module):
                 cache = self._cache = self._compute_pieces()
         return cache.pieces
 
+    _pieces_outside_graph = torch.compiler.disable(pieces)  # compiled code cannot check ω
+
     def piece(self, number: int, origin: Tensor) -> Tensor:
         """The piece of θ of one parameter of θ₀. Unlike `pieces`, detects no write to θ₀."""
         cache = self._cache
-        if torch.compiler.is_compiling() and cache is not None:
-            return cache.pieces[number]
+        if torch.compiler.is_compiling():
+            if cache is not None and self._in_forward:
+                return cache.pieces[number]
+            current: tuple[Tensor, ...] = self._pieces_outside_graph()
+            return current[number]
         if cache is None or cache.origins[number] is not origin or not self._is_current(cache):
             if type(origin) is not OriginParameter:
                 raise UserError(
@@ -185,6 +194,7 @@ class Subspace(nn.Module):
     def _reset(self) -> None:
         """Sets the attributes that copies and pickles leave out."""
         self._cache = None
+        self._in_forward = False
         self._lock = threading.RLock()
         self.forward = support.forward_with_signature(self)  # type: ignore[method-assign]
 
@@ -265,7 +275,7 @@ class Subspace(nn.Module):
         omega = self.omega
         if torch._C._are_functorch_transforms_active():
             return cache.omega is omega
-        if cache.theta_version not in (None, cache.pieces[0]._version):
+        if cache.theta_version is not None and cache.theta_version != cache.pieces[0]._version:
             self._cache = None
             raise UserError(
                 "a piece of θ was written in place, as by nn.init on net.module.fc.weight, and the "

@@ -204,6 +204,14 @@ def _origin() -> None:
     torch.testing.assert_close(plain(x), net(x))
 
 
+@limit("a forward or a penalty that loops over `parameters()`")
+def _loop() -> None:
+    net = mlp()
+    assert not sum(p.square().sum() for p in net.module.parameters()).requires_grad
+    net.theta().square().sum().backward()
+    assert net.omega.grad.any()
+
+
 @limit("`copy.deepcopy(net.module)`")
 def _deepcopy() -> None:
     net = mlp()

@@ -87,6 +87,17 @@ def test_it_compiles(name: str) -> None:
             net.omega.add_(0.1)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+def test_compiled_methods_follow_omega() -> None:
+    net = wrapped(Encoder)
+    encode = torch.compile(net.module.encode, backend="eager")
+    for _ in range(3):
+        for grad in (True, False):
+            with torch.set_grad_enabled(grad):
+                torch.testing.assert_close(encode(inputs()), net.merge().encode(inputs()))
+                net.omega.data.add_(0.1)
+
+
 def test_it_runs_in_ddp_and_sends_omega_alone(tmp_path) -> None:
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
