@@ -47,7 +47,7 @@ class Subspace(nn.Module):
     """
 
     _cache: CachedPieces | None
-    _in_forward: bool
+    _in_forward: bool  # then the pieces are current
 
     def __init__(
         self,
@@ -111,7 +111,8 @@ class Subspace(nn.Module):
                 cache = self._cache = self._compute_pieces()
         return cache.pieces
 
-    _pieces_outside_graph = torch.compiler.disable(pieces)  # compiled code cannot check ω
+    # Compiled code cannot check ω.
+    _pieces_outside_graph = torch.compiler.disable(pieces)  # type: ignore[no-untyped-call]
 
     def piece(self, number: int, origin: Tensor) -> Tensor:
         """The piece of θ of one parameter of θ₀. Unlike `pieces`, detects no write to θ₀."""
@@ -132,11 +133,7 @@ class Subspace(nn.Module):
         return cache.pieces[number]
 
     def replace_origin(self, number: int, parameter: nn.Parameter) -> None:
-        """Sets a parameter of θ₀ wherever the module has it.
-
-        Raises:
-            UserError: if it has another shape.
-        """
+        """Sets a parameter of θ₀ wherever the module has it; UserError for another shape."""
         support.require_shape(parameter, self._shapes[number])
         slots.make_origin(parameter)
         self._cache = None

@@ -150,7 +150,8 @@ def _register_parameter(module: nn.Module, name: str, param: nn.Parameter | None
     slots: Slots = module.__dict__[SLOTS_KEY]
     if isinstance(param, nn.Parameter) and name in slots.pieces:
         slots.net.replace_origin(slots.pieces[name], param)
-    plain_class(module).register_parameter(module, name, param)
+    else:
+        plain_class(module).register_parameter(module, name, param)
 
 
 def _reduce(module: nn.Module, protocol: Any) -> Any:
