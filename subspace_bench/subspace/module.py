@@ -274,11 +274,7 @@ class Subspace(nn.Module):
             return cache.omega is omega
         if cache.theta_version is not None and cache.theta_version != cache.pieces[0]._version:
             self._cache = None
-            raise UserError(
-                "a piece of θ was written in place, as by nn.init on net.module.fc.weight, and the "
-                "write is lost: change the plain module before it is wrapped, or load a state_dict "
-                "into net.module to set θ₀"
-            )
+            raise UserError(support.WRITTEN)
         needs_graph = torch.is_grad_enabled() and omega.requires_grad
         return (
             cache.omega is omega

@@ -13,6 +13,11 @@ from torch import Tensor, nn
 from subspace_bench.common.errors import UserError
 from subspace_bench.subspace.slots import OriginParameter
 
+WRITTEN = (
+    "a piece of θ was written in place, as by nn.init on net.module.fc.weight, and the write is "
+    "lost: write before wrapping, or load a state_dict into net.module, which sets θ₀"
+)
+
 
 def require_supported(module: nn.Module) -> None:
     """Raises UserError for a module that a Subspace cannot wrap."""
