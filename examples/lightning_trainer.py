@@ -45,7 +45,6 @@ def fit(folder: str, epochs: int = 4, resume: str | None = None) -> tuple[Classi
 
 
 if __name__ == "__main__":
-    folder = tempfile.mkdtemp()
-    whole, _ = fit(folder)
-    resumed, loss = fit(folder, resume=f"{folder}/epoch=1.ckpt")
-    print(loss, torch.equal(whole.net.omega, resumed.net.omega))
+    whole, _ = fit(folder := tempfile.mkdtemp())
+    resumed, _ = fit(folder, resume=f"{folder}/epoch=1.ckpt")
+    print(torch.equal(whole.net.omega, resumed.net.omega))
