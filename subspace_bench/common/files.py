@@ -22,7 +22,7 @@ except ImportError:  # Windows
     fcntl = None
 
 PART_NAME = re.compile(r"\.[0-9a-f]{16}\.part")
-PART_ATTEMPTS = 3
+PART_ATTEMPTS = 10
 
 
 def digest(content: Any) -> str:
@@ -74,11 +74,14 @@ def _write_part(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open("xb") as file:
-            _lock(file)
+            locked = _lock(file)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+            if locked:
+                part.replace(path)
+        if not locked:  # Windows renames no open file
+            part.replace(path)
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
