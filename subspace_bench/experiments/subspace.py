@@ -89,9 +89,12 @@ def page(evidence: Evidence) -> Page:
         "length": evidence.protocol(presets.post("conv", None, EPOCHS)),
         "draws": drawn_images(),
     }
+    summary = table.summary()
     if evidence.comparable and not evidence.quick:
         spreads = variance.spreads(evidence)
         tables |= {"notebook": notebook(evidence), "variance": variance.table(spreads)}
+        if (share := tables["variance"][variance.SHARE].iloc[-1]) != TOO_FEW:
+            summary += f"; P and θ_init make {share} of the variance between runs in subspaces"
         values["fits"] = fit_curves(evidence)
         values["curve_ps"] = [show_p(fit) for fit in values["fits"]]
         values["correlation"] = f"{variance.mean_correlation([s.batches for s in spreads]):.2f}"
@@ -103,7 +106,7 @@ def page(evidence: Evidence) -> Page:
     return make_page(
         STUDY,
         evidence,
-        table.summary(),
+        summary,
         tables=tables,
         data=table.data(),
         values={**table.values(), **values},

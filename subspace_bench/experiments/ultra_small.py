@@ -239,10 +239,10 @@ def conv_figure(frame: pd.DataFrame, decision: Decision) -> str:
     count = {}
     for start in (CONV, CONV_CODE):
         verdicts = list(frame[frame["start"] == start.label]["verdict"])
-        count[start] = f"{verdicts.count(REPRODUCES)} of {len(verdicts)}"
+        count[start] = verdicts.count(REPRODUCES)
     return (
-        f"{initial_sigma.show(decision)}, and {count[CONV]} of its final accuracies reproduce with "
-        f"σ = 0.01, {count[CONV_CODE]} with σ = 0.005"
+        f"{initial_sigma.show(decision)}, and of its {len(DIMS)} final accuracies "
+        f"{count[CONV]} reproduce with σ = 0.01, {count[CONV_CODE]} with σ = 0.005"
     )
 
 
