@@ -94,7 +94,7 @@ def compare(a: Seeds, b: Seeds, comparisons: int = 1) -> tuple[str, Interval | N
     if not (a.sample.n and b.sample.n):
         return "not run", None
     gap = difference(a.sample, b.sample, comparisons)
-    middle = show_difference(gap) if gap else f"{a.sample.mean - b.sample.mean:.2f}"
+    middle = show_difference(gap) if gap else f"{a.sample.mean - b.sample.mean:z.2f}"
     text = f"{middle} (n = {a.show()} and {b.show()})"
     if a.sufficient and b.sufficient:
         return text, gap
@@ -103,7 +103,7 @@ def compare(a: Seeds, b: Seeds, comparisons: int = 1) -> tuple[str, Interval | N
 
 def show_difference(gap: Interval) -> str:
     """A difference as middle ± half-width, in points."""
-    return f"{(gap.low + gap.high) / 2:.2f} ± {gap.half_width:.2f}"
+    return f"{(gap.low + gap.high) / 2:z.2f} ± {gap.half_width:.2f}"
 
 
 def all_of(verdicts: Sequence[str]) -> str:

@@ -144,7 +144,7 @@ def table(decision: Decision) -> pd.DataFrame:
         row |= {f"σ = {s}": show_fit(fits.get(s)) for s in candidates()}
         row["within the margin"] = show_close({s: fit.likelihood for s, fit in fits.items()})
         rows.append(row)
-    sums = {f"σ = {s}": f"{v:.1f}" for s, v in decision.sums.items()}
+    sums = {f"σ = {s}": f"{v:z.1f}" for s, v in decision.sums.items()}
     total = {"d": "together", "points": f"{sum(decision.points.values())}", **sums}
     rows.append({**total, "within the margin": show_close(decision.sums)})
     return pd.DataFrame(rows).fillna(TOO_FEW)
@@ -165,7 +165,7 @@ def curve_fit(records: Sequence[Record], points: Points, rho: float) -> CurveFit
 
 def show_fit(fit: CurveFit | None) -> str:
     """Log likelihood, and the p-value in brackets."""
-    return TOO_FEW if fit is None else f"{fit.likelihood:.1f} ({show_p(fit)})"
+    return TOO_FEW if fit is None else f"{fit.likelihood:z.1f} ({show_p(fit)})"
 
 
 def show_p(fit: CurveFit | None) -> str:

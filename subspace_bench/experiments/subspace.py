@@ -21,7 +21,7 @@ from subspace_bench.experiments.start_likelihood import best_rho, make_cell
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
 from subspace_bench.reporting.page import Page, PageFigure
-from subspace_bench.reporting.statistics import MIN_SEEDS, TOO_FEW, Published, binomial_sd
+from subspace_bench.reporting.statistics import MIN_SEEDS, TOO_FEW, Published
 from subspace_bench.training import presets
 
 EPOCHS = 100
@@ -97,7 +97,7 @@ def page(evidence: Evidence) -> Page:
             summary += f"; P and θ_init make {share} of the variance between runs in subspaces"
         values["fits"] = fit_curves(evidence)
         values["curve_ps"] = [show_p(fit) for fit in values["fits"]]
-        values["correlation"] = f"{variance.mean_correlation([s.batches for s in spreads]):.2f}"
+        values["correlation"] = f"{variance.mean_correlation([s.batches for s in spreads]):z.2f}"
     figure = PageFigure(
         lambda: draw(evidence),
         "Test accuracy of the conv net over 100 epochs: our mean (line) and all seeds (band), and "
@@ -136,7 +136,7 @@ def notebook(evidence: Evidence) -> pd.DataFrame:
                  "author's draws": sample.show()}  # fmt: skip
         expected = None
         if sample.n >= variance.MIN:
-            expected = sample.prediction(binomial_sd(sample.mean, drawn_images()), ROUNDING)
+            expected = Published(row["notebook"], ROUNDING, drawn_images()).expected(sample)
         if expected is None:
             cells |= {"95% of further runs": TOO_FEW, LIES: ""}
         else:

@@ -223,7 +223,7 @@ def fit_column(fits: Fits, start: Start) -> list[str]:
     """The log likelihood and p-value at each d, and the sum of the log likelihoods."""
     found = [fits.get((start, dim)) for dim in DIMS]
     total = sum(math.nan if fit is None else fit.likelihood for fit in found)
-    return [*map(show_fit, found), TOO_FEW if math.isnan(total) else f"{total:.1f}"]
+    return [*map(show_fit, found), TOO_FEW if math.isnan(total) else f"{total:z.1f}"]
 
 
 def summarize(main: Sequence[Comparison], decision: Decision) -> str:
