@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -18,7 +19,12 @@ BRACKETS = re.compile(r"[\[\]\\]")
 READ_BYTES = 1 << 16  # of each page; its title and summary stand at the start
 
 
-def write_index(out: Path, first: Iterable[str] = ()) -> Path:
+def write_index(
+    out: Path,
+    first: Iterable[str] = (),
+    values: Mapping[str, Any] | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> Path:
     """Writes `README.md`, the index of the pages in the same folder.
 
     Other markdown files in the folder are listed too; what is empty or unreadable is left out. If
@@ -26,6 +32,8 @@ def write_index(out: Path, first: Iterable[str] = ()) -> Path:
 
     Arguments:
         first: names of pages to list first, in this order; the others follow by name.
+        values, tables: what the pages together found, for the template; by default only the pages
+            are listed.
     """
     texts = {path.stem: text for path in sorted(out.glob("*.md")) if (text := read_start(path))}
     name = NAME if read_title(texts.get(NAME, f"# {TITLE}")) == TITLE else SECOND_NAME
@@ -38,7 +46,8 @@ def write_index(out: Path, first: Iterable[str] = ()) -> Path:
         columns=["page", "finding"],
     )
     summary = f"{len(names)} pages, one finding each"
-    page = Page(name, TITLE, summary, {"pages": frame}, template=NAME)
+    shown = {"pages": frame, **(tables or {})}
+    page = Page(name, TITLE, summary, shown, values=values or {}, template=NAME)
     return write_page(page, out)[0]
 
 
