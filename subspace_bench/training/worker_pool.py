@@ -23,6 +23,8 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, TypeVar
 
+from subspace_bench.common.interruption import block_signals, ignore_signals, uninterrupted
+
 CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
 STOP_SECONDS = 15.0  # a worker asked to stop is killed after this much silence
 FOREVER = float("inf")
@@ -131,15 +133,16 @@ class WorkerPool(Executor):
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
+        if kind is None:
+            self.shutdown()
+            return
+        with uninterrupted():  # a second Ctrl-C must not leave before checkpoints are written
             self.stop()
-        self.shutdown(wait=True, cancel_futures=kind is not None)
+            self.shutdown(cancel_futures=True)
 
     def _serve(self) -> None:
         """Runs in a thread: passes tasks to one worker, one at a time."""
-        # The main thread answers signals. Workers inherit the mask: a terminal's Ctrl-C, which goes
-        # to every process, must not end a worker that has a checkpoint to write.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        block_signals()  # also in the workers, which inherit it
         worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
             if self._stopping:
@@ -272,8 +275,7 @@ def should_stop() -> bool:
 def _run_worker(pipe: Connection) -> None:
     """Runs in the worker: executes tasks and sends their results until the pipe closes."""
     global _pipe
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    ignore_signals()
     _pipe = pipe
     with contextlib.suppress(EOFError, OSError):  # the parent is done or gone
         while (message := pipe.recv_bytes()) != STOP:
