@@ -30,7 +30,6 @@ from subspace_bench.common.errors import (
 )
 from subspace_bench.common.interruption import handled_signals
 
-
 app = typer.Typer(
     help="Train networks in random subspaces, θ = θ₀ + Pω, and reproduce every table and figure "
     'of the post "Training Networks in Random Subspaces" (2017).',

@@ -78,7 +78,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _handlers(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Installs a handler for those SIGNALS that are not ignored; does nothing outside the main thread."""
+    """Installs a handler for those SIGNALS that are not ignored; only in the main thread."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:

@@ -27,6 +27,7 @@ from subspace_bench.common.interruption import block_signals, ignore_signals, un
 
 CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
 STOP_SECONDS = 15.0  # a worker asked to stop is killed after this much silence
+SET_UP_STOP_SECONDS = 1.0  # the same before its first event
 FOREVER = float("inf")
 STOP = b""  # the message that asks a worker to end
 
@@ -106,8 +107,8 @@ class WorkerPool(Executor):
     def stop(self) -> None:
         """Asks running tasks to end (see `should_stop`); no further task starts.
 
-        A task that neither ends nor emits anything for `stop_seconds` is killed: it is still
-        setting up and has nothing to save.
+        A task that neither ends nor emits anything for `stop_seconds` is killed. One that has not
+        emitted anything yet has little to save, and is killed after SET_UP_STOP_SECONDS.
         """
         if not self._stopping:
             self._stopping = True
@@ -169,6 +170,7 @@ class WorkerPool(Executor):
         """The task's result, or the exception that it raised."""
         worker.begin(task.call)
         silence, stop_requested = FOREVER, False
+        grace = min(SET_UP_STOP_SECONDS, self.stop_seconds)
         end = time.monotonic() + task.time_limit
         while True:
             watched = [worker.pipe] if stop_requested else [worker.pipe, self._stop_reader]
@@ -181,9 +183,10 @@ class WorkerPool(Executor):
                 if kind == "exception":
                     raise value
                 task.listen("progress", value)
+                grace = self.stop_seconds
             elif ready:
                 worker.request_stop()
-                silence, stop_requested = self.stop_seconds, True
+                silence, stop_requested = grace, True
             else:
                 worker.kill()
                 if stop_requested and time.monotonic() < end:

@@ -19,10 +19,10 @@ from subspace_bench.training.loop import train
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="process groups and signals of POSIX")
 
-TERMINATIONS = 12
+TERMINATIONS = 8
 ARGUMENTS = (
     *(sys.executable, "-m", "subspace_bench", "train", "--model", "mlp-16", "--dim", "20"),
-    *("--dataset", "mnist-5k", "--device", "cpu", "--steps", "2500"),
+    *("--dataset", "mnist-5k", "--device", "cpu", "--steps", "1500"),
 )
 
 
@@ -87,7 +87,8 @@ def test_terminated_at_random_moments_the_record_is_the_same(
         names = [path.name for path in (tmp_path / "runs").glob("*")]
         assert all(name.endswith((".json", ".checkpoint")) for name in names), names
     process = start(tmp_path)
-    assert process.wait(120) == 0
+    output = process.communicate(timeout=120)
+    assert process.returncode == 0, output
     [record] = Store(tmp_path / "runs").records()
     assert record.result == train(record.run, digits).result
 
@@ -113,6 +114,6 @@ def test_under_nohup_a_hangup_is_ignored(tmp_path: Path) -> None:
     process = start(tmp_path, "nohup")
     await_line(process, "update     101")
     os.killpg(process.pid, signal.SIGHUP)
-    assert process.wait(120) == 0
-    [record] = Store(tmp_path / "runs").records()
-    assert record.result["accuracy_end"] > 50
+    output = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert len(list(Store(tmp_path / "runs").records())) == 1

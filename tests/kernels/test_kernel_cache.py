@@ -82,7 +82,7 @@ def test_a_full_disk_costs_the_cache_only(copied: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="folders of a user by mode")
 def test_without_a_home_the_cache_is_in_a_folder_of_the_user(copied: Path, tmp_path: Path) -> None:
     (copied / "__pycache__").write_text("a file, so that not even root can write here")
-    nowhere = {name: "/proc/nosuch" for name in ("HOME", "XDG_CACHE_HOME")}
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME"), "/proc/nosuch")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     before = signs(copied, **nowhere, TMPDIR=str(temporary))
