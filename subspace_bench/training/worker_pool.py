@@ -11,7 +11,6 @@ import contextlib
 import multiprocessing
 import pickle
 import queue
-import signal
 import threading
 import time
 import traceback
@@ -239,7 +238,7 @@ class _Worker:
             self.busy = kind == "event"
             return kind, value
         code = self.process.exitcode
-        hint = ", killed: out of memory?" if code == -signal.SIGKILL else ""
+        hint = ", killed: out of memory?" if code == -9 else ""
         raise WorkerDied(f"its process ended with code {code}{hint}")
 
     def request_stop(self) -> None:
