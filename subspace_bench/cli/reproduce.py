@@ -30,7 +30,6 @@ from subspace_bench.common.formatting import (
     make_console,
     print_table,
 )
-from subspace_bench.common.hardware import available_memory, core_count, resident_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from subspace_bench.training.executor import Event
     from subspace_bench.training.workload import Workload
 
-MEMORY_FRACTION = 0.9  # of available memory that all runs may use together
+MOST_SEEDS = 1_000
 
 
 def reproduce(
@@ -63,7 +62,8 @@ def reproduce(
 
     After an interruption, the same command continues.
     """
-    validation.require_at_least(1, seeds=seeds, jobs=jobs)
+    validation.require_at_least(1, MOST_SEEDS, seeds=seeds)
+    validation.require_at_least(1, jobs=jobs)
     validation.check_output_dir(out)
     names = page_names(pages, profile)
     from subspace_bench.cli.progress import ProgressDisplay, distinct_labels
@@ -71,7 +71,7 @@ def reproduce(
     from subspace_bench.records.committed import committed_store
     from subspace_bench.records.store import Store
     from subspace_bench.training import runner
-    from subspace_bench.training.cost import jobs_that_fit
+    from subspace_bench.training.checks import choose_jobs
     from subspace_bench.training.workload import plan_workload
 
     console, store = make_console(), Store(out / "runs")
@@ -86,11 +86,10 @@ def reproduce(
     cases = {name: STUDIES[name].cases(requested) for name in names}
     workload = plan_workload(cases, local, committed, retrain=force)
     labels = distinct_labels(workload.costs)
-    memory = MEMORY_FRACTION * (available_memory() + resident_memory())
-    jobs = jobs_that_fit(workload.pending_costs, jobs or core_count(), memory)
     if plan:
         title = f"Runs of {', '.join(names)}, profile {profile}"
         print_table(console, title, run_table(workload, labels))
+    jobs = choose_jobs({labels[run]: workload.costs[run] for run in workload.pending}, jobs)
     console.print(summarize(workload, jobs))
     if plan:
         return 0

@@ -290,10 +290,14 @@ def _run_worker(pipe: Connection) -> None:
 
 
 def _sendable(failure: BaseException) -> BaseException:
-    """The exception with the traceback as a note; a RuntimeError if it cannot be pickled."""
+    """The exception with its traceback as a note; a RuntimeError if it cannot be pickled, or if it
+    would end the process that receives it, as SystemExit.
+    """
     failure.add_note("".join(traceback.format_exception(failure)))
     try:
         pickle.loads(pickle.dumps(failure))
+        if isinstance(failure, Exception):
+            return failure
     except Exception:
-        return RuntimeError(f"{type(failure).__name__}: {failure}")
-    return failure
+        pass
+    return RuntimeError(f"{type(failure).__name__}: {failure}")
