@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 import tempfile
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
 from subspace_bench import __version__
@@ -30,7 +31,20 @@ from subspace_bench.common.errors import (
 )
 from subspace_bench.common.interruption import handled_signals
 
+
+class Commands(TyperGroup):
+    """The commands. If a command does not handle an interruption, it has nothing to save."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print(f"\ninterrupted. To start again: {this_command()}", file=sys.stderr)
+            return INTERRUPTED
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Train networks in random subspaces, θ = θ₀ + Pω, and reproduce every table and figure "
     'of the post "Training Networks in Random Subspaces" (2017).',
     no_args_is_help=True,
@@ -59,8 +73,7 @@ def run(arguments: list[str] | None) -> int:
         return print_error(failure.format_message()) if failure.format_message() else BAD_INPUT
     except OSError as failure:
         return print_error(describe_os_error(failure))
-    except (KeyboardInterrupt, Abort):  # not handled by the command: it has nothing to save
-        print(f"\ninterrupted. To start again: {this_command()}", file=sys.stderr)
+    except Abort:
         return INTERRUPTED
     except BaseException as failure:
         if is_out_of_memory(failure):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from subspace_bench.training.executor import Event
     from subspace_bench.training.workload import Workload
 
-MOST_SEEDS = 1_000
+MOST_SEEDS = 100
 
 
 def reproduce(
@@ -176,6 +176,7 @@ def run_table(workload: Workload, labels: dict[RunConfig, str]) -> pd.DataFrame:
 
     pending = set(workload.pending)
     recorded = [run for run in workload.costs if run not in pending]
+    cases = {name: set(runs) for name, runs in workload.cases.items()}
     return pd.DataFrame(
         {
             "run": labels[run],
@@ -184,7 +185,7 @@ def run_table(workload: Workload, labels: dict[RunConfig, str]) -> pd.DataFrame:
             "time": format_duration(workload.costs[run].seconds) if run in pending else "recorded",
             "memory": format_bytes(workload.costs[run].memory),
             "disk": format_bytes(workload.costs[run].disk),
-            "pages": ", ".join(name for name, runs in workload.cases.items() if run in runs),
+            "pages": ", ".join(name for name, runs in cases.items() if run in runs),
         }
         for run in [*recorded, *workload.pending]
     )

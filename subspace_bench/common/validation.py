@@ -24,7 +24,7 @@ def require_choice(kind: str, given: Iterable[str], choices: Iterable[str]) -> N
 
 
 def require_at_least(least: float, most: float = LARGEST, **numbers: float | None) -> None:
-    """Every number must lie between `least` and `most`; None passes. The keyword names the option."""
+    """Every number must be from `least` to `most`; None passes. The keyword names the option."""
     for name, number in numbers.items():
         if number is not None and not number >= least:  # true for NaN
             raise UserError(f"--{name} is {number}: it must be {least} or more")

@@ -6,7 +6,9 @@ big-endian 32-bit integer, and the values.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +31,9 @@ def read_idx(name: str, folder: Path) -> Dataset:
     hashes, arrays = [], []
     for i, (file, count) in enumerate(zip(catalog.FILES, catalog.COUNTS, strict=True)):
         path = folder / file
-        try:
-            content = path.read_bytes()
-        except OSError as failure:
-            raise UserError(f"cannot read {path}: {failure.strerror}") from failure
+        if not path.is_file() and (packed := folder / f"{file}.gz").is_file():
+            path = packed
+        content = _read(name, path, count)
         sha256 = hashlib.sha256(content).hexdigest()
         expected = catalog.SHA256[name][i] if name in catalog.SHA256 else sha256
         if sha256 != expected:
@@ -44,6 +45,19 @@ def read_idx(name: str, folder: Path) -> Dataset:
     for i in (1, 3):
         _check_balance(name, folder / catalog.FILES[i], arrays[i])
     return from_arrays(name, arrays, hashes, str(folder))
+
+
+def _read(name: str, path: Path, count: int) -> bytes:
+    """The content of a file, uncompressed; of FILE.gz no more than such a file can have."""
+    try:
+        if path.suffix != ".gz":
+            return path.read_bytes()
+        with gzip.open(path) as file:
+            return file.read(count * 28 * 28 + 17)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as failure:
+        raise _corrupt_file_error(name, path, "it cannot be uncompressed") from failure
+    except OSError as failure:
+        raise UserError(f"cannot read {path}: {failure.strerror}") from failure
 
 
 def _parse(name: str, path: Path, content: bytes, count: int) -> np.ndarray:
