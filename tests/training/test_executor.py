@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -211,8 +212,9 @@ def test_a_worker_obeys_the_pool_and_no_signal(tmp_path) -> None:
     )
     while "progress" not in events:
         time.sleep(0.01)
-    [worker] = set(multiprocessing.active_children()) - others
-    for number in SIGNALS:
+    workers = set(multiprocessing.active_children()) - others
+    assert workers
+    for worker, number in itertools.product(workers, SIGNALS):
         os.kill(worker.pid or 0, number)
     time.sleep(0.1)
     assert not future.done()
