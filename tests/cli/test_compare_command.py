@@ -103,25 +103,6 @@ def test_a_case_that_does_not_fit_is_recorded(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--projectors", "gausian"],
-        ["--native", "ten"],
-        ["--native", "10", "--dims", "11"],
-        ["--dtype", "int8"],
-        ["--device", "tpu"],
-        ["--device", "tpu", "--report"],
-        ["--repeat", "0"],
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(arguments, tmp_path, capsys) -> None:
-    assert run("compare", *arguments, "--out", str(tmp_path)) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert len(error.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
     ("statuses", "code"),
     [
         ([], 0),

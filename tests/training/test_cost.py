@@ -8,7 +8,6 @@ import pytest
 
 from subspace_bench import models
 from subspace_bench.common.errors import UserError
-from subspace_bench.common.formatting import format_bytes, format_duration
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record
 from subspace_bench.training import checks
@@ -100,20 +99,3 @@ def test_batches_need_memory() -> None:
     """20,000 images at a time took 334 MB more than 256, measured."""
     large = replace(RUN, protocol=replace(RUN.protocol, batch=20_000))
     assert estimate(large).memory - estimate(RUN).memory == pytest.approx(334e6, rel=0.2)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0.4, "0 s"), (99, "99 s"), (120, "2 min"), (5_990, "1 h 40 min"), (36_300, "10 h 05 min")],
-)
-def test_durations_read_well(seconds: float, shown: str) -> None:
-    assert format_duration(seconds) == shown
-
-
-def test_sizes_read_well() -> None:
-    assert [format_bytes(n) for n in (3, 12_300, 3.4e8, 2.14e9)] == [
-        "1 kB",
-        "12 kB",
-        "340 MB",
-        "2.1 GB",
-    ]
