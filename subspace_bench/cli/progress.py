@@ -43,7 +43,7 @@ class ProgressDisplay:
         self.total = len(costs)
         self.seconds_left = {run: cost.seconds for run, cost in costs.items()}  # until they end
         self.last_line: dict[RunConfig, float] = {}
-        self.bars = make_bars(console) if console.is_terminal else None
+        self.bars = make_bars(console) if console.is_interactive else None
         self.tasks: dict[RunConfig, TaskID] = {}
 
     def __enter__(self) -> ProgressDisplay:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from subspace_bench.records.store import Record
     from subspace_bench.training.executor import Event
 
+MOST_THREADS = 1_024
+
 
 def train(
     model: Annotated[str, typer.Option(help="A model that `list` shows.")] = "conv",
@@ -58,7 +60,8 @@ def train(
 ) -> int:
     """Train one network, with the post's protocol by default, and store its record."""
     validation.require_at_least(0, seed=seed)
-    validation.require_at_least(1, steps=steps, threads=threads)
+    validation.require_at_least(1, steps=steps)
+    validation.require_at_least(1, MOST_THREADS, threads=threads)
     validation.require_positive(lr=lr)
     validation.require_choice("origin", [origin] if origin else [], ("zero", "init"))
     validation.check_output_dir(out)
