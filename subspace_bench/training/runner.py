@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from subspace_bench.common.interruption import raise_if_interrupted
 from subspace_bench.common.locks import Locked
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record, Store
@@ -63,6 +64,7 @@ def train_all(
             waiting = [event.case for event in ended if isinstance(event.value, Locked)]
             while waiting and all(map(store.is_claimed, waiting)):
                 time.sleep(CLAIM_SECONDS)
+                raise_if_interrupted()
     return failures
 
 
