@@ -91,15 +91,16 @@ class Hashed(Projector):
         step = max(1, _CHUNK // size)
         index = torch.arange(size, device=like.device)
         for block in range(0, self._full, step):
-            blocks = torch.arange(block, min(block + step, self._full), device=like.device)
+            end = min(block + step, self._full)
+            blocks = torch.arange(block, end, device=like.device)
             keyed = permutations.permutation_keys(self._key, blocks)
             places = permutations.permute_index(index.expand(len(blocks), size), keyed, self._bits)
             columns = (places + size * blocks[:, None]) % self.dim
             signs = permutations.signs(self._key, blocks, 0, size).to(like.dtype)
-            yield block * size, int(blocks[-1] + 1) * size, columns.flatten(), signs.flatten()
+            yield block * size, end * size, columns.flatten(), signs.flatten()
         if len(self.rest):
             start = self._full * size
-            number = torch.tensor([self._full], device=like.device)
+            number = torch.arange(self._full, self._full + 1, device=like.device)
             signs = permutations.signs(self._key, number, 0, len(self.rest))[0].to(like.dtype)
             yield start, self.native, (self.rest.long() + start) % self.dim, signs
 
