@@ -14,11 +14,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.gpu import archive, facts
-from benchmarks.gpu.runner import chosen_stages, run_stages
-from benchmarks.gpu.stages import STAGES, Setting
-from subspace_bench.common import validation
-from subspace_bench.common.errors import UserError
+try:
+    from benchmarks.gpu import archive, facts
+    from benchmarks.gpu.runner import chosen_stages, run_stages
+    from benchmarks.gpu.stages import STAGES, Setting
+    from subspace_bench.common import validation
+    from subspace_bench.common.errors import UserError
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing}: docs/gpu.md says how to bring wheels to a machine without a network")
 
 INTERRUPTED = 130
 

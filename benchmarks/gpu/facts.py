@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 import shutil
 import subprocess
@@ -15,14 +16,15 @@ QUERY = ("name", "driver_version", "clocks.max.sm", "clocks.max.mem", "power.lim
 
 
 def collect(device: str, dry: bool) -> dict[str, Any]:
-    """Facts that need no device to be found; `nvidia-smi` tells those of a GPU."""
+    """The facts; of a GPU as `nvidia-smi` tells them, or its name as PyTorch does."""
+    gpu = ask_driver() or {"gpu": torch_name()} if device == "cuda" else {}
     return {
         "device": device,
         "dry": dry,
         "sources": sources_digest(),
         "python": platform.python_version(),
         **{name: installed(name) for name in PACKAGES},
-        **(ask_driver() if device == "cuda" else {}),
+        **gpu,
     }
 
 
@@ -32,6 +34,12 @@ def installed(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def torch_name() -> str:
+    """PyTorch's name of the GPU."""
+    torch = importlib.import_module("torch")
+    return str(torch.cuda.get_device_name())
 
 
 def ask_driver() -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.gpu.log import Log
 from benchmarks.gpu.stages import Item, Setting, Values
 from subspace_bench.common.formatting import format_bytes
 from subspace_bench.common.hardware import core_count
@@ -51,6 +52,17 @@ def worth(case: TimingCase) -> tuple[int, ...]:
     return place, case.native, names.index(case.projector)
 
 
+def too_slow_at(case: TimingCase, setting: Setting) -> int:
+    """A smaller d of the same projector and D that exceeded its limit; 0 if there is none."""
+    for name, row in Log.read(setting.work / "projectors.jsonl").rows.items():
+        native, _, dim = name.removeprefix(f"{case.projector} ").partition(" × ")
+        if row["status"].startswith("not measured: over") and native == f"{case.native:,}":
+            smaller = int(dim.partition(", ")[0].replace(",", "")) if dim else 0
+            if 0 < smaller < case.dim:
+                return smaller
+    return 0
+
+
 @cache
 def table(device: str, work: Path) -> TimingTable:
     """The csv, and the device's read bandwidth, measured once."""
@@ -61,8 +73,10 @@ def measure_case(case: TimingCase, setting: Setting) -> Values:
     """Measures a case, unless its memory does not fit, and adds it to the csv."""
     stored = table(setting.device, setting.work)
     need = case.needed_bytes
-    if not fits(case, free_memory(setting.device)) or not fits(case, free_memory("cpu")):
-        result: Values = {"status": f"does not fit: needs {format_bytes(need)}"}
+    if smaller := too_slow_at(case, setting):
+        result: Values = {"status": f"not measured: takes too long already at d = {smaller:,}"}
+    elif not fits(case, free_memory(setting.device)) or not fits(case, free_memory("cpu")):
+        result = {"status": f"does not fit: needs {format_bytes(need)}"}
     elif case.footprint.resident_bytes > MOST_SET_UP_BYTES:
         result = {"status": f"not measured: drawing {format_bytes(need)} takes too long"}
     else:

@@ -22,6 +22,7 @@ POLL_SECONDS = 0.2
 SAVE_SECONDS = 5.0  # between two archives while a stage runs
 GRACE_SECONDS = 15.0  # that a running item may take beyond the end of its stage
 PEERS, CLONES = "SUBSPACE_BENCH_PEERS", ("intrinsic-dimensionality",)  # as in benchmarks.peers
+MOST_RESTARTS = 12  # of a stage's process, as the device may be gone for good
 LEAST_SECONDS = 3.0  # with less time left, a stage is not started
 
 
@@ -56,7 +57,7 @@ def run_stage(stage: Stage, setting: Setting, seconds: float, save: Callable[[],
     end, path = time.monotonic() + seconds, setting.work / f"{stage.name}.jsonl"
     log = Log.read(path)
     log.forget_unsuccessful()
-    while True:
+    for _ in range(MOST_RESTARTS):
         status = run_process(stage, setting, end, save)
         log = Log.read(path)
         if died := log.running:
@@ -67,7 +68,8 @@ def run_stage(stage: Stage, setting: Setting, seconds: float, save: Callable[[],
         if not (status and died) and status != "again":
             return log
         if time.monotonic() + LEAST_SECONDS > end:
-            return log
+            break
+    return log
 
 
 def run_process(stage: Stage, setting: Setting, end: float, save: Callable[[], None]) -> str:

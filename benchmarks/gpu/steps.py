@@ -32,7 +32,7 @@ DIMS = (None, 1_000, 10_000)
 NETS = (1, 5, 25, 100, 400)
 SEEDS, EPOCHS = 5, 10  # of the cell that is trained
 SAMPLES = 9
-MOST_BYTES = 40_000_000_000  # of the columns of all nets
+MOST_BYTES = 10_000_000_000  # of the columns of all nets, which the host draws
 LIMIT_SECONDS = 90.0
 
 
@@ -97,7 +97,7 @@ def together(dim: int | None, count: int, setting: Setting) -> Values:
     """Milliseconds of a step of `count` nets: as launched by the host, and as a CUDA graph, which
     leaves out batches and dropout masks; nets per second are those of the graph."""
     if dim and 4 * count * dim * presets.native("conv") > MOST_BYTES:
-        return {"status": "does not fit: its columns need more than 40 GB"}
+        return {"status": "does not fit: its columns need more than 10 GB"}
     dataset, run = load(setting), make_run(dim, setting)
     training = BatchedTraining([replace(run, seed=seed) for seed in range(count)], dataset)
     stopwatch, samples = Stopwatch(setting.device, cold=False), 1 if setting.dry else SAMPLES

@@ -12,6 +12,7 @@ from benchmarks.gpu.archive import ROOT
 from benchmarks.gpu.stages import Item, Setting, Values
 
 SECONDS = 240.0
+KEEP_GOING = "--continue-on-collection-errors"  # of modules that import what is missing
 DRY_TEST = "tests/projectors/test_dense.py"
 
 
@@ -24,7 +25,16 @@ def run_tests(setting: Setting) -> Values:
     """How many passed and failed, and the names of those that failed; `tests.xml` has the rest."""
     importlib.import_module("pytest")
     report = setting.work / "tests.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "default", f"--junitxml={report}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-W",
+        "default",
+        KEEP_GOING,
+        f"--junitxml={report}",
+    ]
     command += ["--collect-only", DRY_TEST] if setting.dry else ["-m", "cuda"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     print(run.stdout[-3000:], file=sys.stderr)

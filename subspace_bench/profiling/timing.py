@@ -37,6 +37,7 @@ SET_UP_SAMPLES, SET_UP_SECONDS = 5, 1.0  # stops at whichever comes first
 READ_FROM_BYTES = 1_000_000  # smaller projectors are not read for comparison
 LONG_ENOUGH = 0.3  # seconds after which `repeat` samples suffice
 TOO_LONG, FEWEST_SAMPLES = 10.0, 3  # seconds after which FEWEST_SAMPLES suffice
+LONG_CALL = 0.05  # seconds from which on launching is not measured apart
 CHUNK = 1 << 24  # numbers converted to float64 at a time
 DISTORTION_SECONDS = {"cpu": 20.0, "cuda": 2.0}  # a GPU draws as many samples in less
 
@@ -156,13 +157,16 @@ def sample_times(calls: dict[str, Callable[[], Any]], device: str, repeat: int) 
 
 
 def sample_launches(calls: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
-    """On CUDA: milliseconds of a call within a graph, `_graph_ms`, and of one call including its
-    launches, `_host_ms`; a call that cannot be recorded has no `_graph_ms`."""
+    """On CUDA: milliseconds of one call including its launches, `_host_ms`, and of a call within a
+    graph, `_graph_ms`; the latter is missing if the call is too long or cannot be recorded."""
     stopwatch = Stopwatch("cuda", cold=False)
     times: dict[str, float] = {}
     for name, call in calls.items():
-        host = [stopwatch.host_seconds(call) for _ in range(repeat)]
+        host = [stopwatch.host_seconds(call)]
+        host += [stopwatch.host_seconds(call) for _ in range(repeat if host[0] <= LONG_CALL else 0)]
         times[f"{name}_host_ms"] = float(np.median(host)) * 1e3
+        if host[0] > LONG_CALL:
+            continue
         with contextlib.suppress(RuntimeError):
             graph = stopwatch.graph_seconds(call, repeat)
             times[f"{name}_graph_ms"] = float(np.median(graph)) * 1e3

@@ -98,6 +98,8 @@ class BatchedTraining:
         self.trained = nn.Parameter(trained)
         self.optimizer = torch_optimizer(self.protocol, [self.trained])
         self.batches = [make_batches(run, dataset) for run in runs]
+        for each in self.batches:  # one copy of the images on a GPU
+            each.images, each.labels = self.batches[0].images, self.batches[0].labels
         self.module = with_masks(nets[0].module)
         self.shapes = {n: p.shape for n, p in self.module.named_parameters() if p.requires_grad}
         self.drawn: dict[str, torch.Size] | None = None  # layer → shape of its input, per image
