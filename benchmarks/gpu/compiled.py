@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Program:
 
 def programs() -> Iterator[Program]:
     """Every kernel, as the projectors launch it for one vector."""
-    from subspace_bench.kernels.triton import dense, fastfood, hadamard, regenerated
+    from subspace_bench.kernels.triton import dense, fastfood, hadamard, hashed, regenerated
 
     vectors = dict.fromkeys(("omega", "theta", "sums"), "*fp32")
     types = {"columns": "*i16", **vectors, **NUMBERS}
@@ -64,6 +65,14 @@ def programs() -> Iterator[Program]:
         name = "adjoint permutation" if scatter else "permutation"
         constants = {"BITS": 14, "TILE": 1024, "SCATTER": scatter}
         yield Program(f"Fastfood, {name}", fastfood._permute, types, constants)
+    numbers = dict.fromkeys(("dim", "native", "part", "full", "span"), "i32")
+    types = {**vectors, **numbers, "k0": "i64", "k1": "i64", "rest": "*i32", "inverse": "*i32"}
+    for rest in (False, True):
+        end = ", last block" if rest else ""
+        constants = {"BITS": 14, "TILE": hashed._TILE, "REST": rest}
+        yield Program(f"hashed Pω{end}", hashed._project, types, constants, hashed._WARPS)
+        constants = {"BITS": 14, "COLUMNS": 1024, "TIMES": 1, "REST": rest}
+        yield Program(f"hashed Pᵀθ{end}", hashed._adjoint, types, constants)
     types = {**vectors, **NUMBERS, "seed": "i64"}
     for kind, what in ((0, "normals"), (1, "signs")):
         for kernel, map_ in ((regenerated._forward, "Pω"), (regenerated._transpose, "Pᵀθ")):
@@ -125,6 +134,7 @@ def table() -> pd.DataFrame:
         for capability in CAPABILITIES:
             needs = resources(compile_for(program, capability))
             line |= {f"{name}, sm_{capability}": n for name, n in needs.items()}
+        line["Triton"] = metadata.version("triton")
         lines.append(line)
     return pd.DataFrame(lines)
 

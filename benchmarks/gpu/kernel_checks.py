@@ -13,6 +13,7 @@ from torch import Tensor
 
 from subspace_bench.common import rng
 from subspace_bench.projectors import make
+from subspace_bench.projectors.hashed import Hashed
 from subspace_bench.projectors.regenerated import Regenerated
 
 KEY = rng.key(3, "any")
@@ -62,6 +63,21 @@ def check_fastfood(device: str) -> None:
         assert torch.equal(here.cpu(), multiply_signs_(x, KEY, blocks)), n
 
 
+def check_hashed(device: str) -> None:
+    from subspace_bench.kernels.triton.hashed import adjoint, project
+
+    for native, dim, count in ((1, 1, 1), (4096, 10, 1), (9001, 100, 2), (16_389, 3_000, 1)):
+        p = make("hashed", native, dim, seed=3)
+        assert isinstance(p, Hashed)
+        omega, theta = gaussian(1, count, dim), gaussian(2, count, native)
+        scale, rest = p._scale(omega), p.rest.to(device)
+        found = project((omega * scale).to(device), native, p._key, p._bits, rest)
+        assert torch.equal(found.cpu(), p(omega)), (native, dim)
+        sums = adjoint(theta.to(device), dim, p._key, p._bits, rest).cpu()
+        exact = p.transpose(theta.double())
+        torch.testing.assert_close((sums * scale).double(), exact, rtol=1e-5, atol=1e-5)
+
+
 def check_regenerated(device: str) -> None:
     from subspace_bench.kernels.triton.regenerated import adjoint, project
 
@@ -87,5 +103,6 @@ CHECKS: dict[str, Check] = {
     "dense": check_dense,
     "hadamard": check_hadamard,
     "fastfood": check_fastfood,
+    "hashed": check_hashed,
     "regenerated": check_regenerated,
 }

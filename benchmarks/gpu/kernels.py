@@ -104,6 +104,22 @@ def signs(setting: Setting) -> Timed:
     return Timed(lambda: multiply_signs_(x, KEY, 0), moved=8 * x.numel())
 
 
+def hashed(setting: Setting, dim: int, adjoint: bool) -> Timed:
+    """One product with 2^27 rows, θ of 512 MB."""
+    from subspace_bench.kernels.triton import hashed as kernels
+
+    native, dim = (DRY_NATIVE, DRY_DIM) if setting.dry else (1 << 27, dim)
+    bits = max(12, (2 * dim - 1).bit_length())
+    rest = torch.zeros(0, dtype=torch.int32, device=setting.device)
+    native = native >> bits << bits or 1 << bits
+    vector = torch.zeros(1, native if adjoint else dim, device=setting.device)
+    calls = {
+        False: lambda: kernels.project(vector, native, KEY, bits, rest),
+        True: lambda: kernels.adjoint(vector, dim, KEY, bits, rest),
+    }
+    return Timed(calls[adjoint], moved=4 * (native + dim))
+
+
 def dense(setting: Setting, adjoint: bool) -> Timed:
     """One product with P in bfloat16."""
     from subspace_bench.kernels.triton import dense as kernels
@@ -141,6 +157,13 @@ TIMED: dict[str, Callable[[Setting], Timed]] = {
     "Fastfood permutation": partial(permutation, scatter=False),
     "Fastfood adjoint permutation": partial(permutation, scatter=True),
     "Fastfood signs": signs,
+    **{
+        f"hashed {'Pᵀθ' if adjoint else 'Pω'}, d = {dim:,}": partial(
+            hashed, dim=dim, adjoint=adjoint
+        )
+        for dim in (1_000, 100_000)
+        for adjoint in (False, True)
+    },
     "dense bf16 Pω": partial(dense, adjoint=False),
     "dense bf16 Pᵀθ": partial(dense, adjoint=True),
     **{

@@ -11,6 +11,7 @@ only the permutation of a partial last block is stored.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -63,6 +64,10 @@ class Hashed(Projector):
             from subspace_bench.kernels.cpu.hashed import project
 
             return project(omega, self.native, self._key, self._bits, self.rest)
+        if self._uses_triton_kernel(omega):
+            from subspace_bench.kernels.triton import hashed
+
+            return hashed.project(omega, self.native, self._key, self._bits, self.rest)
         theta = omega.new_empty(len(omega), self.native)
         for start, stop, columns, signs in self._rows(omega):
             torch.mul(omega[:, columns], signs, out=theta[:, start:stop])
@@ -73,11 +78,19 @@ class Hashed(Projector):
             from subspace_bench.kernels.cpu.hashed import adjoint
 
             omega = adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
+        elif self._uses_triton_kernel(theta):
+            from subspace_bench.kernels.triton import hashed
+
+            omega = hashed.adjoint(theta, self.dim, self._key, self._bits, self.rest)
         else:
             omega = theta.new_zeros(len(theta), self.dim)
             for start, stop, columns, signs in self._rows(theta):
                 omega.index_add_(1, columns, theta[:, start:stop] * signs)
         return omega * self._scale(omega)
+
+    def _uses_triton_kernel(self, rows: Tensor) -> bool:
+        few = len(rows) < 1 << 16  # the most programs of a launch's second dimension
+        return few and rows.is_cuda and rows.dtype == torch.float32 and bool(find_spec("triton"))
 
     def _scale(self, like: Tensor) -> Tensor:
         """1/√n_c of each column."""

@@ -13,7 +13,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from subspace_bench.projectors import dense, fastfood, hadamard, make, regenerated
+from subspace_bench.projectors import dense, fastfood, hadamard, hashed, make, regenerated
 from subspace_bench.projectors.registry import BUILT_IN
 
 
@@ -34,7 +34,7 @@ class Copies(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def without_triton(monkeypatch) -> None:
-    for module in (dense, fastfood, hadamard, regenerated):
+    for module in (dense, fastfood, hadamard, hashed, regenerated):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
 
 
