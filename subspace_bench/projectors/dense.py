@@ -6,14 +6,13 @@ A column is contiguous in memory, so Pω and Pᵀθ each stream P once. The fuse
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.large_pages import empty_in_large_pages
+from subspace_bench.kernels import triton
 from subspace_bench.kernels.cpu import dense as kernels
 from subspace_bench.projectors.base import (
     DRAW_RATE,
@@ -103,7 +102,7 @@ class Dense(Projector):
     def _uses_triton_kernel(self, rows: Tensor) -> bool:
         """Whether the Triton kernel is used for these rows."""
         kinds = rows.dtype == torch.float32 and self.columns.dtype == torch.int16
-        return rows.is_cuda and kinds and len(rows) <= FEW and find_spec("triton") is not None
+        return rows.is_cuda and kinds and len(rows) <= FEW and triton.works()
 
 
 def column_blocks(native: int, dim: int) -> list[slice]:

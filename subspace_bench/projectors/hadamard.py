@@ -6,12 +6,11 @@ two numbers at the same level, so they agree bit for bit.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import torch
 from torch import Tensor
 
 from subspace_bench.common.errors import UserError
+from subspace_bench.kernels import triton
 
 _SHARED = 1 << 19  # with fewer elements, one thread finishes before others wake
 _CHUNK = 1 << 9  # columns in a part of a pass
@@ -40,7 +39,7 @@ def hadamard_(x: Tensor) -> Tensor:
         )
     if x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu" and size >= 256:
         _transform_in_kernel_(x)
-    elif x.dtype == torch.float32 and x.is_cuda and find_spec("triton"):
+    elif x.dtype == torch.float32 and x.is_cuda and triton.works():
         from subspace_bench.kernels.triton.hadamard import transform_
 
         transform_(x)

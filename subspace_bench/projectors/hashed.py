@@ -11,12 +11,12 @@ only the permutation of a partial last block is stored.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
 from subspace_bench.common import rng
+from subspace_bench.kernels import triton
 from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 
@@ -90,7 +90,7 @@ class Hashed(Projector):
 
     def _uses_triton_kernel(self, rows: Tensor) -> bool:
         few = len(rows) < 1 << 16  # the most programs of a launch's second dimension
-        return few and rows.is_cuda and rows.dtype == torch.float32 and bool(find_spec("triton"))
+        return few and rows.is_cuda and rows.dtype == torch.float32 and triton.works()
 
     def _scale(self, like: Tensor) -> Tensor:
         """1/√n_c of each column."""

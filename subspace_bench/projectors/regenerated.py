@@ -7,7 +7,6 @@ It needs memory only for θ and ω: Pω = Σ_j ω_j p_j and (Pᵀθ)_j = Σ_i P_
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from subspace_bench.common import rng
 from subspace_bench.common.large_pages import empty_in_large_pages
+from subspace_bench.kernels import triton
 from subspace_bench.projectors import philox
 from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds, Projector
 from subspace_bench.projectors.dense import Dense, empty_columns
@@ -100,8 +100,8 @@ class Regenerated(Projector):
     def _kernel(self, vectors: Tensor) -> bool:
         """Whether to use a kernel, which computes entries in registers."""
         few = len(vectors) <= FEW.get(vectors.device.type, -1)
-        available = not vectors.is_cuda or find_spec("triton") is not None
-        return few and available and vectors.dtype == torch.float32
+        few = few and vectors.dtype == torch.float32
+        return few and (not vectors.is_cuda or triton.works())
 
     def _module(self, vectors: Tensor) -> Any:
         if vectors.is_cuda:

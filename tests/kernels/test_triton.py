@@ -6,10 +6,12 @@ That they have the CPU's results is checked, interpreted, by tests/benchmarks/te
 from __future__ import annotations
 
 import pytest
+import torch
 
 pytest.importorskip("triton")
 
 from benchmarks.gpu import compiled
+from subspace_bench.kernels import triton
 
 PROGRAMS = {program.name: program for program in compiled.programs()}
 
@@ -24,3 +26,12 @@ def test_kernels_compile_without_spilling(name, capability, tmp_path, monkeypatc
     assert needs["spilled bytes"] == 0
     assert needs["registers"] * threads <= 1 << 16  # of a multiprocessor
     assert needs["shared bytes"] <= 48 << 10  # what every program may have
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="Triton compiles where there is a device")
+def test_without_a_usable_triton_projectors_say_so_once() -> None:
+    triton.works.cache_clear()
+    with pytest.warns(UserWarning, match="plain PyTorch"):
+        assert not triton.works()
+    assert not triton.works()  # a second warning would be an error
+    triton.works.cache_clear()
