@@ -259,7 +259,8 @@ def subspace(device: str) -> tuple[Subspace, Tensor, Tensor]:
 def loss_and_gradient(net: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Of the mean cross-entropy, with ω's gradient."""
     loss = nn.functional.cross_entropy(net(x), y)
-    [gradient] = torch.autograd.grad(loss, list(net.parameters()))[:1]
+    [omega] = [p for p in net.parameters() if p.requires_grad]
+    [gradient] = torch.autograd.grad(loss, omega)
     return loss.detach(), gradient
 
 
