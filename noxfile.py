@@ -16,7 +16,7 @@ from pathlib import Path
 import nox
 
 HERE = Path(__file__).parent
-EXTRAS = "test,lint,bench"
+EXTRAS = "test,integrations,lint,bench"
 GPU_MINUTES, GPU_OUT = 19, "gpu-results"  # writing the pages takes the twentieth minute
 nox.options.sessions = ["tests", "lint"]
 

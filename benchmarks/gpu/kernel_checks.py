@@ -86,7 +86,8 @@ def check_regenerated(device: str) -> None:
         native *= 8 if "signs" in name else 1
         projector = make(name, native, dim, seed=3)
         assert isinstance(projector, Regenerated)
-        p, key, kind = projector.stored().columns * native**0.5, projector.key, projector.kind
+        key, kind = projector.key, projector.kind
+        p = projector.entries(slice(0, native), slice(0, dim))
         omega, theta = gaussian(1, count, dim), gaussian(2, count, native)
         if dim < 10:
             omega[0] = torch.eye(dim)[dim // 2]

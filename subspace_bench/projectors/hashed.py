@@ -17,6 +17,7 @@ from torch import Tensor
 
 from subspace_bench.common import rng
 from subspace_bench.kernels import triton
+from subspace_bench.kernels.cpu import hashed as kernels
 from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 
@@ -61,9 +62,7 @@ class Hashed(Projector):
     def _project(self, omega: Tensor) -> Tensor:
         omega = omega * self._scale(omega)
         if omega.device.type == "cpu" and omega.dtype == torch.float32:
-            from subspace_bench.kernels.cpu.hashed import project
-
-            return project(omega, self.native, self._key, self._bits, self.rest)
+            return kernels.project(omega, self.native, self._key, self._bits, self.rest)
         if self._uses_triton_kernel(omega):
             from subspace_bench.kernels.triton import hashed
 
@@ -75,9 +74,7 @@ class Hashed(Projector):
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         if theta.device.type == "cpu" and theta.dtype == torch.float32:
-            from subspace_bench.kernels.cpu.hashed import adjoint
-
-            omega = adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
+            omega = kernels.adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
         elif self._uses_triton_kernel(theta):
             from subspace_bench.kernels.triton import hashed
 
