@@ -14,8 +14,8 @@ from torch import Tensor
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.large_pages import empty_in_large_pages
-from subspace_bench.kernels import triton
 from subspace_bench.kernels.cpu import dense as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors.base import (
     DRAW_RATE,
     READ_RATE,
@@ -98,7 +98,7 @@ class Dense(Projector):
             return None
         if rows.device.type == "cpu" and (half or self.columns.dtype == torch.float32):
             return kernels
-        if rows.is_cuda and half and triton.works():
+        if rows.is_cuda and half and availability.works():
             return import_module("subspace_bench.kernels.triton.dense")
         return None
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from subspace_bench.common import rng
-from subspace_bench.kernels import triton
 from subspace_bench.kernels.cpu import hashed as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 
@@ -87,7 +87,7 @@ class Hashed(Projector):
 
     def _uses_triton_kernel(self, rows: Tensor) -> bool:
         few = len(rows) < 1 << 16  # the most programs of a launch's second dimension
-        return few and rows.is_cuda and rows.dtype == torch.float32 and triton.works()
+        return few and rows.is_cuda and rows.dtype == torch.float32 and availability.works()
 
     def _scale(self, like: Tensor) -> Tensor:
         """1/√n_c of each column."""

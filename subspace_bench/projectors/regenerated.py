@@ -16,8 +16,8 @@ from torch import Tensor
 
 from subspace_bench.common import rng
 from subspace_bench.common.large_pages import empty_in_large_pages
-from subspace_bench.kernels import triton
 from subspace_bench.kernels.cpu import regenerated as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import philox
 from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds, Projector
 
@@ -97,7 +97,7 @@ class Regenerated(Projector):
         if not few or vectors.dtype != torch.float32:
             return None
         if vectors.is_cuda:
-            found = triton.works()
+            found = availability.works()
             return import_module("subspace_bench.kernels.triton.regenerated") if found else None
         return kernels
 

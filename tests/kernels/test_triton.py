@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("triton")
 
 from benchmarks.gpu import compiled
-from subspace_bench.kernels import triton
+from subspace_bench.kernels.triton import availability
 
 PROGRAMS = {program.name: program for program in compiled.programs()}
 
@@ -30,8 +30,8 @@ def test_kernels_compile_without_spilling(name, capability, tmp_path, monkeypatc
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="Triton compiles where there is a device")
 def test_without_a_usable_triton_projectors_say_so_once() -> None:
-    triton.works.cache_clear()
+    availability.works.cache_clear()
     with pytest.warns(UserWarning, match="plain PyTorch"):
-        assert not triton.works()
-    assert not triton.works()  # a second warning would be an error
-    triton.works.cache_clear()
+        assert not availability.works()
+    assert not availability.works()  # a second warning would be an error
+    availability.works.cache_clear()

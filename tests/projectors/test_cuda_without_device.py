@@ -13,7 +13,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from subspace_bench.kernels import triton
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import make
 from subspace_bench.projectors.registry import BUILT_IN
 
@@ -35,7 +35,7 @@ class Copies(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def without_triton(monkeypatch) -> None:
-    monkeypatch.setattr(triton, "works", lambda: False)
+    monkeypatch.setattr(availability, "works", lambda: False)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
