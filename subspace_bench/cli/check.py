@@ -92,7 +92,7 @@ def check(
     except KeyboardInterrupt:
         note = "nothing was judged"
         if update_reference:
-            note = "finished runs of committed code are kept; the same command resumes"
+            note = "finished runs are kept; the same command resumes"
         print(f"\ninterrupted: {note}", file=sys.stderr)
         return INTERRUPTED
     _write_report(report, markdown, junit)

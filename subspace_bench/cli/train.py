@@ -104,6 +104,8 @@ def train(
                 f"update {progress.updates:>7,}  {progress.accuracy:6.2f}%  "
                 f"{format_duration(left)} left"
             )
+        elif event.kind == "claimed":
+            console.print("another process trains this run: waiting for its record")
         elif event.kind == "done":
             console.print(f"{describe_record(event.value)}\n{store.path(run)}")
 
