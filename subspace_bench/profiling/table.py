@@ -56,6 +56,13 @@ class Measured(TypedDict, total=False):
     read_q25: Time | None
     read_q75: Time | None
     read_n: Samples | None
+    # On CUDA only; see `timing.sample_launches`.
+    forward_host_ms: Time | None
+    forward_graph_ms: Time | None
+    transpose_host_ms: Time | None
+    transpose_graph_ms: Time | None
+    read_host_ms: Time | None
+    read_graph_ms: Time | None
     norm_mean: Ratio | None
     norm_sd: Ratio | None
     norm_n: Samples | None

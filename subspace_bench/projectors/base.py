@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -133,8 +134,8 @@ class Projector(nn.Module, ABC):
         """Pω: (…, d) → (…, D), differentiable, in the dtype of ω.
 
         Raises:
-            UserError: if ω has a wrong last dimension, device or dtype (see DTYPES), or contains
-                NaN. While a CUDA graph is recorded, NaN is not checked.
+            UserError: if ω has a wrong last dimension, device or dtype (see DTYPES), or, on the
+                CPU, contains NaN. On CUDA NaN passes through: to see it, the host would wait.
         """
         self._validate(omega, self.dim, "ω")
         return _act(omega, self, False)
@@ -207,7 +208,8 @@ class _Linear(torch.autograd.Function):
         if not vector.numel():
             return vector.new_empty(shape)
         rows = vector.reshape(-1, vector.shape[-1]).contiguous()
-        with _without_autocast(vector.device.type):
+        guard = _without_tf32() if vector.is_cuda else nullcontext()
+        with guard, _without_autocast(vector.device.type):
             if rows.dtype in HALF:  # sums of thousands of terms need more precision
                 return act(rows.float()).to(vector.dtype).view(shape)
             return act(rows).view(shape)
@@ -234,10 +236,8 @@ class _Linear(torch.autograd.Function):
 
 
 def _has_nan(vector: Tensor) -> bool:
-    # Reading the result waits for the GPU, which a CUDA graph does not allow while it is recorded.
-    if vector.is_meta or (vector.is_cuda and torch.cuda.is_current_stream_capturing()):
-        return False
-    return bool(vector.isnan().any())
+    # Elsewhere than on the CPU, reading the result waits for the device in every training step.
+    return vector.device.type == "cpu" and bool(vector.isnan().any())
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
@@ -245,6 +245,28 @@ def _without_autocast(device: str) -> AbstractContextManager[object]:
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Turns TF32 off for matrix products on CUDA, where a user allows it: it rounds as autocast."""
+    matmul = torch.backends.cuda.matmul
+    # torch 2.9 has two settings. Reading the older one raises where only the newer one was written.
+    newer = hasattr(matmul, "fp32_precision")
+    if not (matmul.fp32_precision == "tf32" if newer else matmul.allow_tf32):
+        yield
+        return
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        before = ""
+    matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32 = True
+        if before:
+            torch.set_float32_matmul_precision(before)
 
 
 def require_sizes(native: int, dim: int, seed: int) -> tuple[int, int, int]:

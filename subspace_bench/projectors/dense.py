@@ -7,7 +7,6 @@ A column is contiguous in memory, so Pω and Pᵀθ each stream P once. The fuse
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.kernels.cpu import dense as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors.base import (
     DRAW_RATE,
     READ_RATE,
@@ -98,7 +98,7 @@ class Dense(Projector):
             return None
         if rows.device.type == "cpu" and (half or self.columns.dtype == torch.float32):
             return kernels
-        if rows.is_cuda and half and find_spec("triton"):
+        if rows.is_cuda and half and availability.works():
             return import_module("subspace_bench.kernels.triton.dense")
         return None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 from subspace_bench.common import rng
 from subspace_bench.common.errors import UserError
 from subspace_bench.kernels.cpu import fastfood as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations, philox
 from subspace_bench.projectors.base import Footprint, Projector
 from subspace_bench.projectors.hadamard import hadamard_
@@ -171,7 +171,7 @@ class FastfoodLayers(Fastfood):
 
 def multiply_signs_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
     """B x of each block of x (rows, blocks, n), in place."""
-    if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
+    if x.is_cuda and x.dtype == torch.float32 and availability.works():
         from subspace_bench.kernels.triton import fastfood
 
         fastfood.multiply_signs_(x, key, blocks.start)
@@ -181,7 +181,7 @@ def multiply_signs_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
 
 def permute(x: Tensor, g: Tensor, key: tuple[int, int], blocks: range, scatter: bool) -> Tensor:
     """G Π x of each block of x (rows, blocks, n), or with `scatter` the adjoint Πᵀ G x."""
-    if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
+    if x.is_cuda and x.dtype == torch.float32 and availability.works():
         from subspace_bench.kernels.triton import fastfood
 
         return fastfood.permute(x, g, key, blocks.start, scatter)

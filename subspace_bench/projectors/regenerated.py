@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.util import find_spec
 from itertools import product
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from subspace_bench.common import rng
 from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.kernels.cpu import regenerated as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import philox
 from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds, Projector
 
@@ -97,7 +97,7 @@ class Regenerated(Projector):
         if not few or vectors.dtype != torch.float32:
             return None
         if vectors.is_cuda:
-            found = find_spec("triton")
+            found = availability.works()
             return import_module("subspace_bench.kernels.triton.regenerated") if found else None
         return kernels
 

@@ -109,7 +109,8 @@ class Sparse(Projector):
     def _places(self) -> tuple[Tensor, Tensor]:
         """(row, 2·column + sign) of each entry."""
         blocks = torch.arange(len(self.starts) - 1, device=self.starts.device)
-        first = blocks.repeat_interleave(self.starts.diff()) * self._rows
+        count = len(self.entries)  # told, so that CUDA does not wait for the sum of the counts
+        first = blocks.repeat_interleave(self.starts.diff(), output_size=count) * self._rows
         return first + (self.entries >> self._low), self.entries & ((1 << self._low) - 1)
 
 

@@ -119,7 +119,7 @@ class SRHT(Projector):
                 high.mul_(second)
 
     def _signs(self, block: int, start: int, stop: int, like: Tensor) -> Tensor:
-        number = torch.tensor([block], device=like.device)
+        number = torch.arange(block, block + 1, device=like.device)
         return permutations.signs(self._key, number, start, stop)[0].to(like.dtype)
 
 
