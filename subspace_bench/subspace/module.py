@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from subspace_bench.projectors import Projector
+from subspace_bench.projectors import LinearMap
 from subspace_bench.subspace import slots, state
 from subspace_bench.subspace.flat import fingerprint, flatten, trainable_parameters
 from subspace_bench.subspace.projection import ZeroPositions, make_handle
+from subspace_bench.subspace.scaling import row_factors
 from subspace_bench.subspace.slots import SLOTS_KEY, OriginParameter
 from subspace_bench.subspace.support import deepcopy_memo, fixed_positions, require_supported
 
@@ -69,15 +70,17 @@ class Subspace(nn.Module):
         self,
         module: nn.Module,
         dim: int,
-        projector: str | Projector = "gaussian",
+        projector: str | LinearMap = "hashed",
         seed: int = 0,
         keep_origin: bool = True,
+        scaling: str = "fan-in",
     ) -> None:
         super().__init__()
         require_supported(module)
         parameters = trainable_parameters(module)
-        native = sum(p.numel() for p in parameters)
-        self._handle = make_handle(projector, native, dim, seed, [p.numel() for p in parameters])
+        factors = row_factors(scaling, module, parameters, dim)
+        sizes = [p.numel() for p in parameters]
+        self._handle = make_handle(projector, dim, seed, sizes, factors)
         device = parameters[0].device
         if device.type != "meta":
             self._handle.on(device)
@@ -90,7 +93,7 @@ class Subspace(nn.Module):
         self._reset()
 
     @property
-    def projector(self) -> Projector:
+    def projector(self) -> LinearMap:
         """P, on the device of ω."""
         return self._handle.on(self.omega.device)
 
