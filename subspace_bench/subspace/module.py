@@ -46,6 +46,9 @@ class Subspace(nn.Module):
     `net.module.fc.weight` return pieces of θ, so every method of the module runs at θ and
     propagates gradients to ω. Tied weights, frozen parameters and buffers work as usual.
 
+    With the default scaling, one learning rate fits all D and d: for Adam, a peak of 0.2 with a
+    schedule such as `OneCycleLR` (results/learning-rates.md).
+
     θ is recomputed when ω changes and reused otherwise, as in evaluation or gradient accumulation.
     On a GPU, comparing ω would wait for the device. There, a write through `omega.data` takes
     effect at the next call of the Subspace, but not in a direct call of a method of the module.
@@ -53,15 +56,21 @@ class Subspace(nn.Module):
     Arguments:
         module: any module; its parameters with `requires_grad` span R^D.
         dim: d, 1 ≤ d ≤ D.
-        projector: a name in `subspace_bench.projectors.names()`, or a `Projector` of (D, d).
+        projector: a name in `subspace_bench.projectors.names()`, or a `Projector` of (D, d). The
+            default is the one to take at most sizes for speed and memory
+            (results/projectors-cpu.md), and none is significantly more accurate
+            (results/projector-accuracy.md).
         seed: seed of the projector, if it is given by name.
         keep_origin: whether `state_dict` includes θ₀. If False, for an origin that a seed can
             recreate, it has only θ₀'s fingerprint, and loading onto another origin fails.
+        scaling: "fan-in" multiplies the rows of P that belong to a parameter by √(D/d)/√fan-in, so
+            that Adam moves each layer by about rate/√fan-in per step, whatever D and d
+            (`models.fan_ins` says what the fan-in of any parameter is). "none" leaves P as it is.
 
     Raises:
         UserError: for a module without trainable parameters or already in a Subspace, for lazy,
             scripted or mixed-dtype modules, for sparse embeddings, for d outside 1 … D, and for an
-            unknown projector.
+            unknown projector or scaling.
     """
 
     _cache: _CachedPieces | None
