@@ -24,29 +24,16 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from benchmarks import measurements
-from benchmarks.measurements import Measurements
+from benchmarks.learning_rates_page import NAME, NETS, page
 from subspace_bench import Subspace, UserError, models
 from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.records import provenance
-from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.render import write_page
 
-NAME = "learning-rates"
 SMALL, LARGE = (10, 30), (100, 300, 1_000, 3_000, 10_000)
 FEW = (100, 1_000, 10_000)
 START = (0.2, 0.4, 0.8)
-NETS = {"conv-plain": 21_840, "fc": 199_210}  # and their D
 STEPS, BATCH, HELD_OUT, SCORED = 400, 64, 10_000, 4_000
-TOLERANCE = 1.0  # points
-NOISY = 100  # below this d, seeds differ by more than rates do
-SETTING = ("scaling", "optimizer", "schedule")
-Setting = tuple[str, str, str]
-SETTINGS: tuple[Setting, ...] = (
-    ("fan-in", "adam", "one-cycle"),
-    ("none", "adam", "one-cycle"),
-    ("fan-in", "adam", "constant"),
-    ("fan-in", "sgd", "one-cycle"),
-)
 
 
 @dataclass(frozen=True)
@@ -153,7 +140,13 @@ class Runs:
 
     def __init__(self, out: Path) -> None:
         self.out, self.data = out, Data()
-        self.facts = {**provenance.machine(), "dataset": self.data.name}
+        self.facts = {
+            **provenance.machine(),
+            "dataset": self.data.name,
+            "steps": STEPS,
+            "batch": BATCH,
+            "scored": len(self.data.held_out),
+        }
         self.scores: dict[Case, float] = {}
         if (out / f"{NAME}.csv").is_file():
             for row in pd.read_csv(out / f"{NAME}.csv").to_dict("records"):
@@ -200,148 +193,6 @@ def measure(out: Path) -> None:
     for group in GROUPS:
         for dim, net in itertools.product(group.dims, NETS):
             runs.search(group, net, dim)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Mean accuracies of one net, projector and d at every rate tried, in order of rates."""
-
-    net: str
-    projector: str
-    dim: int
-    seeds: int
-    rates: np.ndarray
-    accuracies: np.ndarray
-
-    def loss(self, rate: float) -> float:
-        """Points lost against the best rate.
-
-        Interpolates over log rate. Beyond the grid it takes the score at the end of the grid, so
-        the loss is a lower bound there.
-        """
-        score = np.interp(np.log(rate), np.log(self.rates), self.accuracies)
-        return float(self.accuracies.max() - score)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The best rate of one net, projector and d, and what a shared rate loses against it."""
-
-    net: str
-    projector: str
-    dim: int
-    seeds: int
-    best: float
-    accuracy: float
-    loss: float
-
-
-def page(measurements: Measurements) -> Page:
-    """The page results/learning-rates.md."""
-    rows = measurements.numbers
-    found = {setting: judge(scores(rows, setting)) for setting in SETTINGS}
-    unit = judge(scores(rows, SETTINGS[1], unit_columns=True))
-    rate, cells = found[SETTINGS[0]]
-    settings = [
-        describe("1/√fan-in", SETTINGS[0], *found[SETTINGS[0]]),
-        describe("1", SETTINGS[1], *found[SETTINGS[1]]),
-        describe("√(d/D): columns of norm 1", SETTINGS[1], *unit),
-        *(describe("1/√fan-in", setting, *found[setting]) for setting in SETTINGS[2:]),
-    ]
-    large = [cell.loss for cell in cells if cell.dim >= NOISY]
-    summary = (
-        f"With rows scaled by fan-in, one peak rate of Adam, {rate:g}, loses at most "
-        f"{max(large):.1f} points against the best rate at every d from {NOISY} to 10,000, for "
-        f"both nets and projectors. Columns of norm 1 need rates from "
-        f"{min(cell.best for cell in unit[1]):.2g} to {max(cell.best for cell in unit[1]):.2g}."
-    )
-    values = {
-        "facts": measurements.facts,
-        "steps": STEPS,
-        "batch": BATCH,
-        "scored": SCORED,
-        "tolerance": TOLERANCE,
-        "noisy": NOISY,
-        "rate": rate,
-    }
-    tables = {
-        "settings": pd.DataFrame(settings),
-        "cells": pd.DataFrame(shown(cell, rate) for cell in cells),
-    }
-    return Page(
-        NAME,
-        "Learning rates: one for all D and d",
-        summary,
-        tables,
-        measurements.text,
-        values,
-        command="python -m benchmarks.learning_rates --rebuild",
-    )
-
-
-def scores(rows: pd.DataFrame, setting: Setting, unit_columns: bool = False) -> list[Scores]:
-    """The mean accuracy over seeds at every rate, cell by cell.
-
-    Arguments:
-        unit_columns: rates for columns of norm 1 instead of rows of norm 1.
-    """
-    rows = rows[(rows[list(SETTING)] == setting).all(axis="columns")]
-    found = []
-    for key, cell in rows.groupby(["net", "projector", "dim"], sort=False):
-        complete = cell.groupby("seed")["rate"].nunique()
-        cell = cell[cell["seed"].isin(complete.index[complete == complete.max()])]
-        net, projector, dim = str(key[0]), str(key[1]), int(str(key[2]))
-        factor = (NETS[net] / dim) ** 0.5 if unit_columns else 1.0
-        means = cell.groupby("rate")["accuracy"].mean()  # sorted by rate
-        rates = factor * means.index.to_numpy(dtype=float)
-        found.append(Scores(net, projector, dim, cell["seed"].nunique(), rates, means.to_numpy()))
-    return found
-
-
-def judge(cells: list[Scores]) -> tuple[float, list[Cell]]:
-    """The rate of the grids that loses least, at worst, over cells of d ≥ NOISY; all losses."""
-    rates = sorted({float(rate) for cell in cells for rate in cell.rates})
-    shared = min(rates, key=lambda r: max(cell.loss(r) for cell in cells if cell.dim >= NOISY))
-    judged = [
-        Cell(
-            cell.net,
-            cell.projector,
-            cell.dim,
-            cell.seeds,
-            float(cell.rates[cell.accuracies.argmax()]),
-            float(cell.accuracies.max()),
-            cell.loss(shared),
-        )
-        for cell in cells
-    ]
-    return shared, judged
-
-
-def describe(rows: str, setting: Setting, rate: float, cells: list[Cell]) -> dict[str, str]:
-    """A line of the table of settings."""
-    best = [cell.best for cell in cells]
-    return {
-        "norm of P's rows": rows,
-        "optimizer": ", ".join(setting[1:]),
-        "best rates of the cells": f"{min(best):.2g} to {max(best):.2g}",
-        "shared rate": f"{rate:.2g}",
-        "worst loss": f"{max(c.loss for c in cells if c.dim >= NOISY):.1f}",
-    }
-
-
-def shown(cell: Cell, rate: float) -> dict[str, str]:
-    """A line of the table of cells."""
-    return {
-        "net": cell.net,
-        "D": f"{NETS[cell.net]:,}",
-        "projector": cell.projector,
-        "d": f"{cell.dim:,}",
-        "seeds": str(cell.seeds),
-        "best rate": f"{cell.best:g}",
-        "accuracy": f"{cell.accuracy:.1f}",
-        f"accuracy at {rate:g}": f"{cell.accuracy - cell.loss:.1f}",
-        "loss": f"{cell.loss:.1f}",
-    }
 
 
 def main() -> None:

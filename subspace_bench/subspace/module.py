@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from subspace_bench.projectors import LinearMap
+from subspace_bench.projectors.base import require_sizes
 from subspace_bench.subspace import slots, state
 from subspace_bench.subspace.flat import fingerprint, flatten, trainable_parameters
 from subspace_bench.subspace.projection import ZeroPositions, make_handle
@@ -87,8 +88,9 @@ class Subspace(nn.Module):
         super().__init__()
         require_supported(module)
         parameters = trainable_parameters(module)
-        factors = row_factors(scaling, module, parameters, dim)
         sizes = [p.numel() for p in parameters]
+        _, dim, seed = require_sizes(sum(sizes), dim, seed)
+        factors = row_factors(scaling, module, parameters, dim)
         self._handle = make_handle(projector, dim, seed, sizes, factors)
         device = parameters[0].device
         if device.type != "meta":

@@ -58,6 +58,12 @@ def test_an_unknown_scaling_is_refused() -> None:
         Subspace(net_of([6, 4]), 3, scaling="fan-out")
 
 
+@pytest.mark.parametrize("dim", [0, -1, 29, 2.5, "3"])
+def test_dimensions_out_of_range_are_refused_before_scaling(dim) -> None:
+    with pytest.raises(UserError):
+        Subspace(net_of([6, 4]), dim)
+
+
 @pytest.mark.parametrize("change", [{"scaling": "none"}, {"projector": "gaussian"}])
 @pytest.mark.parametrize("keep_origin", [True, False])
 def test_a_state_of_another_map_is_refused_both_ways(change, keep_origin: bool) -> None:
