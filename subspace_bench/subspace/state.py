@@ -77,30 +77,6 @@ def verify_state(net: StatefulSubspace, saved: dict[str, Any], prefix: str, *res
                 )
     if not net._keep_origin:
         for name in _origin_names(net):
-            saved.pop(f"{prefix}module.{name}", None)
-
-
-def verify_state(net: StatefulSubspace, saved: dict[str, Any], prefix: str, *rest: Any) -> None:
-    """Before loading, checks that P (and θ₀, if not stored) are those of the saved state.
-
-    Raises:
-        UserError: if they differ."""
-    net._cache = None
-    if f"{prefix}_extra_state" in saved:
-        theirs = decode(saved[f"{prefix}_extra_state"])
-        ours = json.loads(json.dumps(net.projector.identity()))
-        if not net._keep_origin:
-            ours["origin"] = net._fingerprint()
-        else:
-            theirs.pop("origin", None)
-        for key in {**ours, **theirs}:
-            if ours.get(key) != theirs.get(key):
-                raise UserError(
-                    f"the saved ω belongs to another {key}: {theirs.get(key, 'none')}, not "
-                    f"{ours.get(key, 'none')}; build the Subspace with the arguments of the saved one"
-                )
-    if not net._keep_origin:
-        for name in _origin_names(net):
             saved.setdefault(f"{prefix}module.{name}", net.module.state_dict()[name])
 
 
