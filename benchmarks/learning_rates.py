@@ -33,6 +33,14 @@ from subspace_bench.reporting.render import write_page
 SMALL, LARGE = (10, 30), (100, 300, 1_000, 3_000, 10_000)
 FEW = (100, 1_000, 10_000)
 START = (0.2, 0.4, 0.8)
+WIDE = (
+    0.00625,
+    0.0125,
+    0.025,
+    0.05,
+    0.1,
+    0.2,
+)  # so that some rate for unit columns is in all grids
 STEPS, BATCH, HELD_OUT, SCORED = 400, 64, 10_000, 4_000
 
 
@@ -75,7 +83,7 @@ class Group:
 GROUPS = (  # in order of importance
     Group("fan-in", "adam", "one-cycle", "hashed", LARGE, START, 1),
     Group("fan-in", "adam", "one-cycle", "fastfood", FEW, START, 1),
-    Group("none", "adam", "one-cycle", "hashed", FEW, (0.025, 0.05, 0.1), 1),
+    Group("none", "adam", "one-cycle", "hashed", FEW, WIDE, 1),
     Group("fan-in", "adam", "constant", "hashed", FEW, (0.05, 0.1, 0.2), 1),
     Group("fan-in", "adam", "one-cycle", "fastfood", FEW, START, 2),
     Group("fan-in", "sgd", "one-cycle", "hashed", FEW, START, 1),

@@ -35,11 +35,7 @@ class Scores:
     accuracies: np.ndarray
 
     def loss(self, rate: float) -> float:
-        """Points lost against the best rate.
-
-        Interpolates over log rate. Beyond the grid it takes the score at the end of the grid, so
-        the loss is a lower bound there.
-        """
+        """Points lost against the best rate; scores are interpolated over log rate."""
         score = np.interp(np.log(rate), np.log(self.rates), self.accuracies)
         return float(self.accuracies.max() - score)
 
@@ -103,7 +99,7 @@ def scores(rows: pd.DataFrame, setting: Setting, unit_columns: bool = False) -> 
     Arguments:
         unit_columns: rates for columns of norm 1 instead of rows of norm 1.
     """
-    rows = rows[(rows[["scaling", "optimizer", "schedule"]] == setting).all(axis="columns")]
+    rows = rows[(rows[["scaling", "optimizer", "schedule"]] == list(setting)).all(axis="columns")]
     found = []
     for key, cell in rows.groupby(["net", "projector", "dim"], sort=False):
         complete = cell.groupby("seed")["rate"].nunique()
@@ -117,9 +113,15 @@ def scores(rows: pd.DataFrame, setting: Setting, unit_columns: bool = False) -> 
 
 
 def judge(cells: list[Scores]) -> tuple[float, list[Cell]]:
-    """The rate of the grids that loses least, at worst, over cells of d ≥ NOISY; all losses."""
-    rates = sorted({float(rate) for cell in cells for rate in cell.rates})
-    shared = min(rates, key=lambda r: max(cell.loss(r) for cell in cells if cell.dim >= NOISY))
+    """The rate that loses least, at worst, over cells of d ≥ NOISY; and all cells' losses.
+
+    Candidates are rates of the grids that lie within the grids of all these cells.
+    """
+    large = [cell for cell in cells if cell.dim >= NOISY]
+    lowest = max(cell.rates[0] for cell in large)
+    highest = min(cell.rates[-1] for cell in large)
+    rates = sorted({float(r) for cell in large for r in cell.rates if lowest <= r <= highest})
+    shared = min(rates, key=lambda r: max(cell.loss(r) for cell in large))
     judged = [
         Cell(
             cell.net,
