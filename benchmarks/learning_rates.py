@@ -88,7 +88,8 @@ GROUPS = (  # in order of importance
     Group("fan-in", "adam", "one-cycle", "fastfood", FEW, START, 2),
     Group("fan-in", "sgd", "one-cycle", "hashed", FEW, START, 1),
     Group("fan-in", "adam", "one-cycle", "hashed", LARGE, START, 2),
-    Group("fan-in", "adam", "one-cycle", "hashed", SMALL, START, 8),
+    Group("fan-in", "adam", "one-cycle", "hashed", (100,), START, 4),
+    Group("fan-in", "adam", "one-cycle", "hashed", SMALL, START, 4),
 )
 
 

@@ -102,8 +102,8 @@ def scores(rows: pd.DataFrame, setting: Setting, unit_columns: bool = False) -> 
     rows = rows[(rows[["scaling", "optimizer", "schedule"]] == list(setting)).all(axis="columns")]
     found = []
     for key, cell in rows.groupby(["net", "projector", "dim"], sort=False):
-        complete = cell.groupby("seed")["rate"].nunique()
-        cell = cell[cell["seed"].isin(complete.index[complete == complete.max()])]
+        tried = cell.groupby("rate")["seed"].transform("nunique")
+        cell = cell[tried == tried.max()]  # the search tries some rates with the first seed only
         net, projector, dim = str(key[0]), str(key[1]), int(str(key[2]))
         factor = (NETS[net] / dim) ** 0.5 if unit_columns else 1.0
         means = cell.groupby("rate")["accuracy"].mean()  # sorted by rate

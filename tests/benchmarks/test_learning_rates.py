@@ -52,11 +52,10 @@ def test_the_shared_rate_loses_least_at_worst() -> None:
     assert [(cell.best, cell.loss) for cell in cells] == [(0.4, 1.0), (0.1, 0.5)]
 
 
-def test_a_seed_that_lacks_rates_does_not_count() -> None:
-    table = {(100, 0.1, 0): 80.0, (100, 0.2, 0): 85.0, (100, 0.1, 1): 99.0}
+def test_a_rate_that_only_some_seeds_tried_does_not_count() -> None:
+    table = {(100, 0.1, 0): 80.0, (100, 0.2, 0): 85.0, (100, 0.1, 1): 82.0}
     (cell,) = scores(rows(table), SETTING)
-    assert cell.seeds == 1
-    assert cell.accuracies.tolist() == [80.0, 85.0]
+    assert (cell.seeds, cell.rates.tolist(), cell.accuracies.tolist()) == (2, [0.1], [81.0])
 
 
 def test_rates_for_unit_columns_are_larger_by_root_native_over_dim() -> None:
