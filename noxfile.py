@@ -16,7 +16,7 @@ from pathlib import Path
 import nox
 
 HERE = Path(__file__).parent
-EXTRAS = "test,lint,bench"
+EXTRAS = "test,integrations,lint,bench"
 GPU_MINUTES = 19  # for tests and measurements; writing the page takes the twentieth
 nox.options.sessions = ["tests", "lint"]
 

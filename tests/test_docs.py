@@ -9,7 +9,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/subspace.md")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
 
 
@@ -58,5 +58,6 @@ def test_the_readme_has_blocks_to_run() -> None:
 def test_links_to_files_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text()
     targets = re.findall(r"\]\(([^)#]+)", text)
-    missing = [t for t in targets if "://" not in t and not (ROOT / t).exists()]
+    folder = (ROOT / document).parent
+    missing = [t for t in targets if "://" not in t and not (folder / t).exists()]
     assert not missing

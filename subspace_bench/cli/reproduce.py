@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from subspace_bench.experiments import Evidence
     from subspace_bench.records.config import RunConfig
+    from subspace_bench.records.store import Record
     from subspace_bench.training.cost import Workload
     from subspace_bench.training.executor import Event
 
@@ -100,7 +101,8 @@ def reproduce(
         for run in workload.pending:
             store.discard(run)
         local = [record for record in local if record.run not in workload.costs]
-    writer = PageWriter(workload, Evidence(requested, committed, local), out, console)
+    evidence = Evidence(requested, committed, local)
+    writer = PageWriter(workload, evidence, committed, out, console)
     failures: list[Event[RunConfig]] = []
     try:
         if workload.pending:
@@ -193,8 +195,16 @@ def run_table(workload: Workload, labels: dict[RunConfig, str]) -> pd.DataFrame:
 class PageWriter:
     """Rewrites a page whenever one of its runs ends, and prints it after the last one."""
 
-    def __init__(self, workload: Workload, evidence: Evidence, out: Path, console: Console) -> None:
-        self.evidence, self.out, self.console = evidence, out, console
+    def __init__(
+        self,
+        workload: Workload,
+        evidence: Evidence,
+        committed: list[Record],
+        out: Path,
+        console: Console,
+    ) -> None:
+        self.evidence, self.committed = evidence, committed
+        self.out, self.console = out, console
         pending = set(workload.pending)
         self.missing = {name: pending.intersection(runs) for name, runs in workload.cases.items()}
         self.written: set[str] = set()  # pages with all their runs
@@ -212,12 +222,14 @@ class PageWriter:
     def finish(self) -> None:
         """Writes the pages that lack runs or needed none, and the index."""
         from subspace_bench.experiments import STUDIES
+        from subspace_bench.experiments.findings import findings
         from subspace_bench.reporting.index import write_index
 
         for name in self.missing:
             if name not in self.written:
                 self.write(name)
-        self.console.print(f"All pages: {write_index(self.out, STUDIES)}")
+        index = write_index(self.out, STUDIES, *findings(self.committed))
+        self.console.print(f"All pages: {index}")
 
     def write(self, name: str, complete: bool = True) -> None:
         """Writes one page; draws figures and prints the page only if it is complete."""

@@ -1,10 +1,9 @@
 """A sequential rank test: a few new values first, more only while the verdict is inconclusive.
 
 At stage k, n_k new values are compared with the n₀ values of a reference distribution by the exact
-Wilcoxon-Mann-Whitney test (Mann and Whitney, "On a test of whether one of two random variables is
-stochastically larger than the other", 1947; `scipy.stats.mannwhitneyu`). Its two-sided p-value is
-compared with the same critical value p* at every stage, which accounts for the repeated testing as
-Pocock's boundary does (Jennison and Turnbull, "Group Sequential Methods", 2000, section 2.4).
+Wilcoxon-Mann-Whitney test (rank_test.py). Its two-sided p-value is compared with the same critical
+value p* at every stage, which accounts for the repeated testing as Pocock's boundary does (Jennison
+and Turnbull, "Group Sequential Methods", 2000, section 2.4).
 
 The test uses only ranks, so its false-positive rate is valid for any distribution. That matters
 because accuracies are not normal: with exponential values, Student's t-test of two new values has
@@ -20,7 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
+
+from subspace_bench.regression.rank_test import count_below, p_of, p_value, p_values
 
 NO_CHANGE, CHANGED, INCONCLUSIVE = "no change found", "changed", "inconclusive"
 STAGES = (2, 4, 8, 16)  # total number of new values at each stage
@@ -78,7 +79,7 @@ class Design:
         stage = self.stages.index(len(new))
         difference = math.fsum(new) / len(new) - math.fsum(reference) / len(reference)
         p = p_value(reference, new)
-        up = bool(_count_below(reference, new).mean() > len(reference) / 2)
+        up = bool(count_below(reference, new).mean() > len(reference) / 2)
         if p <= self.critical_p:
             return Decision(CHANGED, difference, p, up)
         if stage + 1 == len(self.stages) or p > self.futility_p[stage]:
@@ -101,7 +102,7 @@ class Design:
         """
         changed, running = np.zeros(len(u), bool), np.ones(len(u), bool)
         for n, futility_p in zip(self.stages, (*self.futility_p, 0.0), strict=True):
-            p = _p_of(u[:, n - 1], self.reference, n)
+            p = p_of(u[:, n - 1], self.reference, n)
             changed |= running & (p <= self.critical_p)
             running &= ~changed & (p <= futility_p)
         return changed
@@ -109,38 +110,6 @@ class Design:
     def minimum_detectable_effect(self, power: float = 0.95) -> float:
         """The shift, in estimated sd's, that is detected with this probability."""
         return _minimum_detectable_effect(self, power)
-
-
-def p_value(reference: Sequence[float], new: Sequence[float]) -> float:
-    """Exact two-sided p-value; ties count half, and half counts round towards the larger p."""
-    u = _count_below(reference, new).sum()
-    return float(_p_of(u, len(reference), len(new)))
-
-
-def _count_below(reference: Sequence[float], new: Sequence[float]) -> np.ndarray:
-    """(n,), the number of reference values below each new one; ties count half."""
-    ordered = np.sort(reference)
-    below, not_above = (np.searchsorted(ordered, new, side) for side in ("left", "right"))
-    counts: np.ndarray = (below + not_above) / 2
-    return counts
-
-
-def _p_of(u: np.ndarray, reference: int, new: int) -> np.ndarray:
-    """The p-values of statistics U; half counts round towards the larger p."""
-    smaller_tail = np.ceil(np.minimum(u, reference * new - u)).astype(int)
-    p: np.ndarray = p_values(reference, new)[smaller_tail]
-    return p
-
-
-@functools.cache
-def p_values(reference: int, new: int) -> np.ndarray:
-    """The p-value of every U = 0 … n₀·n."""
-    u = np.arange(reference * new + 1)[:, None]
-    # A sample with this U: each new value exceeds as many reference values as are left.
-    above = np.clip(u - reference * np.arange(new), 0, reference)
-    old = np.broadcast_to(np.arange(float(reference)), (len(u), reference))
-    test = stats.mannwhitneyu(above - 0.5, old, method="exact", axis=1)
-    return np.asarray(test.pvalue)
 
 
 @functools.cache

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,11 +14,18 @@ from subspace_bench.reporting.render import read_summary, read_title, write_page
 NAME = "README"
 
 
-def write_index(out: Path, first: Iterable[str] = ()) -> Path:
+def write_index(
+    out: Path,
+    first: Iterable[str] = (),
+    values: Mapping[str, Any] | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> Path:
     """Writes `README.md`, the index of the pages in the same folder.
 
     Arguments:
         first: names of pages to list first, in this order; the others follow by name.
+        values, tables: what the pages together found, for the template; by default only the pages
+            are listed.
     """
     names = [path.stem for path in sorted(out.glob("*.md")) if path.stem != NAME]
     order = {name: position for position, name in enumerate(first)}
@@ -28,5 +36,6 @@ def write_index(out: Path, first: Iterable[str] = ()) -> Path:
          for name, text in texts.items()],
         columns=["page", "finding"],
     )  # fmt: skip
-    page = Page(NAME, "Results", f"{len(names)} pages, one finding each", {"pages": frame})
+    summary = f"{len(names)} pages, one finding each"
+    page = Page(NAME, "Results", summary, {"pages": frame, **(tables or {})}, values=values or {})
     return write_page(page, out)[0]

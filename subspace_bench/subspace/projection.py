@@ -1,4 +1,4 @@
-"""The projector of a Subspace, outside the module tree, and zeros where θ must not move."""
+"""The projector of a Subspace, outside the module tree, θ's pieces, and zeros in them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,22 @@ from torch import Tensor
 from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import LinearMap, make
 from subspace_bench.subspace.scaling import RowScaled
+
+
+@dataclass
+class CachedPieces:
+    """θ cut into the shapes of the module's parameters, and the inputs that it depends on."""
+
+    pieces: tuple[Tensor, ...]
+    omega: Tensor
+    version: int
+    address: int
+    values: Tensor | None  # a copy of ω on the CPU, where comparing is cheap
+    origins: list[Tensor]
+    origin_versions: list[tuple[int, int, int]]
+    theta_version: int | None
+    differentiable: bool
+    inference: bool
 
 
 class ProjectorHandle:

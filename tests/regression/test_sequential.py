@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from subspace_bench.regression.rank_test import p_value, p_values
 from subspace_bench.regression.sequential import (
     CHANGED,
     FUTILITY_P,
@@ -15,8 +16,6 @@ from subspace_bench.regression.sequential import (
     NO_CHANGE,
     STAGES,
     Design,
-    p_value,
-    p_values,
 )
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
