@@ -30,7 +30,7 @@ class Subspace(nn.Module):
     `net.module.fc.weight` return pieces of θ, so every method of the module runs at θ and
     propagates gradients to ω. Tied weights, frozen parameters and buffers work as usual.
 
-    With the default scaling, one learning rate fits all D and d: for Adam, 0.2 at the peak of
+    With the default scaling, one learning rate fits most D and d: for Adam, 0.2 at the peak of
     `OneCycleLR`, or 0.05 throughout (results/learning-rates.md).
 
     θ is recomputed when ω changes and reused otherwise, as in evaluation or gradient accumulation.

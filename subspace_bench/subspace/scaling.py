@@ -1,4 +1,4 @@
-"""Row scaling: P with each row multiplied by √(D/d)/√fan-in, so one learning rate fits all sizes.
+"""Row scaling: P with each row multiplied by √(D/d)/√fan-in, so one learning rate fits most sizes.
 
 Adam moves each coordinate of ω by about the learning rate, so it moves θ_i by the rate times the
 norm of row i of P. Columns of norm 1 have rows of norm √(d/D), which shrinks the steps of θ in
