@@ -70,9 +70,9 @@ def page(measurements: Measurements) -> Page:
     best = [cell.best for cell in unit[1]]
     summary = (
         f"With rows scaled by fan-in, one peak rate of Adam, {rate:g}, is within {TOLERANCE:g} "
-        f"point of the best rate in {within} of {len(large)} cells (two nets, two "
-        f"projectors, d from {NOISY} to 10,000), and loses at most {max(large):.1f}. Columns of norm 1 need rates "
-        f"from {min(best):.2g} to {max(best):.2g}."
+        f"point of the best rate in {within} of {len(large)} cells (two nets, two projectors, d "
+        f"from {NOISY} to 10,000), and loses at most {max(large):.1f}. "
+        f"Columns of norm 1 need rates from {min(best):.2g} to {max(best):.2g}."
     )
     values = {
         "facts": measurements.facts,
