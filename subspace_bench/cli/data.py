@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from subspace_bench.cli.options import Data, Dataset
 
 
@@ -13,8 +10,7 @@ def data(data: Data = None, dataset: Dataset = "mnist") -> int:
     from subspace_bench.datasets import catalog, download, loading, locate
 
     catalog.require_dataset(dataset)
-    variable = os.environ.get(locate.DATA_VARIABLE)
-    folder = data or (Path(variable).expanduser() if variable else None)
+    folder = data or locate.variable_folder()
     # Other commands only read the user's folder; this one also downloads to it.
     downloadable = folder is not None and dataset in catalog.IDX_DATASETS
     if folder and downloadable and locate.missing_files(locate.raw_folder(dataset, folder)):

@@ -30,7 +30,6 @@ from subspace_bench.common.formatting import (
     make_console,
     print_table,
 )
-from subspace_bench.common.hardware import available_memory, core_count, resident_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from subspace_bench.training.cost import Workload
     from subspace_bench.training.executor import Event
 
-MEMORY_FRACTION = 0.9  # of available memory that all runs may use together
+MOST_SEEDS = 100
 
 
 def reproduce(
@@ -64,7 +63,8 @@ def reproduce(
 
     After an interruption, the same command continues.
     """
-    validation.require_at_least(1, seeds=seeds, jobs=jobs)
+    validation.require_at_least(1, MOST_SEEDS, seeds=seeds)
+    validation.require_at_least(1, jobs=jobs)
     validation.check_output_dir(out)
     names = page_names(pages, profile)
     from subspace_bench.cli.progress import ProgressDisplay, distinct_labels
@@ -72,7 +72,8 @@ def reproduce(
     from subspace_bench.records.committed import committed_store
     from subspace_bench.records.store import Store
     from subspace_bench.training import runner
-    from subspace_bench.training.cost import jobs_that_fit, plan_workload
+    from subspace_bench.training.checks import choose_jobs
+    from subspace_bench.training.cost import plan_workload
 
     console, store = make_console(), Store(out / "runs")
     requested = Plan(profile, seeds, device=validation.resolve_device(device))
@@ -86,11 +87,10 @@ def reproduce(
     cases = {name: STUDIES[name].cases(requested) for name in names}
     workload = plan_workload(cases, local, committed, retrain=force)
     labels = distinct_labels(workload.costs)
-    memory = MEMORY_FRACTION * (available_memory() + resident_memory())
-    jobs = jobs_that_fit(workload.pending_costs, jobs or core_count(), memory)
     if plan:
         title = f"Runs of {', '.join(names)}, profile {profile}"
         print_table(console, title, run_table(workload, labels))
+    jobs = choose_jobs({labels[run]: workload.costs[run] for run in workload.pending}, jobs)
     console.print(summarize(workload, jobs))
     if plan:
         return 0
@@ -178,6 +178,7 @@ def run_table(workload: Workload, labels: dict[RunConfig, str]) -> pd.DataFrame:
 
     pending = set(workload.pending)
     recorded = [run for run in workload.costs if run not in pending]
+    cases = {name: set(runs) for name, runs in workload.cases.items()}
     return pd.DataFrame(
         {
             "run": labels[run],
@@ -186,7 +187,7 @@ def run_table(workload: Workload, labels: dict[RunConfig, str]) -> pd.DataFrame:
             "time": format_duration(workload.costs[run].seconds) if run in pending else "recorded",
             "memory": format_bytes(workload.costs[run].memory),
             "disk": format_bytes(workload.costs[run].disk),
-            "pages": ", ".join(name for name, runs in workload.cases.items() if run in runs),
+            "pages": ", ".join(name for name, runs in cases.items() if run in runs),
         }
         for run in [*recorded, *workload.pending]
     )

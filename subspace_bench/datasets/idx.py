@@ -6,7 +6,9 @@ big-endian 32-bit integer, and the values.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.datasets.catalog import FILES, IDX_DATASETS
 from subspace_bench.datasets.dataset import Dataset, from_arrays
 from subspace_bench.datasets.locate import download_command
+
+LARGEST = 1 << 26  # bytes read of a compressed file; the largest of the datasets has 47 MB
 
 
 def read_idx(name: str, folder: Path) -> Dataset:
@@ -26,19 +30,35 @@ def read_idx(name: str, folder: Path) -> Dataset:
     arrays = []
     for file, expected in zip(FILES, IDX_DATASETS[name].sha256, strict=True):
         path = folder / file
-        try:
-            content = path.read_bytes()
-        except OSError as failure:
-            raise UserError(f"cannot read {path}: {failure.strerror}") from failure
+        if not path.is_file() and (packed := folder / f"{file}.gz").is_file():
+            path = packed
+        content = _read(name, path)
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 != expected:
-            raise UserError(
-                f"{path} is corrupt or not a file of {name}: its SHA-256 is {sha256[:12]}…, "
-                f"expected {expected[:12]}…; delete it and download it again: "
-                f"`{download_command(name, path.parents[2])}`"
-            )
+            reason = f"its SHA-256 is {sha256[:12]}…, expected {expected[:12]}…"
+            raise _corrupt_file(name, path, reason)
         arrays.append(parse(content))
     return from_arrays(name, arrays, IDX_DATASETS[name].sha256, str(folder))
+
+
+def _read(name: str, path: Path) -> bytes:
+    """The content of a file, uncompressed; of FILE.gz no more than such a file can have."""
+    try:
+        if path.suffix != ".gz":
+            return path.read_bytes()
+        with gzip.open(path) as file:
+            return file.read(LARGEST)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as failure:
+        raise _corrupt_file(name, path, "it cannot be uncompressed") from failure
+    except OSError as failure:
+        raise UserError(f"cannot read {path}: {failure.strerror}") from failure
+
+
+def _corrupt_file(name: str, path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} is corrupt or not a file of {name}: {reason}; "
+        f"delete it and download it again: `{download_command(name, path.parents[2])}`"
+    )
 
 
 def parse(content: bytes) -> np.ndarray:

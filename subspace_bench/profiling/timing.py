@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_bench.common.errors import UserError
+from subspace_bench.common.errors import UserError, is_out_of_memory
 from subspace_bench.common.hardware import (
     peak_memory,
     release_free_memory,
@@ -204,7 +204,7 @@ def synchronize(device: str) -> None:
 def read_bandwidth(device: str, threads: int) -> float:
     """Bytes per second at which the device reads memory: the best of ten sums over 1 GB."""
     torch.set_num_threads(threads)
-    values = torch.ones(250_000_000, device=device)
+    values = allocate_ones(250_000_000, device)
     best = math.inf
     for _ in range(10):
         synchronize(device)
@@ -212,6 +212,17 @@ def read_bandwidth(device: str, threads: int) -> float:
         values.sum()
         synchronize(device)
         best = min(best, time.perf_counter() - start)
+    speed = values.nbytes / best
     del values
     release_memory(device)  # the measuring process needs it
-    return 1e9 / best
+    return speed
+
+
+def allocate_ones(count: int, device: str) -> Tensor:
+    """A float32 vector of this many ones, or of half as many where memory lacks, and so on."""
+    try:
+        return torch.ones(count, device=device)
+    except (RuntimeError, MemoryError) as failure:
+        if not is_out_of_memory(failure) or count < 1_000_000:
+            raise
+    return allocate_ones(count // 2, device)

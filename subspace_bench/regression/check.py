@@ -12,7 +12,7 @@ import pandas as pd
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.regression import FIRST_SEED
-from subspace_bench.regression.reference import Reference
+from subspace_bench.regression.reference import LARGEST, Reference
 from subspace_bench.regression.sequential import CHANGED, INCONCLUSIVE, Decision, Design
 from subspace_bench.reporting import render
 from subspace_bench.reporting.page import Page
@@ -127,7 +127,7 @@ def find_failure(values: Sequence[float | str]) -> str:
     for value in values:
         if isinstance(value, str):
             return value
-        if not math.isfinite(value):
+        if not abs(value) <= LARGEST:  # also NaN
             return f"a training returned {value}"
     return ""
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from subspace_bench.cli import main
+from subspace_bench.cli.compare import exit_code
 from subspace_bench.experiments import projectors
 
 SIZES = ["--native", "900,700", "--dims", "5,40"]
@@ -99,3 +100,16 @@ def test_a_case_that_does_not_fit_is_recorded(tmp_path) -> None:
     frame = pd.read_csv(tmp_path / "projectors-cpu.csv")
     assert frame.status[0].startswith("does not fit")
     assert (tmp_path / "projectors-cpu.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        ([], 0),
+        (["ok", "does not fit: needs 4 GB"], 0),
+        (["ok", "failed: ValueError: no"], 1),
+        (["failed: ValueError: no", "does not fit: needs 4 GB"], 2),
+    ],
+)
+def test_exit_codes(statuses: list[str], code: int) -> None:
+    assert exit_code(statuses) == code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import socket
@@ -88,6 +89,28 @@ def test_named_folder_is_read(tmp_path: Path) -> None:
     assert bytes(dataset.test_images.numpy().tobytes()) == raw[16:]
     joined = "".join(hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in catalog.FILES)
     assert dataset.digest == hashlib.sha256(joined.encode()).hexdigest()
+
+
+def test_compressed_files_are_read(tmp_path: Path) -> None:
+    folder = write_fake(tmp_path)
+    plain = load(root=tmp_path)
+    for file in catalog.FILES[:3]:
+        with gzip.open(folder / f"{file}.gz", "wb") as packed:
+            packed.write((folder / file).read_bytes())
+        (folder / file).unlink()
+    assert load(root=tmp_path).digest == plain.digest
+    packed_images = folder / f"{IMAGES}.gz"
+    whole = packed_images.read_bytes()
+    for damaged in (whole[:-9], b"not gzip", whole[:30] + b"????" + whole[34:]):
+        packed_images.write_bytes(damaged)
+        with pytest.raises(UserError, match=packed_images.name):
+            load(root=tmp_path)
+
+
+def test_a_variable_that_names_no_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(locate.DATA_VARIABLE, "~nosuchuser/data")
+    with pytest.raises(UserError, match=locate.DATA_VARIABLE):
+        load()
 
 
 def test_order_of_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
