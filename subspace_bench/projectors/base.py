@@ -54,77 +54,32 @@ class PredictedSeconds:
     update: float
 
 
-class Projector(nn.Module, ABC):
-    """A linear map P from R^d to R^D that (D, d, seed) determines on every device.
+class LinearMap(nn.Module, ABC):
+    """A fixed linear map R^d → R^D with its exact adjoint.
 
-    A subclass defines its memory (`footprint`) and the action of P and Pᵀ on rows of vectors
-    (`_project`, `_adjoint`). It may promise more of its columns (`column_norms`) and refine the
-    predicted cost (`predicted_seconds`, `nonzero_rows`). Gradients of any order, batches and
-    `torch.func` work because both maps are linear and each is the other's adjoint.
+    A subclass defines how P and Pᵀ act on rows of vectors (`_project`, `_adjoint`). Gradients of
+    any order, batches and `torch.func` work because both maps are linear and each is the other's
+    adjoint.
 
     Arguments:
         native: D, the number of native parameters.
         dim: d, the subspace dimension, 1 ≤ d ≤ D.
-        seed: 0 or more. Each class has its own random stream, so two classes with the same seed
-            share no numbers.
-
-    Attributes:
-        accepts: additional keyword arguments of the class: "first", the direction of P's first
-            column, or "layers", the sizes of θ's parameters in order.
+        seed: 0 or more.
 
     Raises:
         UserError: if D, d or the seed is not an integer in its range.
     """
 
-    accepts: ClassVar[frozenset[str]] = frozenset()
-
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__()
         self.native, self.dim, self.seed = require_sizes(native, dim, seed)
 
-    @classmethod
-    @abstractmethod
-    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        """Bytes that P of this size needs.
-
-        Arguments:
-            itemsize: bytes of an element of ω and θ in `_project` and `_adjoint`: 4 or 8.
-        """
-
-    @classmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        """The guarantee on the norms of P's columns at this size.
-
-        Returns:
-            "orthonormal": PᵀP = I; "unit": each norm is 1; "expected" (the default): the mean of
-            each squared norm over seeds is 1.
-        """
-        return "expected"
-
-    @classmethod
-    def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
-        """Seconds to construct P and for one update in float32, within a factor of two or three.
-
-        The default assumes that P draws `resident_bytes / 4` numbers and that Pω and Pᵀg each read
-        `resident_bytes + workspace_bytes` once. Override it if P does more.
-
-        Arguments:
-            threads: CPU threads, or the number equivalent to a GPU.
-        """
-        size = cls.footprint(native, dim)
-        return PredictedSeconds(
-            set_up=size.resident_bytes / 4 / DRAW_RATE,
-            update=2 * (size.resident_bytes + size.workspace_bytes) / READ_RATE / threads,
-        )
-
-    @classmethod
-    def nonzero_rows(cls, native: int, dim: int) -> float:
-        """Expected fraction of P's rows with a nonzero entry: the share of θ that Pᵀθ reads."""
-        return 1.0
-
     @abstractmethod
     def _project(self, omega: Tensor) -> Tensor:
-        """Pω of each row, (n, d) → (n, D) contiguous; float32 or float64, on the device of ω."""
+        """Pω of each row, (n, d) → (n, D), a new contiguous tensor.
+
+        ω is float32 or float64, and the result has its dtype and device.
+        """
 
     @abstractmethod
     def _adjoint(self, theta: Tensor) -> Tensor:
@@ -178,7 +133,63 @@ class Projector(nn.Module, ABC):
             )
 
 
-def _act(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
+class Projector(LinearMap):
+    """A random linear map P from R^d to R^D that (D, d, seed) determines on every device.
+
+    A subclass defines its memory (`footprint`) and the action of P and Pᵀ (see `LinearMap`). It may
+    promise more of its columns (`column_norms`) and refine the predicted cost (`predicted_seconds`,
+    `nonzero_rows`). Each class has its own random stream, so two classes with the same seed share
+    no numbers.
+
+    Attributes:
+        accepts: additional keyword arguments of the class: "first", the direction of P's first
+            column, or "layers", the sizes of θ's parameters in order.
+    """
+
+    accepts: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    @abstractmethod
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
+        """Bytes that P of this size needs.
+
+        Arguments:
+            itemsize: bytes of an element of ω and θ in `_project` and `_adjoint`: 4 or 8.
+        """
+
+    @classmethod
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
+        """The guarantee on the norms of P's columns at this size.
+
+        Returns:
+            "orthonormal": PᵀP = I; "unit": each norm is 1; "expected" (the default): the mean of
+            each squared norm over seeds is 1.
+        """
+        return "expected"
+
+    @classmethod
+    def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
+        """Seconds to construct P and for one update in float32, within a factor of two or three.
+
+        The default assumes that P draws `resident_bytes / 4` numbers and that Pω and Pᵀg each read
+        `resident_bytes + workspace_bytes` once. Override it if P does more.
+
+        Arguments:
+            threads: CPU threads, or the number equivalent to a GPU.
+        """
+        size = cls.footprint(native, dim)
+        return PredictedSeconds(
+            set_up=size.resident_bytes / 4 / DRAW_RATE,
+            update=2 * (size.resident_bytes + size.workspace_bytes) / READ_RATE / threads,
+        )
+
+    @classmethod
+    def nonzero_rows(cls, native: int, dim: int) -> float:
+        """Expected fraction of P's rows with a nonzero entry: the share of θ that Pᵀθ reads."""
+        return 1.0
+
+
+def _act(vector: Tensor, projector: LinearMap, adjoint: bool) -> Tensor:
     """Applies P or Pᵀ to the last dimension.
 
     The call goes through autograd, which costs 60 µs, only if a gradient or transform needs it.
@@ -198,7 +209,7 @@ class _Linear(torch.autograd.Function):
     """P or Pᵀ as an operation of autograd and `torch.func`: each is the other's derivative."""
 
     @staticmethod
-    def forward(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
+    def forward(vector: Tensor, projector: LinearMap, adjoint: bool) -> Tensor:
         if not adjoint and _has_nan(vector):
             raise UserError(
                 "ω (or a gradient through Pᵀ) contains NaN: training diverged before the projection"
@@ -215,7 +226,7 @@ class _Linear(torch.autograd.Function):
             return act(rows).view(shape)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Projector, bool], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, LinearMap, bool], output: Tensor) -> None:
         _, ctx.projector, ctx.adjoint = inputs
 
     @staticmethod
@@ -229,7 +240,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, dims: tuple[int, None, None], vector: Tensor, projector: Projector, adjoint: bool
+        info: Any, dims: tuple[int, None, None], vector: Tensor, projector: LinearMap, adjoint: bool
     ) -> tuple[Tensor, int]:
         rows = vector.movedim(dims[0], 0)
         return _Linear.apply(rows, projector, adjoint), 0

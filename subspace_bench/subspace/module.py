@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.projectors import Projector
+from subspace_bench.projectors import LinearMap
+from subspace_bench.projectors.base import require_sizes
 from subspace_bench.subspace import slots, state, support
 from subspace_bench.subspace.flat import fingerprint, flatten, trainable_parameters
 from subspace_bench.subspace.projection import CachedPieces, ZeroPositions, make_handle
+from subspace_bench.subspace.scaling import row_factors
 from subspace_bench.subspace.slots import SLOTS_KEY, OriginParameter
 
 
@@ -28,6 +30,9 @@ class Subspace(nn.Module):
     `net.module.fc.weight` return pieces of θ, so every method of the module runs at θ and
     propagates gradients to ω. Tied weights, frozen parameters and buffers work as usual.
 
+    With the default scaling, one learning rate fits most D and d: for Adam, 0.2 at the peak of
+    `OneCycleLR`, or 0.05 throughout (results/learning-rates.md).
+
     θ is recomputed when ω changes and reused otherwise, as in evaluation or gradient accumulation.
     On a GPU, comparing ω would wait for the device. There, a write through `omega.data` takes
     effect at the next call of the Subspace, but not in a direct call of a method of the module.
@@ -35,15 +40,21 @@ class Subspace(nn.Module):
     Arguments:
         module: any module; its parameters with `requires_grad` span R^D.
         dim: d, 1 ≤ d ≤ D.
-        projector: a name in `subspace_bench.projectors.names()`, or a `Projector` of (D, d).
+        projector: a name in `subspace_bench.projectors.names()`, or a `Projector` of (D, d). The
+            default is the one to take at most sizes for speed and memory
+            (results/projectors-cpu.md), and none is significantly more accurate
+            (results/projector-accuracy.md).
         seed: seed of the projector, if it is given by name.
         keep_origin: whether `state_dict` includes θ₀. If False, for an origin that a seed can
             recreate, it has only θ₀'s fingerprint, and loading onto another origin fails.
+        scaling: "fan-in" multiplies the rows of P that belong to a parameter by √(D/d)/√fan-in, so
+            that Adam moves each layer by about rate/√fan-in per step, whatever D and d
+            (`models.fan_ins` says what the fan-in of any parameter is). "none" leaves P as it is.
 
     Raises:
         UserError: for a module without trainable parameters or already in a Subspace, for lazy,
             scripted or mixed-dtype modules, for sparse embeddings, for d outside 1 … D, and for an
-            unknown projector.
+            unknown projector or scaling.
     """
 
     _cache: CachedPieces | None
@@ -53,15 +64,18 @@ class Subspace(nn.Module):
         self,
         module: nn.Module,
         dim: int,
-        projector: str | Projector = "gaussian",
+        projector: str | LinearMap = "hashed",
         seed: int = 0,
         keep_origin: bool = True,
+        scaling: str = "fan-in",
     ) -> None:
         super().__init__()
         support.require_supported(module)
         parameters = trainable_parameters(module)
-        native = sum(p.numel() for p in parameters)
-        self._handle = make_handle(projector, native, dim, seed, [p.numel() for p in parameters])
+        sizes = [p.numel() for p in parameters]
+        _, dim, seed = require_sizes(sum(sizes), dim, seed)
+        factors = row_factors(scaling, module, parameters, dim)
+        self._handle = make_handle(projector, dim, seed, sizes, factors)
         device = parameters[0].device
         if device.type != "meta":
             self._handle.on(device)
@@ -74,7 +88,7 @@ class Subspace(nn.Module):
         self._reset()
 
     @property
-    def projector(self) -> Projector:
+    def projector(self) -> LinearMap:
         """P, on the device of ω."""
         return self._handle.on(self.omega.device)
 

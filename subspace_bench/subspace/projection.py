@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.projectors import Projector, make
+from subspace_bench.projectors import LinearMap, make
+from subspace_bench.subspace.scaling import RowScaled
 
 
 @dataclass
@@ -35,14 +36,14 @@ class ProjectorHandle:
     Copies of a Subspace share it; a pickle has the recipe to recreate it.
     """
 
-    def __init__(self, projector: Projector | None, recipe: dict[str, Any] | None) -> None:
+    def __init__(self, projector: LinearMap | None, recipe: Recipe | None) -> None:
         self.projector, self.recipe = projector, recipe
 
-    def on(self, device: torch.device) -> Projector:
+    def on(self, device: torch.device) -> LinearMap:
         """The projector on this device."""
         if self.projector is None:
             assert self.recipe is not None
-            self.projector = make(**self.recipe)
+            self.projector = self.recipe.make()
         buffer = next(self.projector.buffers(), None)
         if buffer is None or buffer.device == device:
             return self.projector
@@ -58,17 +59,43 @@ class ProjectorHandle:
         return ProjectorHandle, (None if self.recipe else self.projector, self.recipe)
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """The arguments that recreate P.
+
+    Attributes:
+        sizes: of θ's parameters, in order.
+        factors: of the rows of each parameter; None for 1.
+    """
+
+    name: str
+    dim: int
+    seed: int
+    sizes: list[int]
+    factors: list[float] | None
+
+    def make(self) -> LinearMap:
+        made = make(self.name, sum(self.sizes), self.dim, self.seed, layers=self.sizes)
+        return made if self.factors is None else RowScaled(made, self.factors, self.sizes)
+
+
 def make_handle(
-    projector: str | Projector, native: int, dim: int, seed: int, layers: list[int]
+    projector: str | LinearMap,
+    dim: int,
+    seed: int,
+    sizes: list[int],
+    factors: list[float] | None,
 ) -> ProjectorHandle:
+    """The handle of a projector, given by name or as a map, with its rows scaled."""
     if isinstance(projector, str):
-        recipe = {"name": projector, "native": native, "dim": dim, "seed": seed, "layers": layers}
-        return ProjectorHandle(None, recipe)
-    if (projector.native, projector.dim) != (native, dim):
+        return ProjectorHandle(None, Recipe(projector, dim, seed, sizes, factors))
+    if (projector.native, projector.dim) != (sum(sizes), dim):
         raise UserError(
             f"the projector maps R^{projector.dim} to R^{projector.native}, "
-            f"but the module and dim need R^{dim} to R^{native}"
+            f"but the module and dim need R^{dim} to R^{sum(sizes)}"
         )
+    if factors is not None:
+        projector = RowScaled(projector, factors, sizes)
     return ProjectorHandle(projector, None)
 
 

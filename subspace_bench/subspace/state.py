@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.projectors import Projector
+from subspace_bench.projectors import LinearMap
 
 
 class StatefulSubspace(Protocol):
@@ -20,7 +20,7 @@ class StatefulSubspace(Protocol):
     _cache: Any
 
     @property
-    def projector(self) -> Projector:
+    def projector(self) -> LinearMap:
         """P."""
 
     def _origins(self) -> list[Tensor]: ...
@@ -71,10 +71,13 @@ def verify_state(net: StatefulSubspace, saved: dict[str, Any], prefix: str, *res
         ours = json.loads(json.dumps(net.projector.identity()))
         if not net._keep_origin:
             ours["origin"] = net._fingerprint()
-        for key, value in ours.items():
-            if key in theirs and theirs[key] != value:
+        else:
+            theirs.pop("origin", None)
+        for key in {**ours, **theirs}:
+            saved_value, value = theirs.get(key, "none"), ours.get(key, "none")
+            if saved_value != value:
                 raise UserError(
-                    f"the saved ω belongs to another {key}: {theirs[key]}, not {value}; "
+                    f"the saved ω belongs to another {key}: {saved_value}, not {value}; "
                     "build the Subspace with the arguments of the saved one"
                 )
     if not net._keep_origin:

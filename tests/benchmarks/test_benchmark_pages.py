@@ -9,13 +9,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import asv_detection, measurements, peer_differences, peers, speed
+from benchmarks import (
+    asv_detection,
+    learning_rates_page,
+    measurements,
+    peer_differences,
+    peers,
+    speed,
+)
 from benchmarks.peer_timings import hadamard_transforms, ours
 from subspace_bench.common.errors import UserError
 from subspace_bench.reporting.render import markdown, write_page
 
 RESULTS = Path(__file__).parents[2] / "results"
-PAGES = {"speed": speed.page, "peers": peers.page, "asv": asv_detection.page}
+PAGES = {
+    "speed": speed.page,
+    "peers": peers.page,
+    "asv": asv_detection.page,
+    "learning-rates": learning_rates_page.page,
+}
 
 
 @pytest.mark.parametrize("name", PAGES)

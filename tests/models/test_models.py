@@ -228,6 +228,45 @@ def test_a_layer_without_fan_in_is_refused_by_name() -> None:
         initialise(net, "he", rng())
 
 
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Linear(6, 4), [6, 6]),
+        (nn.Conv2d(6, 4, 3, groups=2), [27, 27]),
+        (nn.ConvTranspose2d(6, 4, 3, groups=2), [27, 27]),
+        (nn.Bilinear(2, 3, 4), [6, 6]),
+        (nn.Embedding(9, 4), [1]),
+        (nn.LayerNorm(5), [5, 5]),
+        (nn.BatchNorm1d(5), [5, 5]),
+        (nn.PReLU(), [1]),
+        (nn.LSTM(3, 4), [3, 4, 4, 4]),  # its biases follow weight_hh
+        (nn.MultiheadAttention(4, 2), [4, 4, 4, 4]),
+        (nn.Sequential(nn.Linear(6, 4, bias=False), nn.LayerNorm(4)), [6, 4, 4]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_fan_in_is_the_number_of_inputs_that_an_output_sums(layer, expected) -> None:
+    found = models.fan_ins(layer)
+    assert [found[p] for p in layer.parameters()] == expected
+
+
+def test_an_output_has_unit_variance_for_weights_of_variance_one_over_fan_in() -> None:
+    torch.manual_seed(0)
+    for layer, x in [
+        (nn.Linear(300, 50), torch.randn(400, 300)),
+        (nn.Conv2d(40, 50, 3, groups=2), torch.randn(40, 40, 8, 8)),
+        (nn.ConvTranspose2d(40, 50, 3, groups=2), torch.randn(40, 40, 8, 8)),
+        (nn.Embedding(300, 50), torch.arange(300)),
+    ]:
+        with torch.no_grad():
+            for p in layer.parameters():
+                p.normal_() if p.ndim > 1 else p.zero_()
+            layer.weight.mul_(models.fan_ins(layer)[layer.weight] ** -0.5)
+            y = layer(x)
+        inner = y[..., 2:-2, 2:-2] if y.ndim == 4 else y  # away from the border
+        assert inner.var().item() == pytest.approx(1, abs=0.1)
+
+
 def test_fan_in_is_that_of_each_parameters_layer() -> None:
     rows = models.fan_in(models.build("conv-plain"))
     sizes = {25: 260, 250: 5_020, 320: 16_050, 50: 510}

@@ -26,7 +26,7 @@ def trained(net: Subspace, steps: int = 5) -> Subspace:
 
 
 def test_theta_is_origin_plus_p_omega_and_its_gradient_the_adjoint() -> None:
-    net = trained(Subspace(small(), dim=6, seed=5))
+    net = trained(Subspace(small(), 6, "gaussian", seed=5, scaling="none"))
     projector = make("gaussian", net.projector.native, 6, seed=5)
     origin = torch.cat([p.reshape(-1) for p in small().parameters()])
     torch.testing.assert_close(net.theta(), origin + projector(net.omega))
