@@ -18,9 +18,17 @@ from torch import Tensor, nn
 from subspace_bench.projectors import Projector
 from subspace_bench.subspace import slots, state
 from subspace_bench.subspace.flat import fingerprint, flatten, trainable_parameters
-from subspace_bench.subspace.projection import ZeroPositions, make_handle
+from subspace_bench.subspace.projection import (
+    Pieces,
+    ThetaMemory,
+    ZeroPositions,
+    make_handle,
+    transformed,
+)
 from subspace_bench.subspace.slots import SLOTS_KEY, OriginParameter
 from subspace_bench.subspace.support import deepcopy_memo, fixed_positions, require_supported
+
+_TRANSIENT = ("_cache", "_memory", "_lock", "forward")  # attributes that copies and pickles lack
 
 
 @dataclass
@@ -64,6 +72,7 @@ class Subspace(nn.Module):
     """
 
     _cache: _CachedPieces | None
+    _memory: ThetaMemory
 
     def __init__(
         self,
@@ -116,8 +125,8 @@ class Subspace(nn.Module):
         if torch.compiler.is_compiling() and cache is not None:
             return cache.pieces
         if cache is None or not self._is_current(cache):
-            with self._lock:
-                cache = self._cache = self._compute_pieces()
+            cache = None  # not to keep its memory
+            cache = self._recompute()
         return cache.pieces
 
     @torch.no_grad()
@@ -149,7 +158,7 @@ class Subspace(nn.Module):
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_cache", "_lock", "forward")}
+        return {k: v for k, v in self.__dict__.items() if k not in _TRANSIENT}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         super().__setstate__(saved)  # type: ignore[no-untyped-call]
@@ -164,6 +173,7 @@ class Subspace(nn.Module):
     def _reset(self) -> None:
         """Sets the attributes that copies and pickles leave out."""
         self._cache = None
+        self._memory = ThetaMemory()
         self._lock = threading.RLock()
         self.forward = _Forward(self)  # type: ignore[method-assign]
 
@@ -215,26 +225,38 @@ class Subspace(nn.Module):
             self._flat = flat
         return flat
 
+    def _recompute(self) -> _CachedPieces:
+        """Pieces of the present θ, in the memory of the last ones if these are not in use."""
+        with self._lock:
+            self._cache = None
+            cache: _CachedPieces = self._compute_pieces()
+            self._cache = cache
+        return cache
+
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # kernels are not torch operations
     def _compute_pieces(self) -> _CachedPieces:
-        omega = self.omega
-        origin = self._origin()
-        delta = self.projector(omega)
-        if self._fixed is not None:
-            delta = ZeroPositions.apply(delta, self._fixed.to(delta.device))
-        theta = delta + origin
-        parts = torch.split(theta, self._sizes)
-        pieces = tuple(part.view(s) for part, s in zip(parts, self._shapes, strict=True))
-        transformed = torch._C._are_functorch_transforms_active()
-        keep = omega.device.type == "cpu" and not transformed
+        omega, origin, fixed = self.omega, self._origin(), self._fixed
+        if fixed is not None:
+            fixed = fixed.to(omega.device)
+        if transformed():
+            delta = self.projector(omega)
+            if fixed is not None:
+                delta = ZeroPositions.apply(delta, fixed)
+            parts = torch.split(delta + origin, self._sizes)
+            pieces = tuple(part.view(s) for part, s in zip(parts, self._shapes, strict=True))
+        else:
+            theta = self._memory.take(origin)
+            pieces = Pieces.apply(omega, self.projector, origin, theta, self._shapes, fixed)
+        traced = torch._C._are_functorch_transforms_active()
+        keep = omega.device.type == "cpu" and not traced
         return _CachedPieces(
             pieces,
             omega,
-            0 if transformed or omega.is_inference() else omega._version,
-            0 if transformed else omega.data_ptr(),
+            0 if traced or omega.is_inference() else omega._version,
+            0 if traced else omega.data_ptr(),
             omega.detach().clone() if keep else None,
             self._origin_versions(),
-            theta.requires_grad,
+            pieces[0].requires_grad,
             torch.is_inference_mode_enabled(),
         )
 
@@ -258,9 +280,10 @@ class Subspace(nn.Module):
         cache = self._cache
         may_be_stale = cache is not None and cache.values is None and torch.is_grad_enabled()
         if cache is None or may_be_stale or cache.origin_versions != self._origin_versions():
-            with self._lock:
-                self._cache = self._compute_pieces()
+            cache = None  # not to keep its memory
+            self._recompute()
         else:
+            cache = None
             self.pieces()
 
     def _origin_versions(self) -> int:
