@@ -70,7 +70,7 @@ def test_it_leaves_no_cycle_that_holds_theta() -> None:
 
 
 def test_gradients_can_be_differentiated_again() -> None:
-    net = wrapped(MODULES["attention"]).double()
+    net = wrapped(MODULES["encoder"]).double()
     x = inputs().double()
     (gradient,) = torch.autograd.grad(net(x).square().sum(), net.omega, create_graph=True)
     (second,) = torch.autograd.grad(gradient.square().sum(), net.omega)
@@ -82,17 +82,6 @@ def test_gradients_can_be_differentiated_again() -> None:
         return torch.func.grad(loss)(omega).square().sum()
 
     torch.testing.assert_close(second, torch.func.grad(squared)(net.omega.detach()))
-
-
-def test_batched_gradients() -> None:
-    net = wrapped(MODULES["mlp"])
-    output = net(inputs()).sum(1)
-    eye = torch.eye(len(output))
-    (together,) = torch.autograd.grad(
-        output, net.omega, eye, is_grads_batched=True, retain_graph=True
-    )
-    alone = [torch.autograd.grad(output, net.omega, row, retain_graph=True)[0] for row in eye]
-    torch.testing.assert_close(together, torch.stack(alone))
 
 
 def test_parameters_without_a_gradient_count_as_zeros() -> None:
