@@ -250,13 +250,17 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame[[c for c in frame.columns if not c.endswith(("q25", "q75"))]]
     first = [c for c in ("net", "d", "threads", "runs", "updates") if c in frame]
     decimals = 1 if "net" in frame else 2  # times of the profile are extrapolated
-    columns = {}
-    for name in [*first, *frame.columns.difference(first, sort=False)]:
-        digits = 0 if name in first else decimals
-        columns[name] = [
-            cell if isinstance(cell, str) else f"{cell:.{digits}f}" for cell in frame[name]
-        ]
-    return pd.DataFrame(columns)
+
+    def show(cell: Any, digits: int) -> str:
+        text = str(cell)  # counts are strings where the column also has "D" or a net
+        if text.isdecimal():
+            return f"{int(text):,}"
+        return text if isinstance(cell, str) else f"{cell:,.{digits}f}"
+
+    names = [*first, *frame.columns.difference(first, sort=False)]
+    return pd.DataFrame(
+        {name: [show(c, 0 if name in first else decimals) for c in frame[name]] for name in names}
+    )
 
 
 def main() -> None:

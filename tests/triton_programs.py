@@ -66,7 +66,8 @@ def interpret_regenerated() -> None:
     for name, (native, dim, count) in product(("regenerated", "regenerated-signs"), sizes):
         native *= 8 if "signs" in name else 1
         projector = make(name, native, dim, seed=3)
-        p, key, kind = projector.stored().columns * native**0.5, projector.key, projector.kind
+        key, kind = projector.key, projector.kind
+        p = projector.entries(slice(0, native), slice(0, dim))
         omega, theta = torch.randn(count, dim), torch.randn(count, native)
         if dim < 10:
             omega[0] = torch.eye(dim)[dim // 2]
@@ -111,11 +112,11 @@ def compile_hadamard() -> None:
 
 
 def compile_fastfood() -> None:
-    from subspace_bench.kernels.triton.fastfood import _flip, _permute
+    from subspace_bench.kernels.triton.fastfood import _multiply_signs, _permute
 
     types = {"k0": "i64", "k1": "i64", "first": "i32", "blocks": "i32"}
     types |= dict.fromkeys(("x", "factors", "out"), "*fp32")
-    compile_for_ampere(_flip, types, {"TILES": 4, "TILE": 1024})
+    compile_for_ampere(_multiply_signs, types, {"TILES": 4, "TILE": 1024})
     for scatter in (False, True):
         compile_for_ampere(_permute, types, {"BITS": 14, "TILE": 1024, "SCATTER": scatter})
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from subspace_bench.experiments import Evidence
     from subspace_bench.records.config import RunConfig
+    from subspace_bench.training.cost import Workload
     from subspace_bench.training.executor import Event
-    from subspace_bench.training.workload import Workload
 
 MEMORY_FRACTION = 0.9  # of available memory that all runs may use together
 
@@ -71,8 +71,7 @@ def reproduce(
     from subspace_bench.records.committed import committed_store
     from subspace_bench.records.store import Store
     from subspace_bench.training import runner
-    from subspace_bench.training.cost import jobs_that_fit
-    from subspace_bench.training.workload import plan_workload
+    from subspace_bench.training.cost import jobs_that_fit, plan_workload
 
     console, store = make_console(), Store(out / "runs")
     requested = Plan(profile, seeds, device=validation.resolve_device(device))
@@ -134,7 +133,7 @@ def load_dataset(name: str, root: Path | None, console: Console) -> str:
 
     dataset = loading.load_or_embedded(name, root)
     if dataset.name == name:
-        console.print(f"Data: {name}, {dataset.source}, {catalog.VERIFICATION[name]}")
+        console.print(f"Data: {name}, {dataset.source}, {catalog.verification(name)}")
     else:
         console.print(
             f"Data: {name} is not available; using {dataset.name}, the 5,000 digits "

@@ -15,7 +15,7 @@ from pathlib import Path
 from platformdirs import user_cache_dir
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.datasets.catalog import EMBEDDED, FILES, FOLDERS, require_dataset
+from subspace_bench.datasets.catalog import EMBEDDED, FILES, IDX_DATASETS, require_dataset
 from subspace_bench.datasets.embedded import embedded_path
 
 DATA_VARIABLE = "SUBSPACE_BENCH_DATA"
@@ -49,7 +49,7 @@ def cache_folder() -> Path:
 
 def raw_folder(name: str, root: Path) -> Path:
     """Where torchvision keeps a dataset's uncompressed files below `root`."""
-    return root / FOLDERS[name] / "raw"
+    return root / IDX_DATASETS[name].folder / "raw"
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -72,6 +72,6 @@ def _require_files(name: str, root: Path, option: str) -> Path:
     if missing := missing_files(folder):
         raise UserError(
             f"{option} names {root}, but {folder} has no {missing[0]}: name a folder that has "
-            f"{FOLDERS[name]}/raw, or download it there with `{download_command(name, root)}`"
+            f"{folder.parent.name}/raw, or download it there with `{download_command(name, root)}`"
         )
     return folder

@@ -24,7 +24,6 @@ from subspace_bench.reporting.statistics import (
     TOO_FEW,
     Published,
     Sample,
-    binomial_sd,
     verdict,
 )
 
@@ -211,7 +210,7 @@ def local_vs_ours(evidence: Evidence, run: RunConfig) -> str:
             parts.append("same bits")
         else:
             gap = accuracy - (ours.accuracy_at(at) or math.nan)
-            parts.append(f"{gap:+.2f}, {position or 'other bits'}")
+            parts.append(f"{gap:+z.2f}, {position or 'other bits'}")
     kinds = dict.fromkeys(parts)
     if len(kinds) == 1:
         return parts[0]
@@ -234,10 +233,7 @@ def published_columns(value: Published | None) -> dict[str, Any]:
 
 def verdict_columns(sample: Sample, value: Published | None, judgement: str) -> dict[str, Any]:
     """The interval that the verdict used, and the verdict."""
-    interval = None
-    if value is not None and sample.n:
-        spread = binomial_sd(sample.mean, value.draws) if value.draws else 0.0
-        interval = sample.prediction(spread, value.rounding)
+    interval = None if value is None else value.expected(sample)
     return {
         "expected_low": rounded(interval.low) if interval else None,
         "expected_high": rounded(interval.high) if interval else None,

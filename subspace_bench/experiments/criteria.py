@@ -59,7 +59,7 @@ def compare(
     if not (first.n and second.n):
         return "not run", None
     gap = difference(first, second, comparisons)
-    middle = show_difference(gap) if gap else f"{first.mean - second.mean:.2f}"
+    middle = show_difference(gap) if gap else f"{first.mean - second.mean:z.2f}"
     text = f"{middle} (n = {first.n} and {second.n})"
     if has_enough_seeds(*a) and has_enough_seeds(*b):
         return text, gap
@@ -68,7 +68,7 @@ def compare(
 
 def show_difference(gap: Interval) -> str:
     """A difference as middle ± half-width, in points."""
-    return f"{(gap.low + gap.high) / 2:.2f} ± {gap.half_width:.2f}"
+    return f"{(gap.low + gap.high) / 2:z.2f} ± {gap.half_width:.2f}"
 
 
 def all_of(verdicts: Sequence[str]) -> str:

@@ -57,10 +57,10 @@ class PredictedSeconds:
 class Projector(nn.Module, ABC):
     """A linear map P from R^d to R^D that (D, d, seed) determines on every device.
 
-    A subclass defines its memory (`footprint`), the norms of its columns (`column_norms`), and the
-    action of P and Pᵀ on rows of vectors (`_project`, `_adjoint`). It may refine the predicted cost
-    (`predicted_seconds`, `nonzero_rows`). Gradients of any order, batches and `torch.func` work
-    because both maps are linear and each is the other's adjoint.
+    A subclass defines its memory (`footprint`) and the action of P and Pᵀ on rows of vectors
+    (`_project`, `_adjoint`). It may promise more of its columns (`column_norms`) and refine the
+    predicted cost (`predicted_seconds`, `nonzero_rows`). Gradients of any order, batches and
+    `torch.func` work because both maps are linear and each is the other's adjoint.
 
     Arguments:
         native: D, the number of native parameters.
@@ -92,14 +92,14 @@ class Projector(nn.Module, ABC):
         """
 
     @classmethod
-    @abstractmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         """The guarantee on the norms of P's columns at this size.
 
         Returns:
-            "orthonormal": PᵀP = I; "unit": each norm is 1; "expected": the mean of each squared
-            norm over seeds is 1.
+            "orthonormal": PᵀP = I; "unit": each norm is 1; "expected" (the default): the mean of
+            each squared norm over seeds is 1.
         """
+        return "expected"
 
     @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
@@ -301,10 +301,8 @@ def require_sizes(native: int, dim: int, seed: int) -> tuple[int, int, int]:
     Raises:
         UserError: unless 1 ≤ d ≤ D and the seed is 0 or more.
     """
-    native, dim = (
-        require_integer(native, "the native dimension D"),
-        require_integer(dim, "the dimension d"),
-    )
+    native = require_integer(native, "the native dimension D")
+    dim = require_integer(dim, "the dimension d")
     seed = require_integer(seed, "the seed")
     if native < 1:
         raise UserError(f"the native dimension D is {native:,}: it must be 1 or more")

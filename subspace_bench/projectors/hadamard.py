@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from subspace_bench.common.errors import UserError
+from subspace_bench.kernels.cpu.hadamard import RADIX, join_chunks, transform_rows
+from subspace_bench.kernels.cpu.threads import in_threads
 
 _SHARED = 1 << 19  # with fewer elements, one thread finishes before others wake
 _CHUNK = 1 << 9  # columns in a part of a pass
@@ -73,9 +75,6 @@ def _transform_in_kernel_(x: Tensor) -> None:
     Threads share whole rows. If these are too few, they share pieces of rows and the passes that
     join the pieces.
     """
-    from subspace_bench.kernels.cpu.hadamard import RADIX, join_chunks, transform_rows
-    from subspace_bench.kernels.cpu.threads import in_threads
-
     flat = x.view(-1).numpy()
     levels = x.shape[-1].bit_length() - 1
     rows = pieces = len(flat) >> levels

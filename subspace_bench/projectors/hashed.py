@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from subspace_bench.common import rng
+from subspace_bench.kernels.cpu import hashed as kernels
 from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 
@@ -60,9 +61,7 @@ class Hashed(Projector):
     def _project(self, omega: Tensor) -> Tensor:
         omega = omega * self._scale(omega)
         if self._has_fused_kernels(omega):
-            from subspace_bench.kernels.cpu.hashed import project
-
-            return project(omega, self.native, self._key, self._bits, self.rest)
+            return kernels.project(omega, self.native, self._key, self._bits, self.rest)
         theta = omega.new_empty(len(omega), self.native)
         for start, stop, columns, signs in self._rows(omega):
             torch.mul(omega[:, columns], signs, out=theta[:, start:stop])
@@ -70,9 +69,7 @@ class Hashed(Projector):
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         if self._has_fused_kernels(theta):
-            from subspace_bench.kernels.cpu.hashed import adjoint
-
-            omega = adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
+            omega = kernels.adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
         else:
             omega = theta.new_zeros(len(theta), self.dim)
             for start, stop, columns, signs in self._rows(theta):
@@ -83,15 +80,13 @@ class Hashed(Projector):
         return vector.device.type == "cpu" and vector.dtype == torch.float32
 
     def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
-        from subspace_bench.kernels.cpu.hashed import project
-
         scaled, blocks = (omega * self._scale(omega))[None], (self._key, self._bits, self.rest)
-        project(scaled, self.native, *blocks, origin, theta[None])
+        kernels.project(scaled, self.native, *blocks, origin, theta[None])
 
     def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
-        from subspace_bench.kernels.cpu.hashed import adjoint_of_pieces
-
-        omega = adjoint_of_pieces(pieces, self.dim, self._key, self._bits, self.rest, _PARTS)[0]
+        omega = kernels.adjoint_of_pieces(
+            pieces, self.dim, self._key, self._bits, self.rest, _PARTS
+        )[0]
         return omega * self._scale(omega)
 
     def _scale(self, like: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes
 from subspace_bench.common.hardware import available_memory
+from subspace_bench.common.validation import require_choice
 from subspace_bench.projectors.base import (
     HALF,
     ColumnNorms,
@@ -66,8 +67,7 @@ def load(name: str) -> type[Projector]:
         module, class_name = BUILT_IN[name].split(":")
         cls = getattr(import_module(f"subspace_bench.projectors.{module}"), class_name)
         return cast("type[Projector]", cls)
-    if name not in _entry_points():
-        raise UserError(f"unknown projector {name!r}: choose one of {', '.join(names())}")
+    require_choice("projector", [name], names())
     entry = _entry_points()[name]
     source = f"projector {name!r} of {entry.dist.name if entry.dist else 'another package'}"
     try:

@@ -150,7 +150,7 @@ def _row(outcome: Outcome) -> dict[str, str]:
         "run": outcome.name,
         "reference": f"{old.mean:.{digits}f} ± {old.sd:.{digits}f}",
         "now": f"{new.mean:.{digits}f} (n = {new.n})" if new.n else "",
-        "difference": f"{decision.difference:+.{digits}f}" if decision else "",
+        "difference": f"{decision.difference:+z.{digits}f}" if decision else "",
         "p": f"{decision.p:.2g}" if decision else "",
         "verdict": outcome.verdict,
         "meaning": outcome.meaning,

@@ -138,4 +138,4 @@ def describe_update(old: Reference | None, new: Reference) -> str:
     if old is None:
         return f"new {after}"
     difference = new.sample.mean - old.sample.mean
-    return f"old {old.sample.show()}, sd {old.sample.sd:.3g}; new {after}: {difference:+.3f}"
+    return f"old {old.sample.show()}, sd {old.sample.sd:.3g}; new {after}: {difference:+z.3f}"

@@ -1,4 +1,4 @@
-"""Predicts the cost of a run: seconds, memory and disk.
+"""Predicts the cost of runs: seconds, memory and disk.
 
 If a record of the same run with any seed or length exists, the prediction scales it. Otherwise
 
@@ -8,7 +8,7 @@ If a record of the same run with any seed or length exists, the prediction scale
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,10 +30,7 @@ GPU_THREADS = 20  # CPU threads equivalent to a GPU, except for PER_UPDATE
 
 BASE_MEMORY = 1_050_000_000  # bytes of a worker: Python, torch, MNIST, activations when scoring
 PARENT_MEMORY = 1_200_000_000  # bytes of the process that writes pages; 0.5 to 1.15 GB observed
-RECORD_BYTES, ROW_BYTES = (
-    2_000,
-    60,
-)  # bytes of a record without its curve, and of a row of the curve
+RECORD_BYTES, ROW_BYTES = 2_000, 60  # of a record without its curve, and of a row of the curve
 
 TEST_IMAGES = {"mnist-5k": 1_000}  # test images, if not 10,000
 
@@ -148,6 +145,46 @@ def count_operations(model: str) -> tuple[int, int, int]:
     with torch.no_grad():
         net(torch.empty(1, 1, 28, 28, device="meta"))
     return counts["conv"], counts["dense"], models.parameter_count(net)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The runs of some studies.
+
+    Attributes:
+        cases: study name → its runs.
+        costs: run → expected cost, for every run of every study.
+        pending: the runs to train, cheapest first.
+    """
+
+    cases: Mapping[str, Sequence[RunConfig]]
+    costs: Mapping[RunConfig, Cost]
+    pending: Sequence[RunConfig]
+
+    @property
+    def pending_costs(self) -> list[Cost]:
+        return [self.costs[run] for run in self.pending]
+
+
+def plan_workload(
+    cases: Mapping[str, Sequence[RunConfig]],
+    local: Collection[Record],
+    committed: Iterable[Record] = (),
+    retrain: bool = False,
+) -> Workload:
+    """Plans the training of these cases.
+
+    Arguments:
+        local: records whose runs are not trained again.
+        committed: other records, used only to predict costs.
+        retrain: train every run, including those with a local record.
+    """
+    # Local records come first: costs on this machine predict best.
+    cost_of = estimator([*local, *committed])
+    costs = {run: cost_of(run) for run in dict.fromkeys(r for runs in cases.values() for r in runs)}
+    recorded = set() if retrain else {record.run for record in local}
+    pending = [run for run in costs if run not in recorded]
+    return Workload(cases, costs, sorted(pending, key=lambda run: costs[run].seconds))
 
 
 def wall_seconds(costs: Sequence[Cost], jobs: int) -> float:

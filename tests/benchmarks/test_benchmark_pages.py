@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -94,6 +95,11 @@ def test_ratios_are_taken_within_rounds() -> None:
     row = speed.summarize({"d": 3}, times, "ours")
     assert (row["ours ms"], row["theirs ms"], row["theirs / ours"]) == (4, 4, 2)
     assert (row["theirs ratio q25"], row["theirs ratio q75"]) == (1.5, 2.5)
+
+
+def test_counts_have_separators_and_times_their_decimals() -> None:
+    frame = speed.shown(pd.DataFrame({"table": "x", "d": ["D", "10000"], "a ms": [1.5, 1234.567]}))
+    assert frame.to_numpy().tolist() == [["D", "1.50"], ["10,000", "1,234.57"]]
 
 
 def test_our_implementations_pass_their_check() -> None:

@@ -98,6 +98,20 @@ BAD = {
     "out is a file": ("reproduce --out {tmp}/file", "cannot write"),
     "out to report is a file": ("report --out {tmp}/file/below", "cannot write"),
     "out that no one can make": ("train --steps 1 --out /proc/nosuch", "cannot write"),
+    "reference": ("check --reference {tmp}/no.toml", "no.toml"),
+    "alpha": ("check --alpha 1.5", "--alpha"),
+    "seeds of a reference": ("check --seeds 5 --update-reference", "--seeds"),
+    "jobs of a check": ("check --jobs 0", "--jobs"),
+    "first seed": ("check --first-seed 5", "--first-seed"),
+    "report below a file": ("check --report {tmp}/file/check.md", "--report"),
+    "two kinds of check": ("check --update-reference --bitwise", "--bitwise"),
+    "projector to time": ("compare --projectors nope", "unknown projector 'nope'"),
+    "D to time": ("compare --native ten", "--native"),
+    "d to time": ("compare --native 10 --dims 11", "d is at most D"),
+    "dtype": ("compare --dtype int8", "unknown dtype 'int8'"),
+    "device to time": ("compare --device tpu", "unknown device 'tpu'"),
+    "device of a page": ("compare --device tpu --report", "unknown device 'tpu'"),
+    "samples": ("compare --repeat 0", "--repeat is 0"),
 }
 
 
@@ -106,7 +120,7 @@ def test_bad_input_is_one_line_and_exit_code_2(name: str, call, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     arguments, message = BAD[name]
     words = arguments.format(tmp=tmp_path).split()
-    needs_place = words[0] in ("reproduce", "train", "report") and "--out" not in words
+    needs_place = words[0] in ("reproduce", "train", "report", "compare") and "--out" not in words
     code, _, err = call(*words, *(["--out", str(tmp_path / "out")] if needs_place else []))
     assert code == 2
     assert message in err

@@ -99,22 +99,3 @@ def test_a_case_that_does_not_fit_is_recorded(tmp_path) -> None:
     frame = pd.read_csv(tmp_path / "projectors-cpu.csv")
     assert frame.status[0].startswith("does not fit")
     assert (tmp_path / "projectors-cpu.md").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--projectors", "gausian"],
-        ["--native", "ten"],
-        ["--native", "10", "--dims", "11"],
-        ["--dtype", "int8"],
-        ["--device", "tpu"],
-        ["--device", "tpu", "--report"],
-        ["--repeat", "0"],
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(arguments, tmp_path, capsys) -> None:
-    assert run("compare", *arguments, "--out", str(tmp_path)) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert len(error.splitlines()) == 1

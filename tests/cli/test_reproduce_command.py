@@ -24,10 +24,9 @@ from subspace_bench.experiments.study import make_page
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record, Store
 from subspace_bench.training import runner
-from subspace_bench.training.cost import Cost
+from subspace_bench.training.cost import Cost, plan_workload
 from subspace_bench.training.executor import Event, run_all
 from subspace_bench.training.loop import Progress
-from subspace_bench.training.workload import plan_workload
 
 RUN = RunConfig("mlp-16", "default", TrainingConfig(steps=4, batch=64, lr=3e-3, score_every=2))
 LOCAL: list[tuple[str, list[int]]] = []  # pages made: name, local records of each run

@@ -16,10 +16,7 @@ from subspace_bench.training import presets
 
 RUN = presets.lite("mlp-16")
 SPREAD = [-0.2, -0.1, 0.0, 0.1, 0.2]
-TWO_NETS = {
-    RUN: [94.5 + s for s in SPREAD],
-    presets.lite("mlp-32"): [90.0 + s for s in SPREAD],
-}
+TWO_NETS = {RUN: [94.5 + s for s in SPREAD], presets.lite("mlp-32"): [90.0 + s for s in SPREAD]}
 
 
 def lite(

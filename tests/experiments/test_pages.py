@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -68,6 +69,11 @@ def test_pages_and_figures_are_the_same_bytes_twice(evidence: Evidence, tmp_path
     shutil.rmtree(out)
     write_page(page, out)
     assert first == {path: path.read_bytes() for path in first}
+
+
+@pytest.mark.parametrize("path", list(RESULTS.glob("*.md")), ids=lambda path: path.stem)
+def test_no_page_prints_a_negative_zero(path: Path) -> None:
+    assert not re.search(r"-0\.0+\b", path.read_text())
 
 
 @pytest.mark.parametrize("name", README_BLOCKS)

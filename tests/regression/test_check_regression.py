@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from subspace_bench.cli import main
 from subspace_bench.common.errors import UserError
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
@@ -155,26 +154,6 @@ def test_the_first_differing_step() -> None:
     assert suite.first_difference("aaaaaaaabbbbbbbb", "aaaaaaaabbbbbbbb") == 0
     assert suite.first_difference("aaaaaaaabbbbbbbb", "aaaaaaaabbbbbbbc") == 2
     assert suite.first_difference("aaaaaaaa", "aaaaaaaabbbbbbbb") == 2
-
-
-def test_bad_options_are_one_line_and_exit_code_2(tmp_path, capsys) -> None:
-    missing = str(tmp_path / "no.toml")
-    (tmp_path / "file").touch()
-    for arguments, named in [
-        (["--reference", missing], missing),
-        (["--alpha", "1.5"], "--alpha"),
-        (["--seeds", "5", "--update-reference"], "--seeds"),
-        (["--jobs", "0"], "--jobs"),
-        (["--first-seed", "5"], "--first-seed"),
-        (["--report", str(tmp_path / "file" / "check.md")], "--report"),
-        (["--update-reference", "--bitwise"], "--bitwise"),
-    ]:
-        with pytest.raises(SystemExit) as ended:
-            main(["check", *arguments])
-        error = capsys.readouterr().err
-        assert ended.value.code == 2
-        assert named in error
-        assert len(error.splitlines()) == 1
 
 
 def test_references_of_other_runs_data_and_protocols_are_refused(digits) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from subspace_bench import models
-from subspace_bench.common.formatting import format_bytes, format_duration
 from subspace_bench.common.hardware import available_memory
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record
@@ -83,20 +80,3 @@ def test_jobs_are_as_many_as_memory_holds() -> None:
     assert jobs_that_fit(costs, 3, PARENT_MEMORY + 5.5e9) == 2
     assert jobs_that_fit(costs, 3, 1e9) == 1
     assert available_memory() > 1e8
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0.4, "0 s"), (99, "99 s"), (120, "2 min"), (5_990, "1 h 40 min"), (36_300, "10 h 05 min")],
-)
-def test_durations_read_well(seconds: float, shown: str) -> None:
-    assert format_duration(seconds) == shown
-
-
-def test_sizes_read_well() -> None:
-    assert [format_bytes(n) for n in (3, 12_300, 3.4e8, 2.14e9)] == [
-        "1 kB",
-        "12 kB",
-        "340 MB",
-        "2.1 GB",
-    ]

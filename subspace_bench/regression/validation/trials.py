@@ -90,11 +90,14 @@ def first_seed(mutation: str) -> int:
     return FIRST_SEED + BLOCK * (zlib.crc32(mutation.encode()) % 1_000_000)
 
 
+def design_of(references: Mapping[str, Reference], run: str) -> Design:
+    """The test of a run when a check tests all runs together."""
+    return Design(ALPHA, len(references), len(references[run].values))
+
+
 def minimum_detectable_effect(references: Mapping[str, Reference], run: str) -> float:
     """The minimum detectable effect of a run, in points, when a check tests all runs together."""
-    reference = references[run]
-    design = Design(ALPHA, len(references), len(reference.values))
-    return design.minimum_detectable_effect() * reference.sample.sd
+    return design_of(references, run).minimum_detectable_effect() * references[run].sample.sd
 
 
 class MissingTrials(Exception):
@@ -105,9 +108,7 @@ class MissingTrials(Exception):
 
 
 def check_mutation(
-    mutation: str,
-    references: Mapping[str, Reference],
-    accuracies: Mapping[Trial, float | str],
+    mutation: str, references: Mapping[str, Reference], accuracies: Mapping[Trial, float | str]
 ) -> list[checking.Outcome]:
     """The check of a mutation, as `subspace-bench check` would decide, on its measured runs.
 
