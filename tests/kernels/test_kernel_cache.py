@@ -24,7 +24,7 @@ print(signs.tolist())
 def test_a_change_of_what_a_kernel_calls_reaches_it(tmp_path) -> None:
     kernels, copied = Path(subspace_bench.kernels.cpu.__path__[0]), tmp_path / "copied"
     copied.mkdir()
-    for name in ("simd.py", "permutations.py"):
+    for name in ("simd.py", "philox.py", "permutations.py"):
         (copied / name).write_text((kernels / name).read_text())
 
     def signs() -> list[float]:
