@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -103,6 +103,52 @@ class LinearMap(nn.Module, ABC):
         """
         self._validate(theta, self.native, "θ")
         return _act(theta, self, True)
+
+    @torch.no_grad()
+    def displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
+        """θ ← θ₀ + Pω of one ω, without autograd; P's kernel may do both in one pass.
+
+        Arguments:
+            origin: θ₀, (D,), of the dtype and on the device of ω.
+            omega: ω, (d,).
+            theta: where θ goes, (D,), likewise.
+
+        Raises:
+            UserError: as `forward`.
+        """
+        self._validate(omega, self.dim, "ω")
+        if self._has_fused_kernels(omega):
+            _refuse_nan(omega)
+            self._displace(origin, omega.contiguous(), theta)
+        else:
+            torch.add(self(omega), origin, out=theta)
+
+    @torch.no_grad()
+    def transpose_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
+        """Pᵀθ (d,), without autograd, of a θ given as tensors that make it up in order.
+
+        P's kernel may read them where they lie; else they are joined first.
+
+        Raises:
+            UserError: as `transpose`.
+        """
+        if self._has_fused_kernels(pieces[0]):
+            flat = [piece.contiguous() for piece in pieces]
+            if sum(piece.numel() for piece in flat) == self.native:
+                return self._adjoint_of_pieces(flat)
+        return self.transpose(torch.cat([piece.reshape(-1) for piece in pieces]))
+
+    def _has_fused_kernels(self, vector: Tensor) -> bool:
+        """Whether `_displace` and `_adjoint_of_pieces` exist for such vectors."""
+        return False
+
+    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
+        """`displace` in one pass over memory."""
+        raise NotImplementedError
+
+    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
+        """`transpose_pieces` of contiguous pieces that have D elements in total."""
+        raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
         """The facts that determine the map: equal identities mean the same P."""
@@ -210,10 +256,8 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(vector: Tensor, projector: LinearMap, adjoint: bool) -> Tensor:
-        if not adjoint and _has_nan(vector):
-            raise UserError(
-                "ω (or a gradient through Pᵀ) contains NaN: training diverged before the projection"
-            )
+        if not adjoint:
+            _refuse_nan(vector)
         act = projector._adjoint if adjoint else projector._project
         shape = (*vector.shape[:-1], projector.dim if adjoint else projector.native)
         if not vector.numel():
@@ -246,9 +290,12 @@ class _Linear(torch.autograd.Function):
         return _Linear.apply(rows, projector, adjoint), 0
 
 
-def _has_nan(vector: Tensor) -> bool:
+def _refuse_nan(vector: Tensor) -> None:
     # Elsewhere than on the CPU, reading the result waits for the device in every training step.
-    return vector.device.type == "cpu" and bool(vector.isnan().any())
+    if vector.device.type == "cpu" and vector.isnan().any():
+        raise UserError(
+            "ω (or a gradient through Pᵀ) contains NaN: training diverged before the projection"
+        )
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:

@@ -8,7 +8,7 @@ are stacked, and the last is cut at row D.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -70,7 +70,7 @@ class Fastfood(Projector):
         )
 
     def _project(self, omega: Tensor) -> Tensor:
-        if self._vectors(omega):
+        if self._has_fused_kernels(omega):
             return kernels.project(omega, *self._blocks())
         theta = omega.new_empty(len(omega), self.native)
         padded = omega.new_zeros(len(omega), 1, 1 << self._levels)
@@ -84,7 +84,7 @@ class Fastfood(Projector):
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        if self._vectors(theta):
+        if self._has_fused_kernels(theta):
             return kernels.adjoint(theta, self.dim, *self._blocks())
         omega = theta.new_zeros(len(theta), self.dim)
         for blocks, start, stop in self._chunks(len(theta)):
@@ -95,9 +95,14 @@ class Fastfood(Projector):
             omega += multiply_signs_(hadamard_(mixed), self._key, blocks).sum(1)[:, : self.dim]
         return omega
 
-    def _vectors(self, rows: Tensor) -> bool:
-        """Whether the CPU kernel is used for these rows."""
-        return rows.device.type == "cpu" and rows.dtype == self.g.dtype == torch.float32
+    def _has_fused_kernels(self, vector: Tensor) -> bool:
+        return vector.device.type == "cpu" and vector.dtype == self.g.dtype == torch.float32
+
+    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
+        kernels.project(omega[None], *self._blocks(), origin, theta[None])
+
+    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
+        return kernels.adjoint_of_pieces(pieces, self.dim, *self._blocks())[0]
 
     def _blocks(self) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor]:
         """The arguments of kernels besides the vectors."""

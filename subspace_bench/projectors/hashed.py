@@ -10,7 +10,7 @@ only the permutation of a partial last block is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class Hashed(Projector):
 
     def _project(self, omega: Tensor) -> Tensor:
         omega = omega * self._scale(omega)
-        if omega.device.type == "cpu" and omega.dtype == torch.float32:
+        if self._has_fused_kernels(omega):
             return kernels.project(omega, self.native, self._key, self._bits, self.rest)
         if self._uses_triton_kernel(omega):
             from subspace_bench.kernels.triton import hashed
@@ -73,7 +73,7 @@ class Hashed(Projector):
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        if theta.device.type == "cpu" and theta.dtype == torch.float32:
+        if self._has_fused_kernels(theta):
             omega = kernels.adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
         elif self._uses_triton_kernel(theta):
             from subspace_bench.kernels.triton import hashed
@@ -89,10 +89,23 @@ class Hashed(Projector):
         few = len(rows) < 1 << 16  # the most programs of a launch's second dimension
         return few and rows.is_cuda and rows.dtype == torch.float32 and availability.works()
 
+    def _has_fused_kernels(self, vector: Tensor) -> bool:
+        return vector.device.type == "cpu" and vector.dtype == torch.float32
+
+    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
+        scaled, blocks = (omega * self._scale(omega))[None], (self._key, self._bits, self.rest)
+        kernels.project(scaled, self.native, *blocks, origin, theta[None])
+
+    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
+        omega = kernels.adjoint_of_pieces(
+            pieces, self.dim, self._key, self._bits, self.rest, _PARTS
+        )[0]
+        return omega * self._scale(omega)
+
     def _scale(self, like: Tensor) -> Tensor:
         """1/√n_c of each column."""
-        column = torch.arange(self.dim, device=like.device)
-        rows = self.native // self.dim + (column < self.native % self.dim).to(like.dtype)
+        rows = like.new_full((self.dim,), self.native // self.dim)
+        rows[: self.native % self.dim] += 1
         return rows.rsqrt()
 
     def _rows(self, like: Tensor) -> Iterator[tuple[int, int, Tensor, Tensor]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -17,9 +18,18 @@ from subspace_bench.projectors import LinearMap
 from subspace_bench.projectors.base import require_sizes
 from subspace_bench.subspace import slots, state, support
 from subspace_bench.subspace.flat import fingerprint, flatten, trainable_parameters
-from subspace_bench.subspace.projection import CachedPieces, ZeroPositions, make_handle
+from subspace_bench.subspace.projection import (
+    CachedPieces,
+    Pieces,
+    ThetaMemory,
+    ZeroPositions,
+    make_handle,
+    transformed,
+)
 from subspace_bench.subspace.scaling import row_factors
 from subspace_bench.subspace.slots import SLOTS_KEY, OriginParameter
+
+_TRANSIENT = ("_cache", "_memory", "_lock", "forward")  # attributes that copies and pickles lack
 
 
 class Subspace(nn.Module):
@@ -58,6 +68,7 @@ class Subspace(nn.Module):
     """
 
     _cache: CachedPieces | None
+    _memory: ThetaMemory
     _in_forward: bool  # then the pieces are current
 
     def __init__(
@@ -115,14 +126,16 @@ class Subspace(nn.Module):
     def pieces(self) -> tuple[Tensor, ...]:
         """θ as tensors shaped like the module's trainable parameters, in order."""
         cache = self._cache
+        if cache is not None:
+            self._require_unwritten(cache, range(len(cache.pieces)))
         if (
             cache is None
             or not self._is_current(cache)
             or (cache.values is None and torch.is_grad_enabled())
             or cache.origin_versions != self._origin_versions()
         ):
-            with self._lock:
-                cache = self._cache = self._compute_pieces()
+            cache = None  # not to keep its memory
+            return self._recompute().pieces
         return cache.pieces
 
     # Compiled code cannot check ω.
@@ -136,14 +149,16 @@ class Subspace(nn.Module):
                 return cache.pieces[number]
             current: tuple[Tensor, ...] = self._pieces_outside_graph()
             return current[number]
+        if cache is not None:
+            self._require_unwritten(cache, [number])
         if cache is None or cache.origins[number] is not origin or not self._is_current(cache):
             if type(origin) is not OriginParameter:
                 raise UserError(
                     "the parameters of net.module were replaced: use "
                     "functional_call(net, {'omega': …}, …), and DistributedDataParallel, not FSDP"
                 )
-            with self._lock:
-                cache = self._cache = self._compute_pieces()
+            cache = None  # not to keep its memory
+            cache = self._recompute()
         return cache.pieces[number]
 
     def replace_origin(self, number: int, parameter: nn.Parameter) -> None:
@@ -184,7 +199,7 @@ class Subspace(nn.Module):
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_cache", "_lock", "forward")}
+        return {k: v for k, v in self.__dict__.items() if k not in _TRANSIENT}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         super().__setstate__(saved)  # type: ignore[no-untyped-call]
@@ -206,6 +221,7 @@ class Subspace(nn.Module):
         """Sets the attributes that copies and pickles leave out."""
         self._cache = None
         self._in_forward = False
+        self._memory = ThetaMemory()
         self._lock = threading.RLock()
         self.forward = support.forward_with_signature(self)  # type: ignore[method-assign]
 
@@ -256,28 +272,41 @@ class Subspace(nn.Module):
             self._flat = flat
         return flat
 
+    def _recompute(self) -> CachedPieces:
+        """Pieces of the present θ, in the memory of the last ones if these are not in use."""
+        with self._lock:
+            self._cache = None
+            cache: CachedPieces = self._compute_pieces()
+            self._cache = cache
+        return cache
+
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # kernels are not torch operations
     def _compute_pieces(self) -> CachedPieces:
-        omega = self.omega
-        origin = self._origin()
-        delta = self.projector(omega)
-        if self._fixed is not None:
-            delta = ZeroPositions.apply(delta, self._fixed.to(delta.device))
-        theta = delta + origin
-        parts = torch.split(theta, self._sizes)
-        pieces = tuple(part.view(s) for part, s in zip(parts, self._shapes, strict=True))
-        transformed = torch._C._are_functorch_transforms_active()
-        keep = omega.device.type == "cpu" and not transformed
+        omega, origin, fixed = self.omega, self._origin(), self._fixed
+        if fixed is not None:
+            fixed = fixed.to(omega.device)
+        if transformed():
+            delta = self.projector(omega)
+            if fixed is not None:
+                delta = ZeroPositions.apply(delta, fixed)
+            parts = torch.split(delta + origin, self._sizes)
+            pieces = tuple(part.view(s) for part, s in zip(parts, self._shapes, strict=True))
+        else:
+            theta = self._memory.take(origin)
+            pieces = Pieces.apply(omega, self.projector, origin, theta, self._shapes, fixed)
+        traced = torch._C._are_functorch_transforms_active()
+        keep = omega.device.type == "cpu" and not traced
+        unversioned = traced or pieces[0].is_inference()
         return CachedPieces(
             pieces,
+            None if unversioned else [piece._version for piece in pieces],
             omega,
-            0 if transformed or omega.is_inference() else omega._version,
-            0 if transformed else omega.data_ptr(),
+            0 if traced or omega.is_inference() else omega._version,
+            0 if traced else omega.data_ptr(),
             omega.detach().clone() if keep else None,
             self._origins(),
             self._origin_versions(),
-            None if transformed or theta.is_inference() else theta._version,
-            theta.requires_grad,
+            pieces[0].requires_grad,
             torch.is_inference_mode_enabled(),
         )
 
@@ -286,9 +315,6 @@ class Subspace(nn.Module):
         omega = self.omega
         if torch._C._are_functorch_transforms_active():
             return cache.omega is omega
-        if cache.theta_version is not None and cache.theta_version != cache.pieces[0]._version:
-            self._cache = None
-            raise UserError(support.WRITTEN)
         needs_graph = torch.is_grad_enabled() and omega.requires_grad
         return (
             cache.omega is omega
@@ -298,6 +324,15 @@ class Subspace(nn.Module):
             and (torch.is_inference_mode_enabled() or not cache.inference)
             and (cache.values is None or torch.equal(cache.values, omega.detach()))
         )
+
+    def _require_unwritten(self, cache: CachedPieces, numbers: Iterable[int]) -> None:
+        """Raises UserError if a piece of θ was written in place, which changes neither θ₀ nor ω."""
+        versions = cache.piece_versions
+        if versions is None or torch._C._are_functorch_transforms_active():
+            return
+        if any(cache.pieces[i]._version != versions[i] for i in numbers):
+            self._cache = None
+            raise UserError(support.WRITTEN)
 
     def _origin_versions(self) -> list[tuple[int, int, int]]:
         """Values that change when θ₀ is written or its tensors are replaced."""

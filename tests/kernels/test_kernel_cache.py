@@ -25,7 +25,7 @@ def copied(tmp_path: Path) -> Path:
     """A copy of one kernel and what it needs, in a package `copied`."""
     kernels, copied = Path(subspace_bench.kernels.cpu.__path__[0]), tmp_path / "copied"
     copied.mkdir()
-    for name in ("kernel_cache.py", "simd.py", "permutations.py"):
+    for name in ("kernel_cache.py", "simd.py", "philox.py", "permutations.py"):
         (copied / name).write_text((kernels / name).read_text())
     return copied
 

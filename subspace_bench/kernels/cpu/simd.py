@@ -99,6 +99,22 @@ class Array:
         self.builder.store(vector, pointer, align=self.bytes)
 
 
+class Address(Array):
+    """float32 numbers at an address that is a 64-bit integer, used like an `Array`."""
+
+    def __init__(self, builder, address):
+        self.builder, self.element, self.bytes = builder, F32, 4
+        self.data = builder.inttoptr(address, ir.PointerType(F32))
+
+
+def in_vectors(builder, start, stop, body):
+    """Calls body(j, lanes) for vectors of 16 from `start` on, then one by one up to `stop`."""
+    whole = builder.sub(stop, builder.and_(builder.sub(stop, start), index(LANES - 1)))
+    for begin, end, lanes in ((start, whole, LANES), (whole, stop, 1)):
+        with cgutils.for_range_slice(builder, begin, end, index(lanes), inc=True) as (j, _):
+            body(j, lanes)
+
+
 def unpack(context, builder, signature, args, constants):
     """Yields an intrinsic's arguments: arrays as `Array`, integers as 64-bit LLVM values.
 
