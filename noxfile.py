@@ -16,8 +16,8 @@ from pathlib import Path
 import nox
 
 HERE = Path(__file__).parent
-EXTRAS = "test,lint,bench"
-GPU_MINUTES = 19  # for tests and measurements; writing the page takes the twentieth
+EXTRAS = "test,integrations,lint,bench"
+GPU_MINUTES, GPU_OUT = 19, "gpu-results"  # writing the pages takes the twentieth minute
 nox.options.sessions = ["tests", "lint"]
 
 
@@ -90,13 +90,11 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def gpu(session: nox.Session) -> None:
-    """Run CUDA tests, then `compare` on CUDA, within 20 minutes; run it again to resume."""
-    python = environment(session)
-    start = time.monotonic()
-    session.run(python, "-m", "pytest", "-m", "cuda")
-    left = GPU_MINUTES - (time.monotonic() - start) / 60
-    compare = ("compare", "--device", "cuda", "--minutes", f"{max(left, 0):.1f}")
-    session.run(python, "-m", "subspace_bench", *compare, *session.posargs)
+    """Measure a GPU in 20 minutes and write the pages; run it again to resume. See docs/gpu.md."""
+    python, archive = environment(session), f"{GPU_OUT}/gpu.tar.gz"
+    measure = ("--minutes", str(GPU_MINUTES), "--out", GPU_OUT)
+    session.run(python, "-m", "benchmarks.gpu", *measure, *session.posargs)
+    session.run(python, "-m", "benchmarks.gpu", "--import", archive)
 
 
 def count_results(commit: str, since: float) -> int:

@@ -5,6 +5,7 @@ A page depends only on these two files, so it can be rebuilt without measuring.
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.common.files import write_atomically
+from subspace_bench.common.files import read_regular, write_atomically
+from subspace_bench.common.schema import parse_json
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,21 @@ def load(name: str, out: Path) -> Measurements:
     """Reads `<name>.csv` and `<name>.json`.
 
     Raises:
-        UserError: nothing has been measured into `out` yet.
+        UserError: nothing has been measured into `out` yet, or a file is damaged.
     """
     csv, facts = out / f"{name}.csv", out / f"{name}.json"
-    if not (csv.is_file() and facts.is_file()):
-        raise UserError(f"{out} lacks {csv.name} or {facts.name}: measure first, without --rebuild")
-    return Measurements(
-        text=pd.read_csv(csv, dtype=str, keep_default_na=False),
-        numbers=pd.read_csv(csv),
-        facts=json.loads(facts.read_text(encoding="utf-8")),
-    )
+    try:
+        return Measurements(
+            text=pd.read_csv(io.BytesIO(read_regular(csv)), dtype=str, keep_default_na=False),
+            numbers=pd.read_csv(csv),
+            facts=parse_json(read_regular(facts)),
+        )
+    except FileNotFoundError as failure:
+        raise UserError(
+            f"{out} lacks {csv.name} or {facts.name}: measure first, without --rebuild"
+        ) from failure
+    except (OSError, ValueError, RecursionError) as failure:
+        first = str(failure).splitlines()[0]
+        raise UserError(
+            f"{csv} or {facts.name} is damaged ({first}): restore it, or measure again"
+        ) from failure

@@ -155,33 +155,26 @@ def peer_ratios(rows: pd.DataFrame) -> pd.Series[float]:
 
     In `rows`, ours comes first in each comparison, and ours in float64 before float64 peers.
     """
-    ratios, ours = {}, {}
-    for index, row in rows.iterrows():
-        name = row["implementation"]
-        if name in ("ours", "ours, float64"):
-            ours["float64" in name] = row["ms"]
-        elif not name.startswith("our") and "two sums" not in name:
-            ratios[index] = row["ms"] / ours["float64" in name]
-    return pd.Series(ratios)
+    names = rows["implementation"]
+    ours, wide = (rows["ms"].where(names == name).ffill() for name in ("ours", "ours, float64"))
+    ratios = rows["ms"] / wide.where(names.str.contains("float64"), ours)
+    return ratios[~names.str.startswith("our") & ~names.str.contains("two sums")]
 
 
-def beside_ours(rows: pd.DataFrame, only: Sequence[int] | pd.Index | None = None) -> pd.DataFrame:
+def beside_ours(rows: pd.DataFrame, only: pd.Index | None = None) -> pd.DataFrame:
     """One row for each other implementation (those in `only`), with our time in float32."""
-    lines, ours = [], 0.0
-    for index, row in rows.iterrows():
-        if row["implementation"] == "ours":
-            ours = row["ms"]
-        elif only is None or index in only:
-            lines.append(
-                {
-                    **{name: str(row[name]) for name in ("task", "size", "threads")},
-                    "implementation": row["implementation"],
-                    "its ms": format_significant(row["ms"]),
-                    "our ms": format_significant(ours),
-                    "times ours": format_significant(row["× ours"]),
-                }
-            )
-    return pd.DataFrame(lines)
+    ours = rows["ms"].where(rows["implementation"] == "ours").ffill()
+    others = rows[rows["implementation"] != "ours"]
+    if only is not None:
+        others = others.loc[only]
+    return pd.DataFrame(
+        {
+            **{name: others[name] for name in ("task", "size", "threads", "implementation")},
+            "its ms": others["ms"].map(format_significant),
+            "our ms": ours[others.index].map(format_significant),
+            "times ours": others["× ours"].map(format_significant),
+        }
+    )
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """How fast a training step is, by three methods: writes results/speed.md, .csv and .json.
 
     python -m benchmarks.speed [--threads 1 2] [--rounds 20] [--profile-steps 500] [--rebuild]
+    python -m benchmarks.speed --subspace-only  # measures the table of `Subspace` again, 3 minutes
 
 The methods take turns, a few steps each, round after round in one process, so that other load on
 the machine affects all of them alike; ratios are taken within a round.
@@ -20,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks import measurements
+from benchmarks import measurements, speed_subspace
 from benchmarks.baselines import METHODS
 from benchmarks.measurements import Measurements
 from subspace_bench.common.hardware import peak_memory
@@ -197,6 +198,18 @@ def measure(threads: Sequence[int], rounds: int, profile_steps: int, out: Path) 
     }
     rows = [pd.DataFrame(found).assign(table=name) for name, found in frames.items()]
     measurements.save("speed", out, pd.concat(rows).round(3), facts)
+    measure_subspace(max(threads), 3 * rounds, out)
+
+
+def measure_subspace(threads: int, rounds: int, out: Path) -> None:
+    """Measures the table of `Subspace`, and puts it in place of the saved one."""
+    saved = measurements.load("speed", out)
+    rows = pd.DataFrame(speed_subspace.measure(threads, rounds)).assign(table="subspace")
+    others = saved.numbers[saved.numbers["table"] != "subspace"]
+    facts = saved.facts | {
+        "subspace": {**provenance.machine(), "threads": threads, "rounds": rounds}
+    }
+    measurements.save("speed", out, pd.concat([others, rows]), facts)
 
 
 def page(measurements: Measurements) -> Page:
@@ -222,7 +235,9 @@ def page(measurements: Measurements) -> Page:
         f"({steps[f'{POST} / {FAST}']['10000']:.1f} times); the whole `post` profile takes "
         f"{values['our_hours']} h instead of {values['post_hours']} h."
     )
+    subspace = frames.pop("subspace")
     tables = {name: shown(frame) for name, frame in frames.items()}
+    tables["subspace"] = speed_subspace.shown(subspace)
     command = "python -m benchmarks.speed --rebuild"
     return Page(
         "speed", "Speed of training", summary, tables, measurements.text, values, command=command
@@ -235,13 +250,17 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame[[c for c in frame.columns if not c.endswith(("q25", "q75"))]]
     first = [c for c in ("net", "d", "threads", "runs", "updates") if c in frame]
     decimals = 1 if "net" in frame else 2  # times of the profile are extrapolated
-    columns = {}
-    for name in [*first, *frame.columns.difference(first, sort=False)]:
-        digits = 0 if name in first else decimals
-        columns[name] = [
-            cell if isinstance(cell, str) else f"{cell:.{digits}f}" for cell in frame[name]
-        ]
-    return pd.DataFrame(columns)
+
+    def show(cell: Any, digits: int) -> str:
+        text = str(cell)  # counts are strings where the column also has "D" or a net
+        if text.isdecimal():
+            return f"{int(text):,}"
+        return text if isinstance(cell, str) else f"{cell:,.{digits}f}"
+
+    names = [*first, *frame.columns.difference(first, sort=False)]
+    return pd.DataFrame(
+        {name: [show(c, 0 if name in first else decimals) for c in frame[name]] for name in names}
+    )
 
 
 def main() -> None:
@@ -250,13 +269,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--profile-steps", type=int, default=500)
     parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
+    parser.add_argument(
+        "--subspace-only", action="store_true", help="measure only the table of `Subspace` again"
+    )
     parser.add_argument("--out", type=Path, default=Path("results"))
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
         print(train_five_steps(options.memory_of))
         return
-    if not options.rebuild:
+    if options.subspace_only:
+        measure_subspace(max(options.threads), 3 * options.rounds, options.out)
+    elif not options.rebuild:
         measure(options.threads, options.rounds, options.profile_steps, options.out)
     print(*write_page(page(measurements.load("speed", options.out)), options.out), sep="\n")
 

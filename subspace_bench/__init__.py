@@ -3,7 +3,7 @@
     from subspace_bench import Subspace
 
     net = Subspace(module, dim=1_000)
-    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
 
 Names are imported when they are first used, so that the command line starts without torch.
 """

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
-from subspace_bench.cli import main
+import sys
+
+from subspace_bench.common.streams import output_failure, protect_streams
+
+
+def main() -> None:
+    """Runs the command line; never exits with 1 for a crash, which `check` means otherwise."""
+    protect_streams()
+    try:
+        from subspace_bench import cli
+    except Exception as failure:  # a damaged installation
+        print(f"error: cannot start ({type(failure).__name__}: {failure})", file=sys.stderr)
+        sys.exit(3)
+    try:
+        cli.main()
+    except SystemExit as end:
+        if (lost := output_failure()) is None:
+            raise
+        print(f"error: the output could not be written ({lost.strerror})", file=sys.stderr)
+        sys.exit(end.code or 2)
+
 
 if __name__ == "__main__":
     main()

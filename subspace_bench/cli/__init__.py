@@ -5,9 +5,9 @@ Commands import torch and pandas only when they run, so --help is fast.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
+import tempfile
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -20,11 +20,17 @@ from subspace_bench.cli.compare import compare
 from subspace_bench.cli.data import data
 from subspace_bench.cli.dimension import dimension
 from subspace_bench.cli.list import list_
-from subspace_bench.cli.options import BAD_INPUT, INTERRUPTED, this_command
+from subspace_bench.cli.options import BAD_INPUT, CRASHED, INTERRUPTED, this_command
 from subspace_bench.cli.report import report
 from subspace_bench.cli.reproduce import reproduce
 from subspace_bench.cli.train import train
-from subspace_bench.common.errors import UserError, describe_os_error
+from subspace_bench.common.errors import (
+    UserError,
+    describe_failure,
+    describe_os_error,
+    is_out_of_memory,
+)
+from subspace_bench.common.interruption import handled_signals
 
 
 class Commands(TyperGroup):
@@ -49,28 +55,53 @@ app = typer.Typer(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits: 0 done, 1 runs failed, 2 bad input, 130 interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` works like Ctrl-C
+    """Runs the command line and exits.
+
+    Exit codes: 0 done; 1 runs failed, or accuracy changed; 2 bad input, or nothing could be done;
+    3 an error of this program; 130 interrupted.
+    """
+    with handled_signals():
+        sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None) -> int:
+    """Runs the command line; prints one line for any failure, and returns the exit code."""
     try:
-        code = app(arguments, prog_name="subspace-bench", standalone_mode=False)
+        return app(arguments, prog_name="subspace-bench", standalone_mode=False) or 0
     except UserError as failure:
-        code = print_error(str(failure))
+        return print_error(str(failure))
     except TyperException as failure:
-        code = print_error(failure.format_message()) if failure.format_message() else BAD_INPUT
-    except BrokenPipeError:  # the reader of our output has exited, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        return print_error(failure.format_message()) if failure.format_message() else BAD_INPUT
     except OSError as failure:
-        code = print_error(describe_os_error(failure))
+        return print_error(describe_os_error(failure))
     except Abort:
-        code = INTERRUPTED
-    sys.exit(code or 0)
+        return INTERRUPTED
+    except BaseException as failure:
+        if is_out_of_memory(failure):
+            return print_error(describe_failure(failure))
+        return print_unexpected(failure)
 
 
 def print_error(message: str) -> int:
     """Prints one line to stderr; returns the exit code."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return BAD_INPUT
+
+
+def print_unexpected(failure: BaseException) -> int:
+    """Prints one line to stderr and writes the traceback to a file; returns the exit code."""
+    text = "".join(traceback.format_exception(failure))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="subspace-bench-", suffix=".log", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(f"{this_command()}\nsubspace-bench {__version__}\n{text}")
+        where = file.name
+    except OSError:
+        print(text, file=sys.stderr)
+        where = "above"
+    print_error(f"unexpected {describe_failure(failure)} (traceback: {where})")
+    return CRASHED
 
 
 def print_version(requested: bool) -> None:

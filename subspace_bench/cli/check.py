@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from subspace_bench.regression.suite import Trainer
     from subspace_bench.training.executor import Event
 
+MOST_SEEDS = 10_000
 SEEDS = 100  # of a reference; 40 are enough, but then only larger shifts are detected
 
 
@@ -66,37 +67,42 @@ def check(
     from subspace_bench.datasets.loading import load_or_embedded
     from subspace_bench.regression import suite
     from subspace_bench.regression.reference import load
+    from subspace_bench.training.checks import choose_jobs
+    from subspace_bench.training.cost import estimate
 
-    validation.require_at_least(suite.MIN_SEEDS, seeds=seeds)
+    validation.require_at_least(suite.MIN_SEEDS, MOST_SEEDS, seeds=seeds)
     validation.require_at_least(1, jobs=jobs)
     validation.require_at_least(FIRST_SEED, **{"first-seed": first_seed})
     validation.require_fraction(alpha=alpha)
-    if report is not None:
-        validation.check_output_dir(report.parent, option="--report")
+    for path in report_files(report):
+        validation.check_output_file(path, option="--report")
     if update_reference and bitwise:
         raise UserError("--update-reference and --bitwise exclude each other: choose one")
+    if update_reference:
+        validation.check_output_file(reference, option="--reference")
     console = make_console()
     references = {} if update_reference else load(reference, suite.REMEDY, suite.MIN_SEEDS)
     dataset = load_or_embedded(root=data)
+    costs = {name: estimate(run) for name, run in suite.runs(dataset.name).items()}
+    repeats = {
+        f"{name}, seed {i}": cost for name, cost in costs.items() for i in range(core_count())
+    }
     trainer = suite.Trainer(
-        dataset, data, jobs or core_count(), lambda event: _print_run(console, event)
+        dataset, data, choose_jobs(repeats, jobs), lambda event: _print_run(console, event)
     )
     try:
         if update_reference:
             return _update(reference, trainer, seeds, console)
         suite.require_identity(references, dataset)
         if bitwise:
-            code, markdown, junit = _bitwise(references, dataset, console)
-        else:
-            code, markdown, junit = _judge(references, trainer, alpha, first_seed, console)
+            return _bitwise(references, dataset, report, console)
+        return _judge(references, trainer, alpha, first_seed, report, console)
     except KeyboardInterrupt:
         note = "nothing was judged"
         if update_reference:
-            note = "finished runs of committed code are kept; the same command resumes"
+            note = "finished runs are kept; the same command resumes"
         print(f"\ninterrupted: {note}", file=sys.stderr)
         return INTERRUPTED
-    _write_report(report, markdown, junit)
-    return code
 
 
 def _print_run(console: Console, event: Event[RunConfig]) -> None:
@@ -116,14 +122,15 @@ def _judge(
     trainer: Trainer,
     alpha: float,
     first_seed: int,
+    report: Path | None,
     console: Console,
-) -> tuple[int, str, str]:
-    """Prints the check; returns its exit code and its report as markdown and JUnit XML."""
+) -> int:
+    """Checks, writes the report, prints the check, and returns its exit code."""
     from subspace_bench.regression import check as checking
     from subspace_bench.regression.sequential import CHANGED
 
     outcomes = checking.check(references, trainer, alpha, first_seed)
-    code = checking.exit_code(outcomes)
+    write_report(report, checking.markdown(outcomes, alpha), checking.junit(outcomes))
     print_table(console, "Accuracy check", checking.frame(outcomes))
     console.print(checking.method(outcomes, alpha))
     if any(outcome.verdict == CHANGED for outcome in outcomes):
@@ -131,13 +138,13 @@ def _judge(
             "The same seeds give the same verdict again. To rule out chance, repeat the check with "
             f"--first-seed {first_seed + FIRST_SEED}"
         )
-    return code, checking.markdown(outcomes, alpha), checking.junit(outcomes)
+    return checking.exit_code(outcomes)
 
 
 def _bitwise(
-    references: Mapping[str, Reference], dataset: Dataset, console: Console
-) -> tuple[int, str, str]:
-    """Prints the comparison; returns its exit code and its report as markdown and JUnit XML."""
+    references: Mapping[str, Reference], dataset: Dataset, report: Path | None, console: Console
+) -> int:
+    """Compares losses, writes the report, prints it, and returns the exit code."""
     import pandas as pd
 
     from subspace_bench.regression import check as checking
@@ -155,11 +162,12 @@ def _bitwise(
         cases.append((name, kind, result))
         rows.append({"run": name, "losses": result})
     frame = pd.DataFrame(rows)
-    print_table(console, "Bitwise check", frame)
     summary = f"Losses are equal in {codes.count(0)} of {len(codes)} runs."
     method = f"Compared: the float32 loss of each of {suite.STEPS} steps of seed 0."
     markdown = checking.page_of("Bitwise check", summary, frame, method)
-    return max(codes), markdown, checking.junit_of(cases)
+    write_report(report, markdown, checking.junit_of(cases))
+    print_table(console, "Bitwise check", frame)
+    return max(codes)
 
 
 def _update(path: Path, trainer: Trainer, seeds: int, console: Console) -> int:
@@ -182,13 +190,16 @@ def _update(path: Path, trainer: Trainer, seeds: int, console: Console) -> int:
     return 0
 
 
-def _write_report(report: Path | None, markdown: str, junit: str) -> None:
-    """Writes the report in the format that the suffix names; without a suffix, in both."""
+def report_files(report: Path | None) -> list[Path]:
+    """The markdown and JUnit XML files to write: that of the given suffix; without one, both."""
     if report is None:
-        return
-    texts = {".md": markdown, ".xml": junit}
-    if report.suffix in texts:
-        write_atomically(report, texts[report.suffix])
-        return
-    for suffix, text in texts.items():
-        write_atomically(Path(f"{report}{suffix}"), text)
+        return []
+    if report.suffix in (".md", ".xml"):
+        return [report]
+    return [Path(f"{report}{suffix}") for suffix in (".md", ".xml")]
+
+
+def write_report(report: Path | None, markdown: str, junit: str) -> None:
+    """Writes the report's files."""
+    for path in report_files(report):
+        write_atomically(path, markdown if path.suffix == ".md" else junit)

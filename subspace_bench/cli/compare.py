@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from subspace_bench.cli.options import INTERRUPTED, Out, this_command
+from subspace_bench.cli.options import BAD_INPUT, FAILED_RUNS, INTERRUPTED, Out, this_command
 from subspace_bench.common import validation
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # Seconds per case on two cores: CASE_SECONDS + LARGE_CASE_SECONDS · √(D/10⁸).
 CASE_SECONDS, LARGE_CASE_SECONDS = 5.0, 35.0
+LARGEST_SIZE = 10**12
 
 
 def compare(
@@ -106,11 +108,14 @@ def parse_integers(option: str, text: str | None, default: tuple[int, ...]) -> t
     if text is None:
         return default
     try:
-        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+        numbers = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError as failure:
         raise UserError(
             f"{option} is {text!r}: give comma-separated integers, such as 100,1000"
         ) from failure
+    for number in numbers:
+        validation.require_at_least(1, LARGEST_SIZE, **{option.lstrip("-"): number})
+    return numbers
 
 
 def measure_cases(
@@ -139,7 +144,10 @@ def measure_cases(
         print_table(console, "Cases to measure", list_cases(todo, free))
         return 0
 
+    statuses: list[str] = []
+
     def show(case: TimingCase, result: dict[str, Any]) -> None:
+        statuses.append(result["status"])
         console.print(f"{case.label:<44} {describe_result(result)}")
 
     try:
@@ -150,7 +158,14 @@ def measure_cases(
         if table.path.exists():
             missing = sum(table.get(case) is None for case in cases)
             console.print(str(write_page_of(table.path, missing)[0]))
-    return 0
+    return exit_code(statuses)
+
+
+def exit_code(statuses: Sequence[str]) -> int:
+    """0: done, or too large or too slow here; 1: some cases failed; 2: some did, none succeeded."""
+    if not any(status.startswith("failed") for status in statuses):
+        return 0
+    return FAILED_RUNS if "ok" in statuses else BAD_INPUT
 
 
 def expected_seconds(case: TimingCase) -> float:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from subspace_bench.cli.options import Data, Dataset
 
 
@@ -13,14 +10,13 @@ def data(data: Data = None, dataset: Dataset = "mnist") -> int:
     from subspace_bench.datasets import catalog, download, loading, locate
 
     catalog.require_dataset(dataset)
-    variable = os.environ.get(locate.DATA_VARIABLE)
-    folder = data or (Path(variable).expanduser() if variable else None)
+    folder = data or locate.variable_folder()
     # Other commands only read the user's folder; this one also downloads to it.
-    downloadable = folder is not None and dataset in catalog.FOLDERS
+    downloadable = folder is not None and dataset in catalog.IDX_DATASETS
     if folder and downloadable and locate.missing_files(locate.raw_folder(dataset, folder)):
         download.download(dataset, folder)
     loaded = loading.load(dataset, data)
-    print(f"{dataset}: {loaded.source}, {catalog.VERIFICATION[dataset]}")
+    print(f"{dataset}: {loaded.source}, {catalog.verification(dataset)}")
     print(f"{len(loaded.train_labels):,} training and {len(loaded.test_labels):,} test images")
     print(f"SHA-256 of all: {loaded.digest}")
     return 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from subspace_bench.records.config import RunConfig
     from subspace_bench.training.executor import Event
 
-FAILED_RUNS, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED_RUNS, BAD_INPUT, CRASHED, INTERRUPTED = 1, 2, 3, 130
 
 Pages = Annotated[list[str] | None, typer.Argument(help="Names of pages. Default: all pages.")]
 Out = Annotated[Path, typer.Option(help="Folder for pages, figures and your records (runs/).")]

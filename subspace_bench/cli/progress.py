@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from subspace_bench.training.cost import Cost
 
 LINE_SECONDS = 15.0  # between the plain lines of one run
+CLAIMED = "another process trains it"
 
 
 class ProgressDisplay:
@@ -42,7 +43,7 @@ class ProgressDisplay:
         self.total = len(costs)
         self.seconds_left = {run: cost.seconds for run, cost in costs.items()}  # until they end
         self.last_line: dict[RunConfig, float] = {}
-        self.bars = make_bars(console) if console.is_terminal else None
+        self.bars = make_bars(console) if console.is_interactive else None
         self.tasks: dict[RunConfig, TaskID] = {}
 
     def __enter__(self) -> ProgressDisplay:
@@ -85,6 +86,8 @@ class ProgressDisplay:
                 self.last_line[run] = now
                 updates = f"update {event.value.updates:,} of {run.protocol.steps:,}"
                 self.console.print(f"{label}: {updates}, {self.status(event)}")
+        elif event.kind == "claimed":
+            self.console.print(f"{label}: {CLAIMED}")
         else:
             left = f"; about {format_duration(self.time_left())} left" if self.seconds_left else ""
             self.console.print(f"{label}: {outcome(event)}{left}")
@@ -98,6 +101,8 @@ class ProgressDisplay:
             )
         if event.kind == "progress":
             bars.update(self.tasks[run], completed=event.value.updates, note=self.status(event))
+        elif event.kind == "claimed":
+            bars.update(self.tasks[run], note=CLAIMED)
         elif event.kind != "started":
             bars.remove_task(self.tasks.pop(run))
             bars.console.print(f"{self.labels[run]}: {outcome(event)}")

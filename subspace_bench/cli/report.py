@@ -25,6 +25,7 @@ def report(
     names = page_names(pages, profile)
     from subspace_bench.datasets.catalog import require_dataset
     from subspace_bench.experiments import STUDIES, Evidence, Plan
+    from subspace_bench.experiments.findings import findings
     from subspace_bench.records.committed import committed_store
     from subspace_bench.records.store import Store
     from subspace_bench.reporting.index import write_index
@@ -32,11 +33,12 @@ def report(
 
     require_dataset(dataset)
     local = None if committed_only else Store(out / "runs")
-    evidence = Evidence(Plan(profile, dataset=dataset), committed_store(), local)
+    committed = list(committed_store().records())
+    evidence = Evidence(Plan(profile, dataset=dataset), committed, local)
     for name in names:
         if reason := STUDIES[name].withheld(evidence):
             print(f"{name}: {reason}")
         else:
             print(*write_page(STUDIES[name].page(evidence), out), sep="\n")
-    print(write_index(out, STUDIES))
+    print(write_index(out, STUDIES, *findings(committed)))
     return 0

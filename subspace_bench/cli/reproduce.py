@@ -30,7 +30,6 @@ from subspace_bench.common.formatting import (
     make_console,
     print_table,
 )
-from subspace_bench.common.hardware import available_memory, core_count, resident_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,10 +37,11 @@ if TYPE_CHECKING:
 
     from subspace_bench.experiments import Evidence
     from subspace_bench.records.config import RunConfig
+    from subspace_bench.records.store import Record
+    from subspace_bench.training.cost import Workload
     from subspace_bench.training.executor import Event
-    from subspace_bench.training.workload import Workload
 
-MEMORY_FRACTION = 0.9  # of available memory that all runs may use together
+MOST_SEEDS = 100
 
 
 def reproduce(
@@ -63,7 +63,8 @@ def reproduce(
 
     After an interruption, the same command continues.
     """
-    validation.require_at_least(1, seeds=seeds, jobs=jobs)
+    validation.require_at_least(1, MOST_SEEDS, seeds=seeds)
+    validation.require_at_least(1, jobs=jobs)
     validation.check_output_dir(out)
     names = page_names(pages, profile)
     from subspace_bench.cli.progress import ProgressDisplay, distinct_labels
@@ -71,8 +72,8 @@ def reproduce(
     from subspace_bench.records.committed import committed_store
     from subspace_bench.records.store import Store
     from subspace_bench.training import runner
-    from subspace_bench.training.cost import jobs_that_fit
-    from subspace_bench.training.workload import plan_workload
+    from subspace_bench.training.checks import choose_jobs
+    from subspace_bench.training.cost import plan_workload
 
     console, store = make_console(), Store(out / "runs")
     requested = Plan(profile, seeds, device=validation.resolve_device(device))
@@ -86,11 +87,10 @@ def reproduce(
     cases = {name: STUDIES[name].cases(requested) for name in names}
     workload = plan_workload(cases, local, committed, retrain=force)
     labels = distinct_labels(workload.costs)
-    memory = MEMORY_FRACTION * (available_memory() + resident_memory())
-    jobs = jobs_that_fit(workload.pending_costs, jobs or core_count(), memory)
     if plan:
         title = f"Runs of {', '.join(names)}, profile {profile}"
         print_table(console, title, run_table(workload, labels))
+    jobs = choose_jobs({labels[run]: workload.costs[run] for run in workload.pending}, jobs)
     console.print(summarize(workload, jobs))
     if plan:
         return 0
@@ -101,7 +101,8 @@ def reproduce(
         for run in workload.pending:
             store.discard(run)
         local = [record for record in local if record.run not in workload.costs]
-    writer = PageWriter(workload, Evidence(requested, committed, local), out, console)
+    evidence = Evidence(requested, committed, local)
+    writer = PageWriter(workload, evidence, committed, out, console)
     failures: list[Event[RunConfig]] = []
     try:
         if workload.pending:
@@ -134,7 +135,7 @@ def load_dataset(name: str, root: Path | None, console: Console) -> str:
 
     dataset = loading.load_or_embedded(name, root)
     if dataset.name == name:
-        console.print(f"Data: {name}, {dataset.source}, {catalog.VERIFICATION[name]}")
+        console.print(f"Data: {name}, {dataset.source}, {catalog.verification(name)}")
     else:
         console.print(
             f"Data: {name} is not available; using {dataset.name}, the 5,000 digits "
@@ -177,6 +178,7 @@ def run_table(workload: Workload, labels: dict[RunConfig, str]) -> pd.DataFrame:
 
     pending = set(workload.pending)
     recorded = [run for run in workload.costs if run not in pending]
+    cases = {name: set(runs) for name, runs in workload.cases.items()}
     return pd.DataFrame(
         {
             "run": labels[run],
@@ -185,7 +187,7 @@ def run_table(workload: Workload, labels: dict[RunConfig, str]) -> pd.DataFrame:
             "time": format_duration(workload.costs[run].seconds) if run in pending else "recorded",
             "memory": format_bytes(workload.costs[run].memory),
             "disk": format_bytes(workload.costs[run].disk),
-            "pages": ", ".join(name for name, runs in workload.cases.items() if run in runs),
+            "pages": ", ".join(name for name, runs in cases.items() if run in runs),
         }
         for run in [*recorded, *workload.pending]
     )
@@ -194,8 +196,16 @@ def run_table(workload: Workload, labels: dict[RunConfig, str]) -> pd.DataFrame:
 class PageWriter:
     """Rewrites a page whenever one of its runs ends, and prints it after the last one."""
 
-    def __init__(self, workload: Workload, evidence: Evidence, out: Path, console: Console) -> None:
-        self.evidence, self.out, self.console = evidence, out, console
+    def __init__(
+        self,
+        workload: Workload,
+        evidence: Evidence,
+        committed: list[Record],
+        out: Path,
+        console: Console,
+    ) -> None:
+        self.evidence, self.committed = evidence, committed
+        self.out, self.console = out, console
         pending = set(workload.pending)
         self.missing = {name: pending.intersection(runs) for name, runs in workload.cases.items()}
         self.written: set[str] = set()  # pages with all their runs
@@ -213,12 +223,14 @@ class PageWriter:
     def finish(self) -> None:
         """Writes the pages that lack runs or needed none, and the index."""
         from subspace_bench.experiments import STUDIES
+        from subspace_bench.experiments.findings import findings
         from subspace_bench.reporting.index import write_index
 
         for name in self.missing:
             if name not in self.written:
                 self.write(name)
-        self.console.print(f"All pages: {write_index(self.out, STUDIES)}")
+        index = write_index(self.out, STUDIES, *findings(self.committed))
+        self.console.print(f"All pages: {index}")
 
     def write(self, name: str, complete: bool = True) -> None:
         """Writes one page; draws figures and prints the page only if it is complete."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from subspace_bench.records.store import Record
     from subspace_bench.training.executor import Event
 
+MOST_THREADS = 1_024
+
 
 def train(
     model: Annotated[str, typer.Option(help="A model that `list` shows.")] = "conv",
@@ -58,7 +60,8 @@ def train(
 ) -> int:
     """Train one network, with the post's protocol by default, and store its record."""
     validation.require_at_least(0, seed=seed)
-    validation.require_at_least(1, steps=steps, threads=threads)
+    validation.require_at_least(1, steps=steps)
+    validation.require_at_least(1, MOST_THREADS, threads=threads)
     validation.require_positive(lr=lr)
     validation.require_choice("origin", [origin] if origin else [], ("zero", "init"))
     validation.check_output_dir(out)
@@ -104,6 +107,8 @@ def train(
                 f"update {progress.updates:>7,}  {progress.accuracy:6.2f}%  "
                 f"{format_duration(left)} left"
             )
+        elif event.kind == "claimed":
+            console.print("another process trains this run: waiting for its record")
         elif event.kind == "done":
             console.print(f"{describe_record(event.value)}\n{store.path(run)}")
 

@@ -20,3 +20,22 @@ def describe_os_error(failure: OSError) -> str:
     if failure.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{file}{reason}: free some space, or choose another folder with --out"
     return f"{file}{reason}"
+
+
+def is_out_of_memory(failure: BaseException) -> bool:
+    """Whether memory could not be allocated: torch raises a RuntimeError on a CPU."""
+    return (
+        isinstance(failure, MemoryError)
+        or type(failure).__name__ == "OutOfMemoryError"  # torch's on CUDA
+        or "DefaultCPUAllocator" in str(failure)
+    )
+
+
+def describe_failure(failure: BaseException) -> str:
+    """Describes an exception in one line."""
+    if isinstance(failure, UserError):
+        return str(failure)
+    if is_out_of_memory(failure):
+        return "out of memory: use fewer --jobs or a smaller d"
+    first = (str(failure).splitlines() or [""])[0]
+    return f"{type(failure).__name__}: {first}"

@@ -13,11 +13,21 @@ WIDTH = 140  # columns of output to a file
 
 
 def make_console() -> Console:
-    """The console of commands; it prints text literally, without markup."""
+    """The console of commands; it prints text literally, without markup.
+
+    It is interactive only in a terminal that can move its cursor: FORCE_COLOR alone colours a log
+    file, but does not fill it with progress bars.
+    """
     from rich.console import Console  # imported here, as in `print_table`, because it takes 20 ms
 
-    width = None if sys.stdout.isatty() else WIDTH
-    return Console(markup=False, highlight=False, soft_wrap=True, width=width)
+    terminal = sys.stdout.isatty()
+    return Console(
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+        width=None if terminal else WIDTH,
+        force_interactive=None if terminal else False,
+    )
 
 
 def format_duration(seconds: float) -> str:

@@ -11,14 +11,17 @@ import ctypes
 import functools
 import math
 import os
-import resource
 import sys
 from pathlib import Path
 
 import psutil
 
+if sys.platform != "win32":
+    import resource
+
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")  # Linux
-CGROUPS = Path("/sys/fs/cgroup")  # Linux, version 2: limits of containers and job queues
+CGROUPS = Path("/sys/fs/cgroup")  # Linux: limits of containers and job queues
+OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def core_count() -> int:
@@ -26,39 +29,60 @@ def core_count() -> int:
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
-    for group in _cgroups():
+    for group in [*_cgroups(""), *_cgroups("cpu")]:
         with contextlib.suppress(OSError, ValueError):
-            quota, period = (group / "cpu.max").read_text().split()  # the quota may be "max"
-            cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+            if (group / "cpu.max").exists():  # version 2; the quota may be "max"
+                quota, period = (group / "cpu.max").read_text().split()
+            else:
+                quota = (group / "cpu.cfs_quota_us").read_text()
+                period = (group / "cpu.cfs_period_us").read_text()
+            if int(quota) > 0:  # version 1 has -1 for no quota
+                cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
     return cores
 
 
 def available_memory() -> float:
-    """Bytes that can still be allocated on this machine or within its container."""
-    return min([float(psutil.virtual_memory().available), *map(_unused, _cgroups())])
+    """Bytes that can still be allocated on this machine, within its container, and by a process
+    with the address space limit of this one (`ulimit -v`).
+    """
+    groups = [*_cgroups(""), *_cgroups("memory")]
+    limits = [float(psutil.virtual_memory().available), *map(_unused, groups)]
+    if sys.platform != "win32":
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            limits.append(float(limit - psutil.Process().memory_info().vms))
+    return max(0.0, min(limits))
 
 
 def _unused(group: Path) -> float:
     """Bytes up to a control group's limit; cached files do not count, as they can be evicted."""
-    try:
-        limit = int((group / "memory.max").read_text())  # "max" means no limit
-        used = int((group / "memory.current").read_text())
-        stat = (line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return float(limit - used + int(dict(stat)["inactive_file"]))
-    except (OSError, ValueError, KeyError):
-        return float("inf")
+    for limit, used, cached in (
+        ("memory.max", "memory.current", "inactive_file"),  # version 2
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # version 1
+    ):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            bound = int((group / limit).read_text())  # "max" means no limit
+            stat = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+            return float(bound - int((group / used).read_text()) + int(dict(stat)[cached]))
+    return float("inf")
 
 
 @functools.cache
-def _cgroups() -> list[Path]:
-    """The folders of this process's control group and of those above it."""
+def _cgroups(controller: str) -> list[Path]:
+    """The folders of this process's control group and of those above it.
+
+    Arguments:
+        controller: "memory" or "cpu" for version 1, "" for version 2.
+    """
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-        inner = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
-    except (OSError, StopIteration):
+        lines = [line.split(":", 2) for line in OWN_CGROUPS.read_text().splitlines()]
+        inner = next(path for _, names, path in lines if controller in names.split(","))
+    except (OSError, ValueError, StopIteration):
         return []
-    folder = CGROUPS / inner
-    return [folder, *(parent for parent in folder.parents if CGROUPS in (parent, *parent.parents))]
+    # In a container, `inner` may be the path on the host, of which only the root is visible.
+    root = CGROUPS / controller
+    folder = root / inner.lstrip("/")
+    return [folder, *(parent for parent in folder.parents if root in (parent, *parent.parents))]
 
 
 def last_level_cache() -> int:
@@ -84,6 +108,8 @@ def peak_memory() -> int:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -12,6 +12,8 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.formatting import format_bytes
 
+LARGEST = 2**31 - 1  # bound on numbers that have no smaller one
+
 
 def require_choice(kind: str, given: Iterable[str], choices: Iterable[str]) -> None:
     """Every given name must be one of the choices."""
@@ -30,11 +32,13 @@ def require_distinct(kind: str, given: Iterable[str]) -> None:
         seen.add(name)
 
 
-def require_at_least(least: float, **numbers: float | None) -> None:
-    """Every number must be `least` or more; None passes. The keyword names the option."""
+def require_at_least(least: float, most: float = LARGEST, **numbers: float | None) -> None:
+    """Every number must be from `least` to `most`; None passes. The keyword names the option."""
     for name, number in numbers.items():
-        if number is not None and (math.isnan(number) or number < least):
+        if number is not None and not number >= least:  # true for NaN
             raise UserError(f"--{name} is {number}: it must be {least} or more")
+        if number is not None and number > most:
+            raise UserError(f"--{name} is {number}: it must be {most} or less")
 
 
 def require_positive(**numbers: float | None) -> None:
@@ -78,6 +82,13 @@ def check_output_dir(folder: Path, needed: float = 0.0, option: str = "--out") -
             f"{folder} has {format_bytes(free)} free, but {format_bytes(needed)} are needed: "
             f"free some space, or choose another folder with {option}"
         )
+
+
+def check_output_file(path: Path, option: str) -> None:
+    """The file must be writable, or its folder if there is no such file yet."""
+    check_output_dir(path.parent, option=option)
+    if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+        raise UserError(f"{option} is {path}, which is not a writable file: choose another path")
 
 
 def check_writable(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Downloads MNIST or Fashion-MNIST with torchvision: quiet, verified and atomic."""
+"""Downloads a dataset in MNIST's format with torchvision: quiet, verified and atomic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.validation import require_choice
-from subspace_bench.datasets.catalog import FOLDERS
+from subspace_bench.datasets.catalog import IDX_DATASETS
 from subspace_bench.datasets.idx import read_idx
 from subspace_bench.datasets.locate import DATA_VARIABLE, cache_folder, missing_files, raw_folder
 
@@ -32,10 +32,10 @@ def download(name: str, root: Path | None = None) -> Path:
         DatasetUnavailable: if no mirror answers within seconds, or `root` cannot be written.
         UserError: for an unknown name, or if a mirror delivers wrong content.
     """
-    require_choice("dataset to download", [name], FOLDERS)
+    require_choice("dataset to download", [name], IDX_DATASETS)
     from torchvision import datasets
 
-    torchvision_class: type[datasets.MNIST] = getattr(datasets, FOLDERS[name])
+    torchvision_class: type[datasets.MNIST] = getattr(datasets, IDX_DATASETS[name].folder)
     root = root or cache_folder()
     folder = raw_folder(name, root)
     try:

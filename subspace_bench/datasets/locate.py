@@ -2,7 +2,7 @@
 
 Search order: the folder given with `--data`, the folder in SUBSPACE_BENCH_DATA, the user's cache
 directory. A folder named by the user must have the files; there is no fallback. The layout is
-torchvision's: FOLDER/MNIST/raw/train-images-idx3-ubyte and so on.
+torchvision's: FOLDER/MNIST/raw/train-images-idx3-ubyte and so on, each plain or as .gz.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from platformdirs import user_cache_dir
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.datasets.catalog import EMBEDDED, FILES, FOLDERS, require_dataset
+from subspace_bench.datasets.catalog import EMBEDDED, FILES, IDX_DATASETS, require_dataset
 from subspace_bench.datasets.embedded import embedded_path
 
 DATA_VARIABLE = "SUBSPACE_BENCH_DATA"
@@ -36,10 +36,23 @@ def locate(name: str = "mnist", root: Path | None = None) -> Path | None:
         return embedded_path().parent
     if root is not None:
         return _require_files(name, root, "--data")
-    if variable := os.environ.get(DATA_VARIABLE):
-        return _require_files(name, Path(variable).expanduser(), DATA_VARIABLE)
+    if folder := variable_folder():
+        return _require_files(name, folder, DATA_VARIABLE)
     folder = raw_folder(name, cache_folder())
     return None if missing_files(folder) else folder
+
+
+def variable_folder() -> Path | None:
+    """The folder in SUBSPACE_BENCH_DATA, or None.
+
+    Raises:
+        UserError: if it begins with ~ and a name that is no user's.
+    """
+    variable = os.environ.get(DATA_VARIABLE)
+    try:
+        return Path(variable).expanduser() if variable else None
+    except RuntimeError as failure:
+        raise UserError(f"{DATA_VARIABLE} is {variable!r}: there is no such user") from failure
 
 
 def cache_folder() -> Path:
@@ -49,12 +62,16 @@ def cache_folder() -> Path:
 
 def raw_folder(name: str, root: Path) -> Path:
     """Where torchvision keeps a dataset's uncompressed files below `root`."""
-    return root / FOLDERS[name] / "raw"
+    return root / IDX_DATASETS[name].folder / "raw"
 
 
 def missing_files(folder: Path) -> list[str]:
-    """The names of the four files that a folder lacks."""
-    return [file for file in FILES if not (folder / file).is_file()]
+    """The names of the four files that a folder lacks, also as FILE.gz."""
+    return [
+        file
+        for file in FILES
+        if not ((folder / file).is_file() or (folder / f"{file}.gz").is_file())
+    ]
 
 
 def download_command(name: str, root: Path) -> str:
@@ -72,6 +89,6 @@ def _require_files(name: str, root: Path, option: str) -> Path:
     if missing := missing_files(folder):
         raise UserError(
             f"{option} names {root}, but {folder} has no {missing[0]}: name a folder that has "
-            f"{FOLDERS[name]}/raw, or download it there with `{download_command(name, root)}`"
+            f"{folder.parent.name}/raw, or download it there with `{download_command(name, root)}`"
         )
     return folder

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from subspace_bench.experiments import published
-from subspace_bench.experiments.criteria import EPOCHS, JUDGES, Claim, Judged, conv_accuracies
+from subspace_bench.experiments.criteria import EPOCHS, JUDGES, Claim, Judged, planned_seeds
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
 from subspace_bench.reporting.page import Page, PageFigure
@@ -25,14 +25,18 @@ TITLE = "Claims: the testable sentences of the post"
 
 
 def cases(plan: Plan) -> list[RunConfig]:
-    """The runs that claims need beyond the other pages; only in the full profile."""
+    """The runs that claims need, with the planned seeds; only in the full profile."""
     if plan.profile != "full":
         return []
     nets = [presets.post("conv", d, EPOCHS) for d in (None, *dims())]
     nets += [presets.lite("cnn-10754"), presets.lite("cnn-10754", EPOCHS)]
     nets += [presets.lite("cnn-3369")]
     nets += [presets.post(m, d, 10) for m in ("conv", "fc") for d in presets.SMALL]
-    return plan.expand(nets)
+    return [
+        run
+        for net in nets
+        for run in replace(plan, seeds=max(plan.seeds, planned_seeds(net))).expand([net])
+    ]
 
 
 def dims() -> list[int]:
@@ -58,6 +62,7 @@ def page(evidence: Evidence) -> Page:
         rows.append({"id": claim["id"], "evidence": ours, "verdict": verdict,
                      "local_evidence": local, "local_verdict": local_verdict})  # fmt: skip
     frame, data = pd.DataFrame(shown), pd.DataFrame(rows)
+    evidence_groups = group_evidence(list(frame["the post"]), rows)
     local_verdicts = list(data["local_verdict"])
     by_sentence = frame.groupby("the post", sort=False)["verdict"].agg(set)
     verdicts = [v.pop() if len(v) == 1 else DEPENDS for v in by_sentence]
@@ -78,20 +83,37 @@ def page(evidence: Evidence) -> Page:
         summary,
         tables={"claims": frame},
         data=data,
-        values={"rows": rows, "seeds": published.load("claims")["seeds"]},
+        values={
+            "evidence": evidence_groups,
+            "fewest": published.load("claims")["seeds"]["fewest"],
+            "verdicts": verdicts,
+        },
         figures={"claims": figure},
     )
 
 
+def group_evidence(
+    sentences: Sequence[str], rows: Sequence[dict[str, str]]
+) -> list[dict[str, str]]:
+    """The evidence on each sentence, once for all of its criteria that share it."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for number, (sentence, row) in enumerate(zip(sentences, rows, strict=True), 1):
+        key = sentence, row["evidence"], row["local_evidence"]
+        groups.setdefault(key, []).append(str(number))
+    return [
+        {"numbers": ", ".join(numbers), "text": text, "local": local}
+        for (_, text, local), numbers in groups.items()
+    ]
+
+
 def count_verdicts(verdicts: Sequence[str]) -> str:
     """The number of verdicts of each kind, as text."""
-    plurals = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: UNDECIDED,
-               DEPENDS: "depend on how they are read"}  # fmt: skip
-    counts = {verdict: verdicts.count(verdict) for verdict in plurals}
+    forms = {HOLDS: (HOLDS, "hold"), FAILS: (FAILS, "do not hold"),
+             UNDECIDED: (f"is {UNDECIDED}", f"are {UNDECIDED}"),
+             DEPENDS: (DEPENDS, "depend on how they are read")}  # fmt: skip
+    counts = {verdict: verdicts.count(verdict) for verdict in forms}
     return ", ".join(
-        f"{count} {verdict if count == 1 else plurals[verdict]}"
-        for verdict, count in counts.items()
-        if count
+        f"{count} {forms[verdict][count > 1]}" for verdict, count in counts.items() if count
     )
 
 
@@ -119,9 +141,9 @@ def draw(evidence: Evidence) -> Figure:
     """Accuracy after 100 epochs over d, with the thresholds of the claims."""
     figure, axes = plt.subplots(figsize=(7, 4))
     for local, mark, label in ((False, "o", "ours: mean, all seeds"), (True, "s", "local")):
-        accuracies = partial(evidence.sample, local=local)
         samples = {
-            d or presets.native("conv"): conv_accuracies(accuracies, d) for d in (*dims(), None)
+            d or presets.native("conv"): evidence.sample(presets.post("conv", d, EPOCHS), local)
+            for d in (*dims(), None)
         }
         samples = {d: sample for d, sample in samples.items() if sample.n}
         if not samples:
@@ -133,7 +155,7 @@ def draw(evidence: Evidence) -> Figure:
                       mfc="none" if local else None, label=label)  # fmt: skip
     table = published.load("post")["subspace"]["rows"]
     axes.plot([r["free"] for r in table], [r["accuracy"] for r in table], "kx", label="the post")
-    full = conv_accuracies(evidence.sample, None)
+    full = evidence.sample(presets.post("conv", None, EPOCHS))
     for gap, style in ((1, "--"), (2, ":")) if full.n else ():
         axes.axhline(full.mean - gap, color="0.5", ls=style, lw=1,
                      label=f"D − {gap} point{'s'[: gap - 1]}")  # fmt: skip

@@ -24,7 +24,6 @@ from subspace_bench.reporting.statistics import (
     TOO_FEW,
     Published,
     Sample,
-    binomial_sd,
     verdict,
 )
 
@@ -70,8 +69,8 @@ class ComparisonTable:
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
-        self.comparisons: list[Comparison] = []  # rows of the post
-        self.extra: list[Comparison] = []  # rows that the post lacks
+        self.comparisons: list[Comparison] = []  # rows that the summary counts
+        self.extra: list[Comparison] = []  # other rows with a verdict
         self._shown: list[dict[str, str]] = []
         self._numbers: list[dict[str, Any]] = []
 
@@ -91,8 +90,8 @@ class ComparisonTable:
             name: what summaries call the row.
             labels: the first columns.
             value, printed: the published number, and its text.
-            judged: whether the run follows the published protocol and so gets a verdict.
-            extra: whether the post lacks this row.
+            judged: whether the row gets a verdict.
+            extra: whether the summary leaves the row out.
         """
         evidence = self.evidence
         ours, local = evidence.sample(run), evidence.sample(run, local=True)
@@ -142,10 +141,8 @@ class ComparisonTable:
         return frame if self._has_local else frame.filter(regex="^(?!local_)")
 
     def values(self) -> dict[str, Any]:
-        """For templates: the number of verdicts and the number expected to be wrong by chance."""
-        given = [c.verdict for c in (*self.comparisons, *self.extra)]
-        judged = sum(v in (REPRODUCES, DOES_NOT) for v in given)
-        return {"judged": judged, "by_chance": f"{(1 - LEVEL) * judged:.2g}"}
+        """For templates: the rows, the verdicts given, and how many are wrong by chance."""
+        return {"comparisons": self.comparisons} | chance_values([*self.comparisons, *self.extra])
 
     def summary(self) -> str:
         """What the table found, in one line."""
@@ -154,16 +151,11 @@ class ComparisonTable:
         if self.evidence.quick:
             return self._quick_summary()
         text = reproduction([c.verdict for c in self.comparisons])
-        missed = [c for c in self.comparisons if c.verdict == DOES_NOT]
         if all(c.verdict == REPRODUCES for c in self.comparisons):
             ours = ", ".join(f"{c.ours.mean:.1f}" for c in self.comparisons)
             text += f": {ours}% (published {', '.join(c.printed for c in self.comparisons)})"
-        elif missed:
-            text += ": " + ", ".join(
-                f"{c.name} has {c.ours.mean:.2f}% (published {c.printed})" for c in missed
-            )
-        for c in self.extra:
-            text += f"; {c.name}, not in the post: {c.verdict or TOO_FEW}"
+        elif missed := show_missed(self.comparisons):
+            text += f": {missed}"
         local = [c.local_verdict for c in self.comparisons]
         return f"{text}; local: {reproduction(local)}" if any(local) else text
 
@@ -175,6 +167,21 @@ class ComparisonTable:
         ]
         text = f"Quick run, accuracies compared with the post at the same step: {len(gaps)}"
         return f"{text}, at most {max(gaps):.1f} points apart" if gaps else text
+
+
+def chance_values(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """The number of verdicts given, and how many of them chance alone would make miss."""
+    judged = sum(c.verdict in (REPRODUCES, DOES_NOT) for c in comparisons)
+    return {"judged": judged, "by_chance": f"{(1 - LEVEL) * judged:.2g}"}
+
+
+def show_missed(comparisons: Sequence[Comparison]) -> str:
+    """The numbers that do not reproduce, with ours; "" if there are none."""
+    return ", ".join(
+        f"{c.name} has {c.ours.mean:.2f}% (published {c.printed})"
+        for c in comparisons
+        if c.verdict == DOES_NOT
+    )
 
 
 def reproduction(verdicts: Sequence[str]) -> str:
@@ -211,7 +218,7 @@ def local_vs_ours(evidence: Evidence, run: RunConfig) -> str:
             parts.append("same bits")
         else:
             gap = accuracy - (ours.accuracy_at(at) or math.nan)
-            parts.append(f"{gap:+.2f}, {position or 'other bits'}")
+            parts.append(f"{gap:+z.2f}, {position or 'other bits'}")
     kinds = dict.fromkeys(parts)
     if len(kinds) == 1:
         return parts[0]
@@ -234,10 +241,7 @@ def published_columns(value: Published | None) -> dict[str, Any]:
 
 def verdict_columns(sample: Sample, value: Published | None, judgement: str) -> dict[str, Any]:
     """The interval that the verdict used, and the verdict."""
-    interval = None
-    if value is not None and sample.n:
-        spread = binomial_sd(sample.mean, value.draws) if value.draws else 0.0
-        interval = sample.prediction(spread, value.rounding)
+    interval = None if value is None else value.expected(sample)
     return {
         "expected_low": rounded(interval.low) if interval else None,
         "expected_high": rounded(interval.high) if interval else None,

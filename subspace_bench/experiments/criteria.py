@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from subspace_bench.experiments import published, tutorials
+from subspace_bench.records.config import RunConfig
 from subspace_bench.reporting.statistics import (
     FAILS,
     HOLDS,
@@ -30,24 +32,58 @@ Judged = tuple[str, str]  # evidence, verdict
 Accuracies = Callable[..., Sample]  # (run, updates=…) → accuracies over seeds
 
 
-def conv_accuracies(accuracies: Accuracies, dim: int | None, epochs: int = EPOCHS) -> Sample:
+@dataclass(frozen=True)
+class Seeds:
+    """Accuracies of one run, and the number of seeds that a claim needs of it.
+
+    Attributes:
+        planned: the number fixed beforehand; None if the claim has no plan.
+    """
+
+    sample: Sample
+    planned: int | None = None
+
+    @property
+    def sufficient(self) -> bool:
+        fewest: int = published.load("claims")["seeds"]["fewest"]
+        return self.sample.n >= (self.planned or fewest)
+
+    def show(self) -> str:
+        """Number of seeds, and the planned number until it is reached."""
+        complete = self.planned is None or self.sufficient
+        return f"{self.sample.n}" if complete else f"{self.sample.n} of {self.planned} planned"
+
+
+def planned_seeds(run: RunConfig) -> int:
+    """The number of seeds fixed for a run; 0 if none was."""
+    plan = published.load("claims")["seeds"]["planned"]
+    if run.draws != "streams" or run.protocol.steps != presets.epochs(EPOCHS):
+        return 0
+    size = "D" if run.dim is None else f"d{run.dim}"
+    count: int = plan.get(size if run.model == "conv" else run.model, 0)
+    return count
+
+
+def collect(
+    claim: Claim, accuracies: Accuracies, run: RunConfig, updates: int | None = None
+) -> Seeds:
+    """The accuracies of a run for a claim, with no more seeds than the claim planned."""
+    sample = accuracies(run, updates=updates)
+    claims = published.load("claims")["seeds"]["planned"]["claims"]
+    planned = planned_seeds(run) if claim["id"] in claims else 0
+    return Seeds(Sample(sample.values[:planned]), planned) if planned else Seeds(sample)
+
+
+def collect_conv(
+    claim: Claim, accuracies: Accuracies, dim: int | None, epochs: int = EPOCHS
+) -> Seeds:
     """The conv net's accuracies after `epochs`, from its 100-epoch runs."""
-    run = presets.post("conv", dim, EPOCHS)
     at = None if epochs == EPOCHS else presets.post("conv", dim, epochs).protocol.last_score
-    return accuracies(run, updates=at)
+    return collect(claim, accuracies, presets.post("conv", dim, EPOCHS), at)
 
 
-def has_enough_seeds(sample: Sample, dim: int | None = None) -> bool:
-    """Whether the seeds suffice for a verdict; slow runs need fewer."""
-    seeds = published.load("claims")["seeds"]
-    long = dim is not None and dim >= seeds["long_from"]
-    return bool(sample.n >= seeds["long" if long else "fewest"])
-
-
-def compare(
-    a: tuple[Sample, int | None], b: tuple[Sample, int | None], comparisons: int = 1
-) -> tuple[str, Interval | None]:
-    """mean(a) − mean(b), each given with its d.
+def compare(a: Seeds, b: Seeds, comparisons: int = 1) -> tuple[str, Interval | None]:
+    """mean(a) − mean(b).
 
     Arguments:
         comparisons: number of intervals that share the 95% confidence.
@@ -55,20 +91,19 @@ def compare(
     Returns:
         The difference as text, and its interval if both have enough seeds for a verdict.
     """
-    (first, _), (second, _) = a, b
-    if not (first.n and second.n):
+    if not (a.sample.n and b.sample.n):
         return "not run", None
-    gap = difference(first, second, comparisons)
-    middle = show_difference(gap) if gap else f"{first.mean - second.mean:.2f}"
-    text = f"{middle} (n = {first.n} and {second.n})"
-    if has_enough_seeds(*a) and has_enough_seeds(*b):
+    gap = difference(a.sample, b.sample, comparisons)
+    middle = show_difference(gap) if gap else f"{a.sample.mean - b.sample.mean:z.2f}"
+    text = f"{middle} (n = {a.show()} and {b.show()})"
+    if a.sufficient and b.sufficient:
         return text, gap
     return f"{text}, too few seeds", None
 
 
 def show_difference(gap: Interval) -> str:
     """A difference as middle ± half-width, in points."""
-    return f"{(gap.low + gap.high) / 2:.2f} ± {gap.half_width:.2f}"
+    return f"{(gap.low + gap.high) / 2:z.2f} ± {gap.half_width:.2f}"
 
 
 def all_of(verdicts: Sequence[str]) -> str:
@@ -82,9 +117,9 @@ def any_of(verdicts: Sequence[str]) -> str:
 def judge_noninferiority(claim: Claim, accuracies: Accuracies) -> Judged:
     """Each subspace loses at most `points` against D."""
     parts, verdicts = [], []
-    full, dims = conv_accuracies(accuracies, None), claim["dims"]
+    full, dims = collect_conv(claim, accuracies, None), claim["dims"]
     for dim in dims:
-        text, gap = compare((full, None), (conv_accuracies(accuracies, dim), dim), len(dims))
+        text, gap = compare(full, collect_conv(claim, accuracies, dim), len(dims))
         verdicts.append(at_most(gap, claim["points"]))
         parts.append(f"{dim:,} ({1 - dim / presets.native('conv'):.0%} fewer): {text}")
     return "below D by " + "; ".join(parts), all_of(verdicts)
@@ -93,9 +128,7 @@ def judge_noninferiority(claim: Claim, accuracies: Accuracies) -> Judged:
 def judge_difference(claim: Claim, accuracies: Accuracies) -> Judged:
     """The loss against D lies in the printed range: the claim holds if its whole interval does."""
     dim = claim["dim"]
-    text, gap = compare(
-        (conv_accuracies(accuracies, None), None), (conv_accuracies(accuracies, dim), dim)
-    )
+    text, gap = compare(collect_conv(claim, accuracies, None), collect_conv(claim, accuracies, dim))
     printed = Interval(claim["low"], claim["high"])
     if gap is None:
         judgement = UNDECIDED
@@ -108,10 +141,11 @@ def judge_difference(claim: Claim, accuracies: Accuracies) -> Judged:
 
 def judge_superiority(claim: Claim, accuracies: Accuracies) -> Judged:
     """The subspace is more accurate than the small net."""
-    small = accuracies(presets.lite(claim["lite"], claim["epochs"]))
-    ours = conv_accuracies(accuracies, claim["dim"])
-    text, gap = compare((ours, claim["dim"]), (small, None))
-    return f"{ours.show()} against {small.show()}: ahead by {text}", at_least(gap, 0.0)
+    small = collect(claim, accuracies, presets.lite(claim["lite"], claim["epochs"]))
+    ours = collect_conv(claim, accuracies, claim["dim"])
+    text, gap = compare(ours, small)
+    both = f"{ours.sample.show()} against {small.sample.show()}"
+    return f"{both}: ahead by {text}", at_least(gap, 0.0)
 
 
 def judge_threshold(claim: Claim, accuracies: Accuracies) -> Judged:
@@ -120,16 +154,16 @@ def judge_threshold(claim: Claim, accuracies: Accuracies) -> Judged:
     deciding = claim.get("deciding") or claim["epochs"]
     for epochs in claim["epochs"]:
         if "lite" in claim:
-            sample = accuracies(presets.lite(claim["lite"], epochs))
+            seeds = collect(claim, accuracies, presets.lite(claim["lite"], epochs))
         else:
-            sample = conv_accuracies(accuracies, claim["dim"], epochs)
+            seeds = collect_conv(claim, accuracies, claim["dim"], epochs)
         # One deciding length is enough for the claim to hold: correct for the number of them.
         comparisons = len(deciding) if epochs in deciding else 1
-        sufficient = has_enough_seeds(sample, claim.get("dim"))
-        few = ", too few seeds" if sample.n and not sufficient else ""
+        sample = seeds.sample
+        few = f", too few seeds ({seeds.show()})" if sample.n and not seeds.sufficient else ""
         parts.append(f"{sample.show(comparisons)} after {epochs} epochs{few}")
         if epochs in deciding:
-            interval = sample.confidence(comparisons) if sufficient else None
+            interval = sample.confidence(comparisons) if seeds.sufficient else None
             verdicts.append(at_least(interval, claim["percent"]))
     return "; ".join(parts), any_of(verdicts)
 
@@ -146,7 +180,7 @@ def judge_equivalence(claim: Claim, accuracies: Accuracies) -> Judged:
         at = {u: [accuracies(run, updates=u) for run in nets] for u in scored}
         gaps = {
             u: difference(of_conv, of_fc, comparisons)
-            if has_enough_seeds(of_conv) and has_enough_seeds(of_fc)
+            if Seeds(of_conv).sufficient and Seeds(of_fc).sufficient
             else None
             for u, (of_conv, of_fc) in at.items()
         }
@@ -213,7 +247,7 @@ def judge_counts(claim: Claim, accuracies: Accuracies) -> Judged:
     count = tutorials.counts()[PYTORCH]
     smallest = min(others, key=lambda row: others[row])
     trained = accuracies(presets.tutorial(PYTORCH))
-    sufficient = has_enough_seeds(trained)
+    sufficient = Seeds(trained).sufficient
     few = ", too few seeds" if trained.n and not sufficient else ""
     text = (
         f"{count:,} parameters, {trained.show()} under its own protocol{few}; the next is row "

@@ -30,11 +30,16 @@ class Curve:
     published: Points | None = None
 
 
-def draw_curves(axes: Axes, curves: Sequence[Curve], evidence: Evidence) -> None:
+def draw_curves(
+    axes: Axes, curves: Sequence[Curve], evidence: Evidence, counts: bool = True
+) -> None:
     """Draws each curve in one colour.
 
     A line shows our mean, a band all our seeds, a dashed line the mean of local runs, and dots the
     post's points. Curves end where the plan's runs end, which is earlier in a quick run.
+
+    Arguments:
+        counts: whether the legend shows the number of seeds.
     """
     shades = colormaps["plasma"](np.linspace(0.0, 0.85, max(len(curves), 2)))
     lines, has_local = [], False
@@ -55,9 +60,9 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], evidence: Evidence) -> None
             steps, values = stacked(local, end)
             axes.plot(steps, values.mean(0), color=colour, **LOCAL)
             has_local = True
-        counts = [f"n = {len(ours)}"] * bool(ours) + [f"{len(local)} local"] * bool(local)
-        if counts or curve.published is not None:
-            label = f"{curve.label} ({', '.join(counts)})" if counts else curve.label
+        seeds = [f"n = {len(ours)}"] * bool(ours) + [f"{len(local)} local"] * bool(local)
+        if seeds or curve.published is not None:
+            label = f"{curve.label} ({', '.join(seeds)})" if seeds and counts else curve.label
             lines.append(Line2D([], [], color=colour, lw=1.8, label=label))
     axes.set_xlabel("step")
     axes.xaxis.set_major_formatter("{x:,.0f}")

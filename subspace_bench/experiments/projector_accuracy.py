@@ -26,7 +26,6 @@ from subspace_bench.training import presets
 TITLE = "Accuracy per projector: the conv net, one recipe, 10 epochs"
 DIMS = (300, 1_000, 3_000)
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8)
-COLUMNS = ("d", "projector", "peak rate", "ours", "local")
 
 
 @functools.cache
@@ -101,23 +100,27 @@ def rate_cell(evidence: Evidence, projector: str, dim: int) -> str:
 
 def page(evidence: Evidence) -> Page:
     ours, local = accuracies(evidence), accuracies(evidence, local=True)
-    shown, numbers = [], []
-    for (name, dim), sample in ours.items():
-        numbers.append(
-            {
-                "dim": dim,
-                "projector": name,
-                "rate": picked_rate(name, dim),
-                "n": sample.n,
-                "mean": round(sample.mean, 4),
-                "sd": round(sample.sd, 4),
-            }
-        )
-    for name, dim in sorted(ours, key=lambda cell: cell[1]):
-        cells_of_row = (f"{dim:,}", name, rate_cell(evidence, name, dim),
-                        ours[name, dim].show(), local[name, dim].show())  # fmt: skip
-        shown.append(dict(zip(COLUMNS, cells_of_row, strict=True)))
-    frame = pd.DataFrame(shown)
+    numbers = pd.DataFrame(
+        {
+            "dim": dim,
+            "projector": name,
+            "rate": picked_rate(name, dim),
+            "n": sample.n,
+            "mean": round(sample.mean, 4),
+            "sd": round(sample.sd, 4),
+        }
+        for (name, dim), sample in ours.items()
+    )
+    frame = pd.DataFrame(
+        {
+            "d": f"{dim:,}",
+            "projector": name,
+            "peak rate": rate_cell(evidence, name, dim),
+            "ours": ours[name, dim].show(),
+            "local": local[name, dim].show(),
+        }
+        for name, dim in sorted(ours, key=lambda cell: cell[1])
+    )
     if not any(sample.n for sample in local.values()):
         frame = frame.drop(columns="local")
     figure = PageFigure(
@@ -129,7 +132,7 @@ def page(evidence: Evidence) -> Page:
         evidence,
         summary(ours),
         tables={"accuracies": frame, "differences": differences(ours)},
-        data=pd.DataFrame(numbers),
+        data=numbers,
         values={"rates": RATES},
         figures={"projectors-accuracy": figure},
     )

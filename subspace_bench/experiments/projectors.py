@@ -6,6 +6,7 @@ A page depends only on its csv and on the accuracy records, so any machine can r
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from subspace_bench.experiments.study import Evidence, Plan
 from subspace_bench.profiling import recommendation
 from subspace_bench.profiling.cases import LAYERED_MODELS, NATIVE
 from subspace_bench.profiling.distortion import COLUMNS, DRAWS
-from subspace_bench.profiling.lookup import Measurements, Row, Size
+from subspace_bench.profiling.lookup import Row, successful, with_derived
 from subspace_bench.profiling.recommendation import (
     SMALLEST_PEAK,
     Accuracies,
@@ -36,6 +37,7 @@ from subspace_bench.reporting.render import write_page
 
 LARGE_DIM = 100  # from which on the summary says which projector always wins
 MARKERS, COLOURS = "osD^vP*Xdhp<>", plt.get_cmap("tab10")  # one per projector
+# By the status of a case, up to its colon.
 REASONS = {"does not fit": "too large", "not measured": "too slow", "failed": "failed"}
 
 
@@ -63,12 +65,12 @@ def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) 
         samples: accuracies of the projectors, for the recommendation.
         missing: requested cases that are not measured yet.
     """
-    measurements = Measurements.of(frame)
-    measured = measurements.successful()
+    measurements = with_derived(frame)
+    measured = successful(measurements)
     accuracy = recommendation.AccuracyComparison.of(samples)
     recommendations = recommendation.recommend(measured, accuracy)
     device, facts = str(frame.device.iloc[0]), frame.iloc[0]
-    sections = {f"native_{native}": native for native, _ in measurements.sizes}
+    sections = {f"native_{native}": native for native in sorted(set(frame.native))}
     tables = {
         "recommendation": recommendation.recommendation_table(recommendations, accuracy),
         "accuracy": recommendation.accuracy_table(accuracy),
@@ -148,28 +150,23 @@ def machine_table(frame: pd.DataFrame, missing: int) -> pd.DataFrame:
     return pd.DataFrame(rows.items(), columns=["", "value"])
 
 
-def compare_at_sizes(measurements: Measurements, show: Any) -> pd.DataFrame:
+def compare_at_sizes(measurements: pd.DataFrame, show: Callable[[Row], str]) -> pd.DataFrame:
     """One row per (D, d), one column per projector; float32 only."""
-    lines: dict[Size, dict[str, str]] = {
-        (native, dim): {"D": f"{native:,}", "d": f"{dim:,}"}
-        | dict.fromkeys(measurements.projectors, "")
-        for native, dim in measurements.sizes
-    }
-    for row in measurements.rows:
+    names = measurements.projector.unique()
+    lines: dict[tuple[int, int], dict[str, str]] = {}
+    for row in measurements.to_dict("records"):
+        size = {"D": f"{row['native']:,}", "d": f"{row['dim']:,}"}
+        line = lines.setdefault((row["native"], row["dim"]), size | dict.fromkeys(names, ""))
         if row["dtype"] == "float32":
-            cell = show(row) if row["status"] == "ok" else REASONS[reason(row)]
-            lines[row["native"], row["dim"]][row["projector"]] = cell
+            kind = row["status"].partition(":")[0]
+            line[row["projector"]] = show(row) if kind == "ok" else REASONS[kind]
     return pd.DataFrame(lines.values())
 
 
-def reason(row: Row) -> str:
-    """Why a case has no numbers: a key of REASONS."""
-    return str(row["status"]).partition(":")[0]
-
-
-def details(measurements: Measurements, native: int) -> pd.DataFrame:
+def details(measurements: pd.DataFrame, native: int) -> pd.DataFrame:
     """Every case of one D."""
-    return pd.DataFrame([detail(row) for row in measurements.rows if row["native"] == native])
+    rows = measurements[measurements.native == native].to_dict("records")
+    return pd.DataFrame([detail(row) for row in rows])
 
 
 def detail(row: Row) -> dict[str, str]:
@@ -222,11 +219,8 @@ def distortion(row: Row) -> tuple[str, str]:
     return ratio, f"{row['coherence']:.2g}" + f" ({pairs:,} pairs)" * few
 
 
-def figures(name: str, measured: Measurements) -> dict[str, PageFigure]:
+def figures(name: str, frame: pd.DataFrame) -> dict[str, PageFigure]:
     """Time and memory over D; none until some d is measured at two D."""
-    frame = pd.DataFrame(measured.rows)
-    if frame.empty:
-        return {}
     dims = [d for d in sorted(set(frame.dim)) if frame[frame.dim == d].native.nunique() > 1]
     if not dims:
         return {}

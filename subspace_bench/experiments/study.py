@@ -146,11 +146,6 @@ def _by_seed(groups: Groups, run: RunConfig) -> list[Record]:
     return [by_seed[seed] for seed in sorted(by_seed)]
 
 
-def always_publish(evidence: Evidence) -> str:
-    """Withholds no page."""
-    return ""
-
-
 @dataclass(frozen=True)
 class Study:
     """A page of the suite.
@@ -168,7 +163,7 @@ class Study:
     title: str
     cases: Callable[[Plan], list[RunConfig]]
     page: Callable[[Evidence], Page]
-    withheld: Callable[[Evidence], str] = always_publish
+    withheld: Callable[[Evidence], str] = lambda evidence: ""
     order: int = 1_000
 
 

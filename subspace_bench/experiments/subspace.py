@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from subspace_bench.experiments import published, ultra_small
+from subspace_bench.experiments import initial_sigma, published, ultra_small, variance
 from subspace_bench.experiments.comparison_table import (
     ComparisonTable,
     Points,
@@ -15,13 +16,17 @@ from subspace_bench.experiments.comparison_table import (
     published_point,
 )
 from subspace_bench.experiments.curves import Curve, draw_curves
+from subspace_bench.experiments.initial_sigma import CurveFit, show_p
+from subspace_bench.experiments.start_likelihood import best_rho, make_cell
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
 from subspace_bench.reporting.page import Page, PageFigure
-from subspace_bench.reporting.statistics import Published
+from subspace_bench.reporting.statistics import MIN_SEEDS, TOO_FEW, Published
 from subspace_bench.training import presets
 
 EPOCHS = 100
+LIES = "the notebook's lies"  # column
+ROUNDING = 1e-4  # of the notebook's outputs
 TITLE = "Subspace training: the conv net, 100 epochs"
 
 
@@ -41,7 +46,21 @@ def rows() -> list[dict[str, Any]]:
 
 
 def cases(plan: Plan) -> list[RunConfig]:
-    return plan.expand([presets.post("conv", dim, EPOCHS) for dim in dims()])
+    """The full profile adds the author's draws, and ten-epoch runs for the table of variances."""
+    nets = [presets.post("conv", dim, EPOCHS) for dim in dims()]
+    if plan.profile == "full":
+        nets += [
+            run
+            for net, init, its_dims, length in variance.TRAININGS
+            for dim in its_dims
+            for run in variance.runs(net, init, dim, length)
+        ]
+    return plan.expand(nets)
+
+
+def author_run(dim: int | None) -> RunConfig:
+    """The training that the published notebook shows: its θ_init and P, our batches and dropout."""
+    return presets.post("conv", dim, EPOCHS, draws="author")
 
 
 def curve_of(dim: int | None) -> Points | None:
@@ -65,11 +84,20 @@ def page(evidence: Evidence) -> Page:
             )
         name = f"d = {dim:,}" if dim else "D"
         table.add(name, {"free parameters": row["free"]}, run, value, printed)
-    values = {
+    tables = {"accuracies": table.frame()}
+    values: dict[str, Any] = {
         "length": evidence.protocol(presets.post("conv", None, EPOCHS)),
         "draws": drawn_images(),
-        "notebook": [row["notebook_text"] for row in rows()],
     }
+    summary = table.summary()
+    if evidence.comparable and not evidence.quick:
+        spreads = variance.spreads(evidence)
+        tables |= {"notebook": notebook(evidence), "variance": variance.table(spreads)}
+        if (share := tables["variance"][variance.SHARE].iloc[-1]) != TOO_FEW:
+            summary += f"; P and θ_init make {share} of the variance between runs in subspaces"
+        values["fits"] = fit_curves(evidence)
+        values["curve_ps"] = [show_p(fit) for fit in values["fits"]]
+        values["correlation"] = f"{variance.mean_correlation([s.batches for s in spreads]):z.2f}"
     figure = PageFigure(
         lambda: draw(evidence),
         "Test accuracy of the conv net over 100 epochs: our mean (line) and all seeds (band), and "
@@ -78,12 +106,48 @@ def page(evidence: Evidence) -> Page:
     return make_page(
         STUDY,
         evidence,
-        table.summary(),
-        tables={"accuracies": table.frame()},
+        summary,
+        tables=tables,
         data=table.data(),
         values={**table.values(), **values},
         figures={"subspace": figure},
     )
+
+
+def fit_curves(evidence: Evidence) -> list[CurveFit | None]:
+    """How well each published curve fits the committed runs from fresh draws."""
+    found = {
+        dim: (evidence.committed(presets.post("conv", dim, EPOCHS)), curve)
+        for dim in dims()
+        if (curve := curve_of(dim)) is not None
+    }
+    cells = [make_cell(*given) for given in found.values() if len(given[0]) >= MIN_SEEDS]
+    rhos, noise = initial_sigma.criterion()["rhos"], initial_sigma.noise()
+    rho = best_rho([cell for cell in cells if cell is not None], rhos, noise)
+    return [initial_sigma.curve_fit(*given, rho) for given in found.values()]
+
+
+def notebook(evidence: Evidence) -> pd.DataFrame:
+    """The outputs stored in the published notebook beside one more run from the author's draws."""
+    shown = []
+    for dim, row in zip(dims(), rows(), strict=True):
+        sample = evidence.sample(author_run(dim))
+        cells = {"free parameters": f"{row['free']:,}", "notebook": row["notebook_text"],
+                 "author's draws": sample.show()}  # fmt: skip
+        expected = None
+        if sample.n >= variance.MIN:
+            expected = Published(row["notebook"], ROUNDING, drawn_images()).expected(sample)
+        if expected is None:
+            cells |= {"95% of further runs": TOO_FEW, LIES: ""}
+        else:
+            cells["95% of further runs"] = f"{expected.low:.2f} to {expected.high:.2f}"
+            inside = row["notebook"] in expected
+            cells[LIES] = "inside" if inside else "outside"
+        local = evidence.sample(author_run(dim), local=True)
+        cells["local"] = local.show() if local.n else ""
+        shown.append(cells)
+    frame = pd.DataFrame(shown)
+    return frame if any(frame["local"]) else frame.drop(columns="local")
 
 
 def draw(evidence: Evidence) -> Figure:

@@ -86,7 +86,8 @@ def page(evidence: Evidence) -> Page:
     return make_page(
         STUDY,
         evidence,
-        f"{9 - len(wrong)} of 9 parameter counts are right; {table.summary()}",
+        f"{9 - len(wrong)} of 9 parameter counts are right; {table.summary()}"
+        + "".join(f"; {c.name}, not in the post: {c.verdict or TOO_FEW}" for c in table.extra),
         tables={"tutorials": frame},
         data=table.data(),
         values={**table.values(), **values},

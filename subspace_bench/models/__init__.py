@@ -1,6 +1,6 @@
 """The nets of the post and of the tutorials by name (registry.py), and their initialisation."""
 
-from subspace_bench.models.initialization import fan_in, initialise
+from subspace_bench.models.initialization import fan_in, fan_ins, initialise
 from subspace_bench.models.layers import ConvPoolRelu
 from subspace_bench.models.registry import MODELS, build, parameter_count
 from subspace_bench.models.tutorials import HYPOTHESES, hypothetical_count
@@ -11,6 +11,7 @@ __all__ = [
     "ConvPoolRelu",
     "build",
     "fan_in",
+    "fan_ins",
     "hypothetical_count",
     "initialise",
     "parameter_count",

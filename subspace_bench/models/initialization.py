@@ -44,17 +44,42 @@ def fans(weight: torch.Tensor) -> tuple[int, int]:
 
 
 def fan_in(module: nn.Module) -> torch.Tensor:
-    """For each element of θ, weight or bias, the fan-in of its layer: (D,) float32.
-
-    Raises:
-        ValueError: as `initialise`.
-    """
-    by_parameter = {
-        p: fans(weight)[0] for weight, biases in _layers(module) for p in (weight, *biases)
-    }
+    """For each element of θ, the fan-in of its parameter: (D,) float32; see `fan_ins`."""
+    by_parameter = fan_ins(module)
     return torch.cat(
         [torch.full((p.numel(),), float(by_parameter[p])) for p in module.parameters()]
     )
+
+
+def fan_ins(module: nn.Module) -> dict[nn.Parameter, int]:
+    """How many inputs one output of each parameter sums, for any module.
+
+    - A weight (out, in, k, …): in·k·…, all dimensions but the first.
+    - The weight (in, out/groups, k, …) of a transposed convolution: in/groups·k·….
+    - An embedding: 1, because each output reads one row.
+    - A bias, or any parameter with fewer than two dimensions: that of the last weight before it in
+      the same layer. In a layer without weights, as in norms: its number of elements.
+
+    A parameter that layers share has the fan-in of the first.
+    """
+    found: dict[nn.Parameter, int] = {}
+    for part in module.modules():
+        previous = None
+        for p in part._parameters.values():
+            if p is None:
+                continue
+            if p.ndim >= 2:
+                previous = _weight_fan_in(part, p)
+            found.setdefault(p, max(1, p.numel()) if previous is None else previous)
+    return found
+
+
+def _weight_fan_in(layer: nn.Module, weight: torch.Tensor) -> int:
+    if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
+        return 1
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        return weight.shape[0] // layer.groups * math.prod(weight.shape[2:])
+    return max(1, math.prod(weight.shape[1:]))
 
 
 def initialise(module: nn.Module, scheme: str, rng: np.random.Generator) -> None:

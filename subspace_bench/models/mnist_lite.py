@@ -38,23 +38,3 @@ def cnn(maps1: int, maps2: int, hidden: int) -> nn.Module:
         dropout=nn.Dropout(0.5),
         fc2=nn.Linear(hidden, 10),
     )
-
-
-def mlp_16() -> nn.Module:
-    """784 → 16 → 10: 12,730 parameters."""
-    return mlp(16)
-
-
-def mlp_32() -> nn.Module:
-    """784 → 32 → 10: 25,450 parameters."""
-    return mlp(32)
-
-
-def cnn_3369() -> nn.Module:
-    """784 → (6, 4×4) → (6, 4×4) → 25 → 10: 3,369 parameters."""
-    return cnn(6, 6, 25)
-
-
-def cnn_10754() -> nn.Module:
-    """784 → (8, 4×4) → (16, 4×4) → 32 → 10: 10,754 parameters."""
-    return cnn(8, 16, 32)

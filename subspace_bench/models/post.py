@@ -15,22 +15,13 @@ from torch import nn
 from subspace_bench.models.layers import ConvPoolRelu, sequential
 
 
-def conv() -> nn.Module:
+def conv(dropout: float = 0.5) -> nn.Module:
     """784 → (10, 5×5) → (20, 5×5) → 50 → 10: the PyTorch tutorial's net (tutorial 2).
 
     conv 5×5 → maxpool 2 → relu; conv 5×5 → Dropout2d(0.5) → maxpool 2 → relu; 320 → 50, relu,
     dropout 0.5; 50 → 10. 260 + 5,020 + 16,050 + 510 = 21,840 parameters.
     Input (N, 1, 28, 28), output logits (N, 10).
     """
-    return _conv(dropout=0.5)
-
-
-def conv_plain() -> nn.Module:
-    """`conv` without dropout. It is not a net of the post and trains without a plateau."""
-    return _conv(dropout=0.0)
-
-
-def _conv(dropout: float) -> nn.Module:
     return sequential(
         conv1=ConvPoolRelu(1, 10, 5),
         conv2=ConvPoolRelu(10, 20, 5, dropout2d=dropout),

@@ -6,21 +6,22 @@ All nets take (N, 1, 28, 28) float32 images and return (N, 10) logits.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
-from subspace_bench.common.errors import UserError
+from subspace_bench.common.validation import require_choice
 from subspace_bench.models import mnist_lite, post
 from subspace_bench.models.tutorials import TUTORIALS
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
-    "conv": post.conv,
-    "conv-plain": post.conv_plain,
-    "fc": post.fc,
-    "mlp-16": mnist_lite.mlp_16,
-    "mlp-32": mnist_lite.mlp_32,
-    "cnn-3369": mnist_lite.cnn_3369,
-    "cnn-10754": mnist_lite.cnn_10754,
+    "conv": post.conv,  # 21,840 parameters
+    "conv-plain": partial(post.conv, dropout=0.0),  # not a net of the post; has no plateau
+    "fc": post.fc,  # 199,210
+    "mlp-16": partial(mnist_lite.mlp, 16),  # 12,730
+    "mlp-32": partial(mnist_lite.mlp, 32),  # 25,450
+    "cnn-3369": partial(mnist_lite.cnn, 6, 6, 25),
+    "cnn-10754": partial(mnist_lite.cnn, 8, 16, 32),
     **TUTORIALS,
 }
 
@@ -31,8 +32,7 @@ def build(name: str) -> nn.Module:
     Raises:
         UserError: if MODELS lacks the name.
     """
-    if name not in MODELS:
-        raise UserError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")
+    require_choice("model", [name], MODELS)
     return MODELS[name]()
 
 

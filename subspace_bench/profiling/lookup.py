@@ -1,4 +1,4 @@
-"""Queries on the timing table, and the quantities derived from its columns.
+"""Quantities derived from the columns of a timing table.
 
 A product reads or writes the stored P, ω and θ once each. The bytes moved per second are compared
 with the speed of reading the same memory.
@@ -6,7 +6,6 @@ with the speed of reading the same memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -15,48 +14,27 @@ import torch
 from subspace_bench import projectors
 from subspace_bench.common.errors import UserError
 
-Size = tuple[int, int]  # (D, d)
-Row = dict[str, Any]  # a row of the table with the derived columns
+Row = dict[Any, Any]  # a row of the table with the derived columns
 
 
-@dataclass(frozen=True)
-class Measurements:
-    """The rows of a timing table, with derived columns.
+def with_derived(frame: pd.DataFrame) -> pd.DataFrame:
+    """A timing table with derived columns, NaN where a case was not measured.
 
     `ms`: forward and transpose together. `theta_bytes`: bytes of one θ. `peak_thetas`: peak
     memory in copies of θ. `nonzero_rows`: fraction of θ that P moves. `moved_bytes`: moved by both
-    products.
-    `gbs`: `moved_bytes` per `ms`, in GB/s. `read_limit`: GB/s when only reading that memory.
+    products. `gbs`: `moved_bytes` per `ms`, in GB/s. `read_limit`: GB/s when only reading that
+    memory.
     """
-
-    rows: list[Row]
-
-    @classmethod
-    def of(cls, frame: pd.DataFrame) -> Measurements:
-        return cls([derive(row) for row in frame.to_dict("records")])
-
-    def successful(self, dtype: str = "float32") -> Measurements:
-        """Only the cases that were measured in this dtype."""
-        return Measurements([r for r in self.rows if r["status"] == "ok" and r["dtype"] == dtype])
-
-    @property
-    def sizes(self) -> list[Size]:
-        """The (D, d) that occur, in order."""
-        return sorted({(row["native"], row["dim"]) for row in self.rows})
-
-    @property
-    def projectors(self) -> list[str]:
-        """Names in the order of the table."""
-        return list(dict.fromkeys(row["projector"] for row in self.rows))
-
-    def fastest_first(self, size: Size) -> list[Row]:
-        """The rows at this (D, d), sorted by the time of both products."""
-        rows = [row for row in self.rows if (row["native"], row["dim"]) == size]
-        return sorted(rows, key=lambda row: float(row["ms"]))
+    return pd.DataFrame([derive(row) for row in frame.to_dict("records")])
 
 
-def derive(row: dict[Any, Any]) -> Row:
-    """A row of the table with its derived columns; NaN where the case was not measured."""
+def successful(measurements: pd.DataFrame) -> pd.DataFrame:
+    """Only the cases that were measured in float32."""
+    return measurements[(measurements["status"] == "ok") & (measurements["dtype"] == "float32")]
+
+
+def derive(row: Row) -> Row:
+    """A row of the table with its derived columns; see `with_derived`."""
     native, dim = int(row["native"]), int(row["dim"])
     itemsize = getattr(torch, row["dtype"]).itemsize
     theta, resident = native * itemsize, float(row["resident_bytes"])
@@ -69,7 +47,7 @@ def derive(row: dict[Any, Any]) -> Row:
     # If P is most of what moves, the speed of reading P is the limit; else the memory bandwidth.
     uses_read_of_p = not pd.isna(row.get("read_ms")) and 4 * resident >= moved
     return {
-        **{str(name): value for name, value in row.items()},
+        **row,
         "ms": ms,
         "theta_bytes": theta,
         "peak_thetas": float(row["peak_bytes"]) / theta,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from subspace_bench.common.formatting import format_bytes, format_significant
-from subspace_bench.profiling.lookup import Measurements, Row
+from subspace_bench.profiling.lookup import Row
 from subspace_bench.reporting.statistics import Sample, difference, tukey_hsd
 
 MAX_THETA_COPIES = 3  # copies of θ that P and its workspace may take
@@ -61,7 +61,7 @@ class AccuracyComparison:
             return "best"
         interval = difference(group[name], group[best])
         half = f" ± {interval.half_width:.2f}" if interval else ""
-        return f"{group[name].mean - group[best].mean:+.2f}{half}"
+        return f"{group[name].mean - group[best].mean:+z.2f}{half}"
 
     def at_nearest(self, name: str, dim: int) -> str:
         """`points_from_best` at the d of `samples` nearest to `dim`; "" if there are none."""
@@ -89,23 +89,26 @@ class Recommendation:
         return str(self.candidates[0]["projector"]) if self.candidates else "none"
 
 
-def recommend(measured: Measurements, accuracy: AccuracyComparison) -> list[Recommendation]:
+def recommend(measured: pd.DataFrame, accuracy: AccuracyComparison) -> list[Recommendation]:
     """The recommendation at each measured (D, d), by the rule above.
 
     A projector without accuracies can be a candidate.
     """
 
-    def is_candidate(row: Row) -> bool:
-        return (
-            row["projector"] not in accuracy.below_best
-            and row["nonzero_rows"] >= MIN_NONZERO_ROWS
-            and row["peak_bytes"]
-            <= max(MAX_THETA_COPIES * row["theta_bytes"], ALWAYS_ALLOWED_BYTES)
-        )
-
+    allowed_bytes = (MAX_THETA_COPIES * measured["theta_bytes"]).clip(lower=ALWAYS_ALLOWED_BYTES)
+    is_candidate = (
+        ~measured["projector"].isin(list(accuracy.below_best))
+        & (measured["nonzero_rows"] >= MIN_NONZERO_ROWS)
+        & (measured["peak_bytes"] <= allowed_bytes)
+    )
+    fastest_first = measured.sort_values("ms", kind="stable")
     return [
-        Recommendation(*size, [*filter(is_candidate, measured.fastest_first(size))])
-        for size in measured.sizes
+        Recommendation(
+            int(rows["native"].iloc[0]),
+            int(rows["dim"].iloc[0]),
+            rows[is_candidate[rows.index]].to_dict("records"),
+        )
+        for _, rows in fastest_first.groupby(["native", "dim"])
     ]
 
 

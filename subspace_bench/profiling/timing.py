@@ -6,6 +6,7 @@ the time to read P's bytes once, a lower bound for any stored P.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import math
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_bench.common.errors import UserError
+from subspace_bench.common.errors import UserError, is_out_of_memory
 from subspace_bench.common.hardware import (
     peak_memory,
     release_free_memory,
@@ -27,6 +28,7 @@ from subspace_bench.common.hardware import (
 )
 from subspace_bench.profiling.cases import TimingCase
 from subspace_bench.profiling.distortion import measure_distortion
+from subspace_bench.profiling.stopwatch import Stopwatch, quartiles, synchronize
 from subspace_bench.projectors import Projector
 
 # D and d at which kernels are compiled; not powers of two, which need fewer of them.
@@ -35,8 +37,9 @@ SET_UP_SAMPLES, SET_UP_SECONDS = 5, 1.0  # stops at whichever comes first
 READ_FROM_BYTES = 1_000_000  # smaller projectors are not read for comparison
 LONG_ENOUGH = 0.3  # seconds after which `repeat` samples suffice
 TOO_LONG, FEWEST_SAMPLES = 10.0, 3  # seconds after which FEWEST_SAMPLES suffice
+LONG_CALL = 0.05  # seconds from which on launching is not measured apart
 CHUNK = 1 << 24  # numbers converted to float64 at a time
-DISTORTION_SECONDS = 20.0
+DISTORTION_SECONDS = {"cpu": 20.0, "cuda": 2.0}  # a GPU draws as many samples in less
 
 
 @torch.no_grad()
@@ -45,7 +48,8 @@ def measure(case: TimingCase, repeat: int, threads: int) -> Iterator[dict[str, A
 
     First `resident_bytes` and `peak_bytes` (as `measure_peak_bytes`), `setup_s` (median seconds),
     and milliseconds of "forward", "transpose" and, if P has READ_FROM_BYTES or more, "read"
-    (as `sample_times`). Then the values of `measure_distortion`.
+    (as `sample_times`, on CUDA also as `sample_launches`). Then the values of
+    `measure_distortion`.
 
     Arguments:
         repeat: minimum number of samples of each time.
@@ -70,8 +74,10 @@ def measure(case: TimingCase, repeat: int, threads: int) -> Iterator[dict[str, A
         "resident_bytes": projector.nbytes,
         "peak_bytes": measure_peak_bytes(case, projector, omega, theta),
         **sample_times(calls, case.device, repeat),
+        **(sample_launches(calls, repeat) if case.device == "cuda" else {}),
     }
-    yield measure_distortion(projector, omega.device, case.torch_dtype, DISTORTION_SECONDS)
+    budget = DISTORTION_SECONDS[case.device]
+    yield measure_distortion(projector, omega.device, case.torch_dtype, budget)
 
 
 def random_vectors(case: TimingCase) -> tuple[Tensor, Tensor]:
@@ -136,21 +142,34 @@ def sample_times(calls: dict[str, Callable[[], Any]], device: str, repeat: int) 
 
     The calls alternate because the memory speed of a shared machine changes within seconds.
     """
+    stopwatch = Stopwatch(device)
     samples: dict[str, list[float]] = {name: [] for name in calls}
     count, seconds = 0, 0.0
     while not has_enough_samples(count, seconds / len(calls), repeat):
         for name, call in calls.items():
-            synchronize(device)
-            start = time.perf_counter()
-            call()
-            synchronize(device)
-            samples[name].append(time.perf_counter() - start)
+            samples[name].append(stopwatch.device_seconds(call))
             seconds += samples[name][-1]
         count += 1
     times: dict[str, float] = {}
     for name, values in samples.items():
-        low, median, high = np.percentile(np.array(values) * 1e3, (25, 50, 75))
-        times |= {f"{name}_ms": median, f"{name}_q25": low, f"{name}_q75": high, f"{name}_n": count}
+        times |= quartiles(name, values)
+    return times
+
+
+def sample_launches(calls: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
+    """On CUDA: milliseconds of one call including its launches, `_host_ms`, and of a call within a
+    graph, `_graph_ms`; the latter is missing if the call is too long or cannot be recorded."""
+    stopwatch = Stopwatch("cuda", cold=False)
+    times: dict[str, float] = {}
+    for name, call in calls.items():
+        host = [stopwatch.host_seconds(call)]
+        host += [stopwatch.host_seconds(call) for _ in range(repeat if host[0] <= LONG_CALL else 0)]
+        times[f"{name}_host_ms"] = float(np.median(host)) * 1e3
+        if host[0] > LONG_CALL:
+            continue
+        with contextlib.suppress(RuntimeError):
+            graph = stopwatch.graph_seconds(call, repeat)
+            times[f"{name}_graph_ms"] = float(np.median(graph)) * 1e3
     return times
 
 
@@ -195,23 +214,22 @@ def release_memory(device: str) -> None:
     release_free_memory()
 
 
-def synchronize(device: str) -> None:
-    """Waits for the GPU to finish; its calls return early."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
 def read_bandwidth(device: str, threads: int) -> float:
     """Bytes per second at which the device reads memory: the best of ten sums over 1 GB."""
     torch.set_num_threads(threads)
-    values = torch.ones(250_000_000, device=device)
-    best = math.inf
-    for _ in range(10):
-        synchronize(device)
-        start = time.perf_counter()
-        values.sum()
-        synchronize(device)
-        best = min(best, time.perf_counter() - start)
+    values, stopwatch = allocate_ones(250_000_000, device), Stopwatch(device, cold=False)
+    best = min(stopwatch.device_seconds(values.sum) for _ in range(10))
+    speed = values.nbytes / best
     del values
     release_memory(device)  # the measuring process needs it
-    return 1e9 / best
+    return speed
+
+
+def allocate_ones(count: int, device: str) -> Tensor:
+    """A float32 vector of this many ones, or of half as many where memory lacks, and so on."""
+    try:
+        return torch.ones(count, device=device)
+    except (RuntimeError, MemoryError) as failure:
+        if not is_out_of_memory(failure) or count < 1_000_000:
+            raise
+    return allocate_ones(count // 2, device)

@@ -12,6 +12,7 @@ import torch
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes
 from subspace_bench.common.hardware import available_memory
+from subspace_bench.common.interruption import raise_if_interrupted
 from subspace_bench.profiling.cases import TimingCase
 from subspace_bench.profiling.table import TimingTable
 from subspace_bench.profiling.timing import measure, release_memory
@@ -69,6 +70,7 @@ def measure_all(
 
     with WorkerPool(1, time_limit=limit, stop_seconds=0) as pool:
         for done, case in enumerate(cases):
+            raise_if_interrupted()
             if time.monotonic() >= end:
                 return done
             series = case.projector, case.native

@@ -1,6 +1,12 @@
 """Projectors: fixed random linear maps P: R^d → R^D, by name."""
 
-from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds, Projector
+from subspace_bench.projectors.base import (
+    ColumnNorms,
+    Footprint,
+    LinearMap,
+    PredictedSeconds,
+    Projector,
+)
 from subspace_bench.projectors.dense import Dense
 from subspace_bench.projectors.registry import (
     column_norms,
@@ -16,6 +22,7 @@ __all__ = [
     "ColumnNorms",
     "Dense",
     "Footprint",
+    "LinearMap",
     "PredictedSeconds",
     "Projector",
     "column_norms",

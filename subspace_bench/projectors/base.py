@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -53,77 +54,32 @@ class PredictedSeconds:
     update: float
 
 
-class Projector(nn.Module, ABC):
-    """A linear map P from R^d to R^D that (D, d, seed) determines on every device.
+class LinearMap(nn.Module, ABC):
+    """A fixed linear map R^d → R^D with its exact adjoint.
 
-    A subclass defines its memory (`footprint`), the norms of its columns (`column_norms`), and the
-    action of P and Pᵀ on rows of vectors (`_project`, `_adjoint`). It may refine the predicted cost
-    (`predicted_seconds`, `nonzero_rows`). Gradients of any order, batches and `torch.func` work
-    because both maps are linear and each is the other's adjoint.
+    A subclass defines how P and Pᵀ act on rows of vectors (`_project`, `_adjoint`). Gradients of
+    any order, batches and `torch.func` work because both maps are linear and each is the other's
+    adjoint.
 
     Arguments:
         native: D, the number of native parameters.
         dim: d, the subspace dimension, 1 ≤ d ≤ D.
-        seed: 0 or more. Each class has its own random stream, so two classes with the same seed
-            share no numbers.
-
-    Attributes:
-        accepts: additional keyword arguments of the class: "first", the direction of P's first
-            column, or "layers", the sizes of θ's parameters in order.
+        seed: 0 or more.
 
     Raises:
         UserError: if D, d or the seed is not an integer in its range.
     """
 
-    accepts: ClassVar[frozenset[str]] = frozenset()
-
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__()
         self.native, self.dim, self.seed = require_sizes(native, dim, seed)
 
-    @classmethod
-    @abstractmethod
-    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        """Bytes that P of this size needs.
-
-        Arguments:
-            itemsize: bytes of an element of ω and θ in `_project` and `_adjoint`: 4 or 8.
-        """
-
-    @classmethod
-    @abstractmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        """The guarantee on the norms of P's columns at this size.
-
-        Returns:
-            "orthonormal": PᵀP = I; "unit": each norm is 1; "expected": the mean of each squared
-            norm over seeds is 1.
-        """
-
-    @classmethod
-    def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
-        """Seconds to construct P and for one update in float32, within a factor of two or three.
-
-        The default assumes that P draws `resident_bytes / 4` numbers and that Pω and Pᵀg each read
-        `resident_bytes + workspace_bytes` once. Override it if P does more.
-
-        Arguments:
-            threads: CPU threads, or the number equivalent to a GPU.
-        """
-        size = cls.footprint(native, dim)
-        return PredictedSeconds(
-            set_up=size.resident_bytes / 4 / DRAW_RATE,
-            update=2 * (size.resident_bytes + size.workspace_bytes) / READ_RATE / threads,
-        )
-
-    @classmethod
-    def nonzero_rows(cls, native: int, dim: int) -> float:
-        """Expected fraction of P's rows with a nonzero entry: the share of θ that Pᵀθ reads."""
-        return 1.0
-
     @abstractmethod
     def _project(self, omega: Tensor) -> Tensor:
-        """Pω of each row, (n, d) → (n, D) contiguous; float32 or float64, on the device of ω."""
+        """Pω of each row, (n, d) → (n, D), a new contiguous tensor.
+
+        ω is float32 or float64, and the result has its dtype and device.
+        """
 
     @abstractmethod
     def _adjoint(self, theta: Tensor) -> Tensor:
@@ -133,8 +89,8 @@ class Projector(nn.Module, ABC):
         """Pω: (…, d) → (…, D), differentiable, in the dtype of ω.
 
         Raises:
-            UserError: if ω has a wrong last dimension, device or dtype (see DTYPES), or contains
-                NaN. While a CUDA graph is recorded, NaN is not checked.
+            UserError: if ω has a wrong last dimension, device or dtype (see DTYPES), or, on the
+                CPU, contains NaN. On CUDA NaN passes through: to see it, the host would wait.
         """
         self._validate(omega, self.dim, "ω")
         return _act(omega, self, False)
@@ -147,6 +103,52 @@ class Projector(nn.Module, ABC):
         """
         self._validate(theta, self.native, "θ")
         return _act(theta, self, True)
+
+    @torch.no_grad()
+    def displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
+        """θ ← θ₀ + Pω of one ω, without autograd; P's kernel may do both in one pass.
+
+        Arguments:
+            origin: θ₀, (D,), of the dtype and on the device of ω.
+            omega: ω, (d,).
+            theta: where θ goes, (D,), likewise.
+
+        Raises:
+            UserError: as `forward`.
+        """
+        self._validate(omega, self.dim, "ω")
+        if self._has_fused_kernels(omega):
+            _refuse_nan(omega)
+            self._displace(origin, omega.contiguous(), theta)
+        else:
+            torch.add(self(omega), origin, out=theta)
+
+    @torch.no_grad()
+    def transpose_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
+        """Pᵀθ (d,), without autograd, of a θ given as tensors that make it up in order.
+
+        P's kernel may read them where they lie; else they are joined first.
+
+        Raises:
+            UserError: as `transpose`.
+        """
+        if self._has_fused_kernels(pieces[0]):
+            flat = [piece.contiguous() for piece in pieces]
+            if sum(piece.numel() for piece in flat) == self.native:
+                return self._adjoint_of_pieces(flat)
+        return self.transpose(torch.cat([piece.reshape(-1) for piece in pieces]))
+
+    def _has_fused_kernels(self, vector: Tensor) -> bool:
+        """Whether `_displace` and `_adjoint_of_pieces` exist for such vectors."""
+        return False
+
+    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
+        """`displace` in one pass over memory."""
+        raise NotImplementedError
+
+    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
+        """`transpose_pieces` of contiguous pieces that have D elements in total."""
+        raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
         """The facts that determine the map: equal identities mean the same P."""
@@ -177,7 +179,63 @@ class Projector(nn.Module, ABC):
             )
 
 
-def _act(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
+class Projector(LinearMap):
+    """A random linear map P from R^d to R^D that (D, d, seed) determines on every device.
+
+    A subclass defines its memory (`footprint`) and the action of P and Pᵀ (see `LinearMap`). It may
+    promise more of its columns (`column_norms`) and refine the predicted cost (`predicted_seconds`,
+    `nonzero_rows`). Each class has its own random stream, so two classes with the same seed share
+    no numbers.
+
+    Attributes:
+        accepts: additional keyword arguments of the class: "first", the direction of P's first
+            column, or "layers", the sizes of θ's parameters in order.
+    """
+
+    accepts: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    @abstractmethod
+    def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
+        """Bytes that P of this size needs.
+
+        Arguments:
+            itemsize: bytes of an element of ω and θ in `_project` and `_adjoint`: 4 or 8.
+        """
+
+    @classmethod
+    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
+        """The guarantee on the norms of P's columns at this size.
+
+        Returns:
+            "orthonormal": PᵀP = I; "unit": each norm is 1; "expected" (the default): the mean of
+            each squared norm over seeds is 1.
+        """
+        return "expected"
+
+    @classmethod
+    def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
+        """Seconds to construct P and for one update in float32, within a factor of two or three.
+
+        The default assumes that P draws `resident_bytes / 4` numbers and that Pω and Pᵀg each read
+        `resident_bytes + workspace_bytes` once. Override it if P does more.
+
+        Arguments:
+            threads: CPU threads, or the number equivalent to a GPU.
+        """
+        size = cls.footprint(native, dim)
+        return PredictedSeconds(
+            set_up=size.resident_bytes / 4 / DRAW_RATE,
+            update=2 * (size.resident_bytes + size.workspace_bytes) / READ_RATE / threads,
+        )
+
+    @classmethod
+    def nonzero_rows(cls, native: int, dim: int) -> float:
+        """Expected fraction of P's rows with a nonzero entry: the share of θ that Pᵀθ reads."""
+        return 1.0
+
+
+def _act(vector: Tensor, projector: LinearMap, adjoint: bool) -> Tensor:
     """Applies P or Pᵀ to the last dimension.
 
     The call goes through autograd, which costs 60 µs, only if a gradient or transform needs it.
@@ -197,23 +255,22 @@ class _Linear(torch.autograd.Function):
     """P or Pᵀ as an operation of autograd and `torch.func`: each is the other's derivative."""
 
     @staticmethod
-    def forward(vector: Tensor, projector: Projector, adjoint: bool) -> Tensor:
-        if not adjoint and _has_nan(vector):
-            raise UserError(
-                "ω (or a gradient through Pᵀ) contains NaN: training diverged before the projection"
-            )
+    def forward(vector: Tensor, projector: LinearMap, adjoint: bool) -> Tensor:
+        if not adjoint:
+            _refuse_nan(vector)
         act = projector._adjoint if adjoint else projector._project
         shape = (*vector.shape[:-1], projector.dim if adjoint else projector.native)
         if not vector.numel():
             return vector.new_empty(shape)
         rows = vector.reshape(-1, vector.shape[-1]).contiguous()
-        with _without_autocast(vector.device.type):
+        guard = _without_tf32() if vector.is_cuda else nullcontext()
+        with guard, _without_autocast(vector.device.type):
             if rows.dtype in HALF:  # sums of thousands of terms need more precision
                 return act(rows.float()).to(vector.dtype).view(shape)
             return act(rows).view(shape)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Projector, bool], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, LinearMap, bool], output: Tensor) -> None:
         _, ctx.projector, ctx.adjoint = inputs
 
     @staticmethod
@@ -227,17 +284,18 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, dims: tuple[int, None, None], vector: Tensor, projector: Projector, adjoint: bool
+        info: Any, dims: tuple[int, None, None], vector: Tensor, projector: LinearMap, adjoint: bool
     ) -> tuple[Tensor, int]:
         rows = vector.movedim(dims[0], 0)
         return _Linear.apply(rows, projector, adjoint), 0
 
 
-def _has_nan(vector: Tensor) -> bool:
-    # Reading the result waits for the GPU, which a CUDA graph does not allow while it is recorded.
-    if vector.is_meta or (vector.is_cuda and torch.cuda.is_current_stream_capturing()):
-        return False
-    return bool(vector.isnan().any())
+def _refuse_nan(vector: Tensor) -> None:
+    # Elsewhere than on the CPU, reading the result waits for the device in every training step.
+    if vector.device.type == "cpu" and vector.isnan().any():
+        raise UserError(
+            "ω (or a gradient through Pᵀ) contains NaN: training diverged before the projection"
+        )
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
@@ -247,16 +305,36 @@ def _without_autocast(device: str) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Turns TF32 off for matrix products on CUDA, where a user allows it: it rounds as autocast."""
+    matmul = torch.backends.cuda.matmul
+    # torch 2.9 has two settings. Reading the older one raises where only the newer one was written.
+    newer = hasattr(matmul, "fp32_precision")
+    if not (matmul.fp32_precision == "tf32" if newer else matmul.allow_tf32):
+        yield
+        return
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        before = ""
+    matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32 = True
+        if before:
+            torch.set_float32_matmul_precision(before)
+
+
 def require_sizes(native: int, dim: int, seed: int) -> tuple[int, int, int]:
     """(D, d, seed) as `int`, from integers of any type.
 
     Raises:
         UserError: unless 1 ≤ d ≤ D and the seed is 0 or more.
     """
-    native, dim = (
-        require_integer(native, "the native dimension D"),
-        require_integer(dim, "the dimension d"),
-    )
+    native = require_integer(native, "the native dimension D")
+    dim = require_integer(dim, "the dimension d")
     seed = require_integer(seed, "the seed")
     if native < 1:
         raise UserError(f"the native dimension D is {native:,}: it must be 1 or more")

@@ -6,15 +6,16 @@ A column is contiguous in memory, so Pω and Pᵀθ each stream P once. The fuse
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib import import_module
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.kernels.cpu import dense as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors.base import (
     DRAW_RATE,
     READ_RATE,
@@ -55,12 +56,9 @@ class Dense(Projector):
 
     def _project(self, omega: Tensor) -> Tensor:
         self._require_shape()
-        if self._uses_cpu_kernel(omega):
-            return kernels.project(_entries(self.columns), omega)
-        if self._uses_triton_kernel(omega):
-            from subspace_bench.kernels.triton import dense
-
-            return dense.project(self.columns, omega)
+        if module := self._kernels(omega):
+            theta: Tensor = module.project(self.columns, omega)
+            return theta
         if omega.dtype == self.columns.dtype:
             return omega @ self.columns
         theta = omega.new_zeros(len(omega), self.native)
@@ -70,12 +68,9 @@ class Dense(Projector):
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         self._require_shape()
-        if self._uses_cpu_kernel(theta):
-            return kernels.adjoint(_entries(self.columns), theta)
-        if self._uses_triton_kernel(theta):
-            from subspace_bench.kernels.triton import dense
-
-            return dense.adjoint(self.columns, theta)
+        if module := self._kernels(theta):
+            omega: Tensor = module.adjoint(self.columns, theta)
+            return omega
         if theta.dtype == self.columns.dtype:
             return theta @ self.columns.T
         blocks = (
@@ -92,18 +87,20 @@ class Dense(Projector):
                 f"it must be ({self.dim}, {self.native}), one column per row"
             )
 
-    def _uses_cpu_kernel(self, rows: Tensor) -> bool:
-        """Whether a CPU kernel is used for these rows.
+    def _kernels(self, rows: Tensor) -> Any:
+        """The kernels for these rows; None where torch's matrix products are used.
 
-        For one vector, torch reads P on a single thread; for many, its matrix product is faster.
+        For one vector, torch reads a float32 P on a single thread; for many, it is faster. A P in
+        bfloat16 is otherwise converted block by block.
         """
-        most = {torch.float32: 1, torch.int16: FEW}.get(self.columns.dtype, 0)
-        return rows.device.type == "cpu" and rows.dtype == torch.float32 and len(rows) <= most
-
-    def _uses_triton_kernel(self, rows: Tensor) -> bool:
-        """Whether the Triton kernel is used for these rows."""
-        kinds = rows.dtype == torch.float32 and self.columns.dtype == torch.int16
-        return rows.is_cuda and kinds and len(rows) <= FEW and find_spec("triton") is not None
+        half = self.columns.dtype == torch.int16
+        if rows.dtype != torch.float32 or len(rows) > (FEW if half else 1):
+            return None
+        if rows.device.type == "cpu" and (half or self.columns.dtype == torch.float32):
+            return kernels
+        if rows.is_cuda and half and availability.works():
+            return import_module("subspace_bench.kernels.triton.dense")
+        return None
 
 
 def column_blocks(native: int, dim: int) -> list[slice]:
@@ -122,12 +119,6 @@ def _converted(columns: Tensor, dtype: torch.dtype) -> Tensor:
     """Columns converted to `dtype`."""
     bits = columns.dtype == torch.int16
     return (columns.view(torch.bfloat16) if bits else columns).to(dtype)
-
-
-def _entries(columns: Tensor) -> np.ndarray:
-    """Columns as CPU kernels need them: float32, or the bits of bfloat16 in uint16."""
-    array: np.ndarray = columns.numpy()
-    return array.view(np.uint16) if columns.dtype == torch.int16 else array
 
 
 def empty_columns(native: int, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -8,8 +8,7 @@ are stacked, and the last is cut at row D.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from importlib.util import find_spec
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,14 +17,14 @@ from torch import Tensor
 
 from subspace_bench.common import rng
 from subspace_bench.common.errors import UserError
+from subspace_bench.kernels.cpu import fastfood as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations, philox
-from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
+from subspace_bench.projectors.base import Footprint, Projector
 from subspace_bench.projectors.hadamard import hadamard_
 
 STORED = 1 << 27  # the most rows for which G and S are stored; beyond, they are recomputed
-_MIN_LEVELS = (
-    8  # log2 of the least n: shorter blocks save nothing, and their rows are less Gaussian
-)
+_MIN_LEVELS = 8  # log2 of the least n: shorter blocks save nothing, with rows less Gaussian
 _LENGTHS = 3  # third word of the Philox counter of S; G has 0, and permutations.py has 1 and 2
 _CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
 
@@ -56,9 +55,7 @@ class Fastfood(Projector):
             buffer = torch.empty(size if self._stored else 0, dtype=torch.float32, device="cpu")
             self.register_buffer(name, buffer, persistent=False)
         if self._stored:
-            from subspace_bench.kernels.cpu.fastfood import diagonals
-
-            diagonals(self._key, self._starts, self._levels, self.g, self.s)
+            kernels.diagonals(self._key, self._starts, self._levels, self.g, self.s)
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
@@ -72,15 +69,9 @@ class Fastfood(Projector):
             resident_bytes=4 * (rows + native) if stored else 0, workspace_bytes=working
         )
 
-    @classmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        return "expected"
-
     def _project(self, omega: Tensor) -> Tensor:
-        if self._vectors(omega):
-            from subspace_bench.kernels.cpu.fastfood import project
-
-            return project(omega, *self._blocks())
+        if self._has_fused_kernels(omega):
+            return kernels.project(omega, *self._blocks())
         theta = omega.new_empty(len(omega), self.native)
         padded = omega.new_zeros(len(omega), 1, 1 << self._levels)
         padded[:, 0, : self.dim] = omega
@@ -93,10 +84,8 @@ class Fastfood(Projector):
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        if self._vectors(theta):
-            from subspace_bench.kernels.cpu.fastfood import adjoint
-
-            return adjoint(theta, self.dim, *self._blocks())
+        if self._has_fused_kernels(theta):
+            return kernels.adjoint(theta, self.dim, *self._blocks())
         omega = theta.new_zeros(len(theta), self.dim)
         for blocks, start, stop in self._chunks(len(theta)):
             g, s = self._diagonals(blocks, start, stop, theta)
@@ -106,9 +95,14 @@ class Fastfood(Projector):
             omega += multiply_signs_(hadamard_(mixed), self._key, blocks).sum(1)[:, : self.dim]
         return omega
 
-    def _vectors(self, rows: Tensor) -> bool:
-        """Whether the CPU kernel is used for these rows."""
-        return rows.device.type == "cpu" and rows.dtype == self.g.dtype == torch.float32
+    def _has_fused_kernels(self, vector: Tensor) -> bool:
+        return vector.device.type == "cpu" and vector.dtype == self.g.dtype == torch.float32
+
+    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
+        kernels.project(omega[None], *self._blocks(), origin, theta[None])
+
+    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
+        return kernels.adjoint_of_pieces(pieces, self.dim, *self._blocks())[0]
 
     def _blocks(self) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor]:
         """The arguments of kernels besides the vectors."""
@@ -182,7 +176,7 @@ class FastfoodLayers(Fastfood):
 
 def multiply_signs_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
     """B x of each block of x (rows, blocks, n), in place."""
-    if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
+    if x.is_cuda and x.dtype == torch.float32 and availability.works():
         from subspace_bench.kernels.triton import fastfood
 
         fastfood.multiply_signs_(x, key, blocks.start)
@@ -192,7 +186,7 @@ def multiply_signs_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
 
 def permute(x: Tensor, g: Tensor, key: tuple[int, int], blocks: range, scatter: bool) -> Tensor:
     """G Π x of each block of x (rows, blocks, n), or with `scatter` the adjoint Πᵀ G x."""
-    if x.is_cuda and x.dtype == torch.float32 and find_spec("triton"):
+    if x.is_cuda and x.dtype == torch.float32 and availability.works():
         from subspace_bench.kernels.triton import fastfood
 
         return fastfood.permute(x, g, key, blocks.start, scatter)

@@ -44,10 +44,6 @@ class Gaussian(Dense):
         super().__init__(native, dim, seed)
         self.columns = normal_columns(native, dim, seed).mul_(native**-0.5)
 
-    @classmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        return "expected"
-
 
 class GaussianBf16(Dense):
     """The entries of `gaussian` rounded to bfloat16: half the memory and half the time to read it.
@@ -67,10 +63,6 @@ class GaussianBf16(Dense):
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         drawing = 6 * native  # a column in float32 and in bfloat16
         return Footprint(2 * native * dim, max(drawing, conversion_bytes(native, dim, itemsize)))
-
-    @classmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        return "expected"
 
 
 class GaussianUnit(Dense):

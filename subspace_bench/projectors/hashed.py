@@ -10,12 +10,14 @@ only the permutation of a partial last block is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from subspace_bench.common import rng
+from subspace_bench.kernels.cpu import hashed as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 
@@ -59,30 +61,51 @@ class Hashed(Projector):
 
     def _project(self, omega: Tensor) -> Tensor:
         omega = omega * self._scale(omega)
-        if omega.device.type == "cpu" and omega.dtype == torch.float32:
-            from subspace_bench.kernels.cpu.hashed import project
+        if self._has_fused_kernels(omega):
+            return kernels.project(omega, self.native, self._key, self._bits, self.rest)
+        if self._uses_triton_kernel(omega):
+            from subspace_bench.kernels.triton import hashed
 
-            return project(omega, self.native, self._key, self._bits, self.rest)
+            return hashed.project(omega, self.native, self._key, self._bits, self.rest)
         theta = omega.new_empty(len(omega), self.native)
         for start, stop, columns, signs in self._rows(omega):
             torch.mul(omega[:, columns], signs, out=theta[:, start:stop])
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        if theta.device.type == "cpu" and theta.dtype == torch.float32:
-            from subspace_bench.kernels.cpu.hashed import adjoint
+        if self._has_fused_kernels(theta):
+            omega = kernels.adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
+        elif self._uses_triton_kernel(theta):
+            from subspace_bench.kernels.triton import hashed
 
-            omega = adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
+            omega = hashed.adjoint(theta, self.dim, self._key, self._bits, self.rest)
         else:
             omega = theta.new_zeros(len(theta), self.dim)
             for start, stop, columns, signs in self._rows(theta):
                 omega.index_add_(1, columns, theta[:, start:stop] * signs)
         return omega * self._scale(omega)
 
+    def _uses_triton_kernel(self, rows: Tensor) -> bool:
+        few = len(rows) < 1 << 16  # the most programs of a launch's second dimension
+        return few and rows.is_cuda and rows.dtype == torch.float32 and availability.works()
+
+    def _has_fused_kernels(self, vector: Tensor) -> bool:
+        return vector.device.type == "cpu" and vector.dtype == torch.float32
+
+    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
+        scaled, blocks = (omega * self._scale(omega))[None], (self._key, self._bits, self.rest)
+        kernels.project(scaled, self.native, *blocks, origin, theta[None])
+
+    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
+        omega = kernels.adjoint_of_pieces(
+            pieces, self.dim, self._key, self._bits, self.rest, _PARTS
+        )[0]
+        return omega * self._scale(omega)
+
     def _scale(self, like: Tensor) -> Tensor:
         """1/√n_c of each column."""
-        column = torch.arange(self.dim, device=like.device)
-        rows = self.native // self.dim + (column < self.native % self.dim).to(like.dtype)
+        rows = like.new_full((self.dim,), self.native // self.dim)
+        rows[: self.native % self.dim] += 1
         return rows.rsqrt()
 
     def _rows(self, like: Tensor) -> Iterator[tuple[int, int, Tensor, Tensor]]:
@@ -91,15 +114,16 @@ class Hashed(Projector):
         step = max(1, _CHUNK // size)
         index = torch.arange(size, device=like.device)
         for block in range(0, self._full, step):
-            blocks = torch.arange(block, min(block + step, self._full), device=like.device)
+            end = min(block + step, self._full)
+            blocks = torch.arange(block, end, device=like.device)
             keyed = permutations.permutation_keys(self._key, blocks)
             places = permutations.permute_index(index.expand(len(blocks), size), keyed, self._bits)
             columns = (places + size * blocks[:, None]) % self.dim
             signs = permutations.signs(self._key, blocks, 0, size).to(like.dtype)
-            yield block * size, int(blocks[-1] + 1) * size, columns.flatten(), signs.flatten()
+            yield block * size, end * size, columns.flatten(), signs.flatten()
         if len(self.rest):
             start = self._full * size
-            number = torch.tensor([self._full], device=like.device)
+            number = torch.arange(self._full, self._full + 1, device=like.device)
             signs = permutations.signs(self._key, number, 0, len(self.rest))[0].to(like.dtype)
             yield start, self.native, (self.rest.long() + start) % self.dim, signs
 

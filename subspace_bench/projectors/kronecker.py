@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.common.rng import generator
-from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
+from subspace_bench.projectors.base import Footprint, Projector
 
 
 class Kronecker(Projector):
@@ -45,10 +45,6 @@ class Kronecker(Projector):
         factors = 4 * (n1 * d1 + n2 * d2)
         products = itemsize * (n1 * n2 + n1 * d2 + d1 * d2)
         return Footprint(factors, products + (2 * factors if itemsize == 8 else 0))
-
-    @classmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        return "expected"
 
     def _project(self, omega: Tensor) -> Tensor:
         a, b = self.a.to(omega.dtype), self.b.to(omega.dtype)

@@ -27,7 +27,7 @@ def signs(key: Key, blocks: Tensor, start: int, stop: int) -> Tensor:
         start: a multiple of 128, because one counter gives 128 signs.
     """
     counters = torch.arange(start // 128, -(-stop // 128), device=blocks.device)
-    what = torch.tensor(SIGNS, device=blocks.device)
+    what = torch.full_like(counters[:1], SIGNS)
     words = torch.stack(philox.words(key, counters, blocks[:, None], what), dim=-1)
     bits = (words[..., None] >> torch.arange(32, device=blocks.device)) & 1
     return 1 - 2 * bits.flatten(1)[:, : stop - start].float()
@@ -36,7 +36,7 @@ def signs(key: Key, blocks: Tensor, start: int, stop: int) -> Tensor:
 def permutation_keys(key: Key, blocks: Tensor) -> PermutationKeys:
     """The round keys of each block's permutation: 32-bit multipliers and addends, (blocks, 5)."""
     counters = torch.arange(3, device=blocks.device)
-    what = torch.tensor(PERMUTATION, device=blocks.device)
+    what = torch.full_like(counters[:1], PERMUTATION)
     words = torch.stack(philox.words(key, counters, blocks[:, None], what), dim=-1).flatten(1)
     return words[:, :ROUNDS] | 1, words[:, ROUNDS : 2 * ROUNDS]
 

@@ -6,8 +6,9 @@ It needs memory only for θ and ω: Pω = Σ_j ω_j p_j and (Pᵀθ)_j = Σ_i P_
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
-from importlib.util import find_spec
+from itertools import product
 from typing import Any, ClassVar
 
 import torch
@@ -15,9 +16,10 @@ from torch import Tensor
 
 from subspace_bench.common import rng
 from subspace_bench.common.large_pages import empty_in_large_pages
+from subspace_bench.kernels.cpu import regenerated as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import philox
 from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds, Projector
-from subspace_bench.projectors.dense import Dense, empty_columns
 
 ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of 512 and 4, the periods of the counters
 ENTRY = 40  # bytes per entry of a tile while plain PyTorch computes it
@@ -52,61 +54,52 @@ class Regenerated(Projector):
         return Footprint(resident_bytes=0, workspace_bytes=ENTRY * rows * columns + 80 * dim)
 
     @classmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        return "expected"
-
-    @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
         """No set-up; every entry is generated twice in an update."""
         return PredictedSeconds(0.0, 2 * native * dim / cls.entry_rate / threads)
 
-    def stored(self) -> Dense:
-        """The same projector with its D·d entries stored, float32."""
-        return Stored(self)
-
     def _project(self, omega: Tensor) -> Tensor:
         omega = omega * self.scale
-        if self._kernel(omega):
+        if module := self._kernels(omega):
             theta = empty_in_large_pages(omega, len(omega), self.native)
-            self._module(omega).project(omega, theta, self.key, self.kind)
+            module.project(omega, theta, self.key, self.kind)
             return theta
         theta = omega.new_zeros(len(omega), self.native)
-        for rows in _cuts(self.native, ROWS):
-            for columns in _cuts(self.dim, COLUMNS):
-                theta[:, rows].addmm_(omega[:, columns], self._tile(rows, columns, omega))
+        for rows, columns in self._tiles():
+            theta[:, rows].addmm_(omega[:, columns], self._tile(rows, columns, omega))
         return theta
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        if self._kernel(theta):
+        if module := self._kernels(theta):
             gamma = theta.new_empty(len(theta), self.dim)
-            self._module(theta).adjoint(theta, gamma, self.key, self.kind)
+            module.adjoint(theta, gamma, self.key, self.kind)
             return gamma.mul_(self.scale)
         gamma = theta.new_zeros(len(theta), self.dim)
-        for rows in _cuts(self.native, ROWS):
-            for columns in _cuts(self.dim, COLUMNS):
-                gamma[:, columns].addmm_(theta[:, rows], self._tile(rows, columns, theta).T)
+        for rows, columns in self._tiles():
+            gamma[:, columns].addmm_(theta[:, rows], self._tile(rows, columns, theta).T)
         return gamma.mul_(self.scale)
 
     def _tile(self, rows: slice, columns: slice, like: Tensor) -> Tensor:
         """√D·P of some rows and columns, transposed: (c, r), in the dtype of `like`."""
         if like.dtype == torch.float32 and like.device.type == "cpu":
-            from subspace_bench.kernels.cpu import regenerated
-
             tile = like.new_empty(columns.stop - columns.start, rows.stop - rows.start)
-            regenerated.fill(tile, self.key, self.kind, rows.start, columns.start)
+            kernels.fill(tile, self.key, self.kind, rows.start, columns.start)
             return tile
         return self.entries(rows, columns, like.device).to(like.dtype)
 
-    def _kernel(self, vectors: Tensor) -> bool:
-        """Whether to use a kernel, which computes entries in registers."""
-        few = len(vectors) <= FEW.get(vectors.device.type, -1)
-        available = not vectors.is_cuda or find_spec("triton") is not None
-        return few and available and vectors.dtype == torch.float32
+    def _tiles(self) -> Iterator[tuple[slice, slice]]:
+        """(rows, columns) of every tile."""
+        return product(_cuts(self.native, ROWS), _cuts(self.dim, COLUMNS))
 
-    def _module(self, vectors: Tensor) -> Any:
+    def _kernels(self, vectors: Tensor) -> Any:
+        """The kernels for these vectors, which compute entries in registers; None for others."""
+        few = len(vectors) <= FEW.get(vectors.device.type, -1)
+        if not few or vectors.dtype != torch.float32:
+            return None
         if vectors.is_cuda:
-            return import_module("subspace_bench.kernels.triton.regenerated")
-        return import_module("subspace_bench.kernels.cpu.regenerated")
+            found = availability.works()
+            return import_module("subspace_bench.kernels.triton.regenerated") if found else None
+        return kernels
 
     def entries(self, rows: slice, columns: slice, device: torch.device | str = "cpu") -> Tensor:
         """√D·P of rows and columns, transposed: (c, r) float32, in plain PyTorch.
@@ -150,22 +143,6 @@ class RegeneratedSigns(Regenerated):
         for part, word in zip(signs, words, strict=True):
             part.copy_((word[:, None] >> shifts) & 1).mul_(-2).add_(1)
         return signs.flatten(1)[:, : rows.stop - rows.start]
-
-
-class Stored(Dense):
-    """A regenerated projector with its entries stored."""
-
-    def __init__(self, projector: Regenerated) -> None:
-        super().__init__(projector.native, projector.dim, projector.seed)
-        self.columns = empty_columns(projector.native, projector.dim)
-        for rows in _cuts(projector.native, ROWS):
-            for columns in _cuts(projector.dim, COLUMNS):
-                self.columns[columns, rows] = projector.entries(rows, columns)
-        self.columns *= projector.scale
-
-    @classmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        return "expected"
 
 
 def _cuts(size: int, step: int) -> list[slice]:

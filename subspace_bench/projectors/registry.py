@@ -21,6 +21,8 @@ from torch import Tensor
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes
 from subspace_bench.common.hardware import available_memory
+from subspace_bench.common.interruption import raise_if_interrupted
+from subspace_bench.common.validation import require_choice
 from subspace_bench.projectors.base import (
     HALF,
     ColumnNorms,
@@ -66,13 +68,13 @@ def load(name: str) -> type[Projector]:
         module, class_name = BUILT_IN[name].split(":")
         cls = getattr(import_module(f"subspace_bench.projectors.{module}"), class_name)
         return cast("type[Projector]", cls)
-    if name not in _entry_points():
-        raise UserError(f"unknown projector {name!r}: choose one of {', '.join(names())}")
+    require_choice("projector", [name], names())
     entry = _entry_points()[name]
     source = f"projector {name!r} of {entry.dist.name if entry.dist else 'another package'}"
     try:
         cls = entry.load()
-    except (Exception, SystemExit) as failure:
+    except BaseException as failure:  # also SystemExit, and skip() and exit() of test tools
+        raise_if_interrupted()
         raise UserError(
             f"{source} does not import ({type(failure).__name__}: {failure}): fix or uninstall it"
         ) from failure
@@ -155,7 +157,8 @@ def _attribute_errors(name: str, what: str) -> Iterator[None]:
             f"projector {name!r} ran out of memory: choose a smaller d, or a projector that "
             "stores less"
         ) from failure
-    except Exception as failure:
+    except BaseException as failure:
+        raise_if_interrupted()
         first = (str(failure).splitlines() or [""])[0]
         raise UserError(
             f"projector {name!r} {what} ({type(failure).__name__}: {first}): fix or uninstall it"

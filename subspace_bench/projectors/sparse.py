@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from subspace_bench.common.rng import generator
+from subspace_bench.kernels.cpu import sparse as kernels
 from subspace_bench.projectors.base import (
     DRAW_RATE,
     READ_RATE,
-    ColumnNorms,
     Footprint,
     PredictedSeconds,
     Projector,
@@ -71,10 +71,6 @@ class Sparse(Projector):
         return Footprint(int(8 * blocks + 4 * entries), workspace_bytes=int(max(drawing, applying)))
 
     @classmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        return "expected"
-
-    @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
         """Pω and Pᵀg each read the list of entries; only construction needs the workspace."""
         entries = dim * math.sqrt(native)
@@ -90,19 +86,19 @@ class Sparse(Projector):
         # What an entry adds to θ, by its low bits: ω_c at 2c and −ω_c at 2c + 1.
         table = torch.stack([omega * scale, omega * -scale], dim=2).flatten(1)
         if omega.device.type == "cpu" and omega.dtype == torch.float32:
-            from subspace_bench.kernels.cpu.sparse import gather
-
-            return gather(table, self.starts, self.entries, self._low, self._rows, self.native)
+            return kernels.gather(
+                table, self.starts, self.entries, self._low, self._rows, self.native
+            )
         theta = omega.new_zeros(len(omega), self.native)
         rows, columns = self._places()
         return theta.index_add_(1, rows, table[:, columns])
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         if theta.device.type == "cpu" and theta.dtype == torch.float32:
-            from subspace_bench.kernels.cpu.sparse import scatter
-
             size = 2 * self.dim
-            table = scatter(theta, self.starts, self.entries, self._low, self._rows, size, _PARTS)
+            table = kernels.scatter(
+                theta, self.starts, self.entries, self._low, self._rows, size, _PARTS
+            )
         else:
             table = theta.new_zeros(len(theta), 2 * self.dim)
             rows, columns = self._places()
@@ -113,7 +109,8 @@ class Sparse(Projector):
     def _places(self) -> tuple[Tensor, Tensor]:
         """(row, 2·column + sign) of each entry."""
         blocks = torch.arange(len(self.starts) - 1, device=self.starts.device)
-        first = blocks.repeat_interleave(self.starts.diff()) * self._rows
+        count = len(self.entries)  # told, so that CUDA does not wait for the sum of the counts
+        first = blocks.repeat_interleave(self.starts.diff(), output_size=count) * self._rows
         return first + (self.entries >> self._low), self.entries & ((1 << self._low) - 1)
 
 
@@ -167,10 +164,6 @@ class SparseSigns(Projector):
         return Footprint(resident_bytes=4 * dim * -(-native // 16), workspace_bytes=working)
 
     @classmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        return "expected"
-
-    @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:
         """As the default, but all D·d entries are drawn from bytes, which is five times as fast."""
         default = super().predicted_seconds(native, dim, threads)
@@ -179,9 +172,7 @@ class SparseSigns(Projector):
     def _project(self, omega: Tensor) -> Tensor:
         omega = omega * math.sqrt(3 / self.native)
         if omega.device.type == "cpu" and omega.dtype == torch.float32:
-            from subspace_bench.kernels.cpu.sparse import ternary_project
-
-            return ternary_project(self.words, omega, self.native)
+            return kernels.ternary_project(self.words, omega, self.native)
         theta = omega.new_zeros(len(omega), self.native)
         for columns in column_blocks(self.native, self.dim):
             theta.addmm_(omega[:, columns], self._unpacked(columns, omega))
@@ -189,9 +180,7 @@ class SparseSigns(Projector):
 
     def _adjoint(self, theta: Tensor) -> Tensor:
         if theta.device.type == "cpu" and theta.dtype == torch.float32:
-            from subspace_bench.kernels.cpu.sparse import ternary_adjoint
-
-            omega = ternary_adjoint(self.words, theta)
+            omega = kernels.ternary_adjoint(self.words, theta)
         else:
             blocks = column_blocks(self.native, self.dim)
             omega = torch.cat([theta @ self._unpacked(c, theta).T for c in blocks], dim=1)

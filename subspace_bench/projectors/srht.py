@@ -15,6 +15,7 @@ from torch import Tensor
 
 from subspace_bench.common import rng
 from subspace_bench.common.large_pages import empty_in_large_pages
+from subspace_bench.kernels.cpu import srht as kernels
 from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 from subspace_bench.projectors.hadamard import hadamard_
@@ -86,10 +87,8 @@ class SRHT(Projector):
         """D₂ and the scale 1/√m of H_last."""
         scale, rows = self._size**-0.5, rows[:, self.native - self._size :]
         if _uses_cpu_kernel(rows):
-            from subspace_bench.kernels.cpu.srht import multiply_signs_
-
             for row in rows:
-                multiply_signs_(row, self._key, _MIDDLE, scale)
+                kernels.multiply_signs_(row, self._key, _MIDDLE, scale)
             return
         for a, b in _chunks(self._size):
             rows[:, a:b].mul_(self._signs(_MIDDLE, a, b, rows)).mul_(scale)
@@ -101,10 +100,8 @@ class SRHT(Projector):
         """
         scale, size = self._size**-0.5, self._size
         if _uses_cpu_kernel(rows):
-            from subspace_bench.kernels.cpu.srht import fold_
-
             for row in rows:
-                fold_(row, size, self._key, scale, back)
+                kernels.fold_(row, size, self._key, scale, back)
             return
         for a, b in _chunks(size):
             low, high = rows[:, a:b], rows[:, size + a : size + b]
@@ -122,7 +119,7 @@ class SRHT(Projector):
                 high.mul_(second)
 
     def _signs(self, block: int, start: int, stop: int, like: Tensor) -> Tensor:
-        number = torch.tensor([block], device=like.device)
+        number = torch.arange(block, block + 1, device=like.device)
         return permutations.signs(self._key, number, start, stop)[0].to(like.dtype)
 
 

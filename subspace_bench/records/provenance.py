@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ import torch
 
 from subspace_bench import __version__
 from subspace_bench.common.hardware import peak_memory
+from subspace_bench.common.sources import package_digest
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records.config import RunConfig
 
@@ -71,15 +74,24 @@ def cpu_name() -> str:
 
 @functools.cache
 def revision() -> dict[str, Any]:
-    """The package's git revision, and whether its files differ from it; None outside git."""
+    """What identifies the package's code, when this is first called.
+
+    `revision` and `dirty`: the git revision, and whether the package differs from it; None unless
+    git tracks the package, as when it is installed in the folder of another project.
+    `sources_sha256`: `sources.package_digest`.
+    """
     here = Path(__file__).parents[1]
+    # A git hook sets variables that would name its own repository.
+    variables = {name: v for name, v in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(here), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        run = functools.partial(subprocess.run, capture_output=True, text=True, check=True)
+        return str(run(command, env=variables).stdout.strip())
 
-    try:
-        head = git("rev-parse", "HEAD")
-        return {"revision": head, "dirty": bool(git("status", "--porcelain", "--", str(here)))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"revision": None, "dirty": None}
+    code: dict[str, Any] = {"revision": None, "dirty": None, "sources_sha256": package_digest()}
+    with contextlib.suppress(OSError, ValueError, subprocess.CalledProcessError):
+        git("ls-files", "--error-unmatch", "--", str(Path(__file__)))
+        dirty = bool(git("status", "--porcelain", "--", str(here)))
+        code |= {"revision": git("rev-parse", "HEAD"), "dirty": dirty}
+    return code

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.common.files import write_atomically
+from subspace_bench.common.files import read_regular, write_atomically
+from subspace_bench.common.locks import Locked, exclusive
+from subspace_bench.common.schema import keys, optional_keys, require
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]
 
+LOCK_SECONDS = 60.0  # another process holds the lock for as long as it writes the file
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", re.ASCII)
+INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
 
 class KeyedTable:
-    """The rows of a csv file by their key; the file is read once and rewritten at every `put`.
+    """The rows of a csv file by their key; every `put` merges with the file and rewrites it.
 
-    Cells of `text` columns are strings, others int or float, and NaN where the cell is empty.
+    Several processes may write to one file: none loses the rows of another.
+    Cells of text columns are strings, others int or float, and NaN where the cell is empty.
 
     Arguments:
         path: the file; it need not exist.
-        key: columns that together identify a row. Among rows with the same key, the last counts.
-        text: columns that hold strings.
+        schema: a TypedDict, column → type and range. A `NotRequired` column may be absent; an
+            `X | None` cell may be empty.
+        key: columns that together identify a row.
         order: sort key of rows in the file; by default they stay in the order of their first `put`.
+        check: raises ValueError if the cells of a row do not fit together.
 
     Raises:
         UserError: names the file and what is wrong with it.
@@ -33,15 +45,16 @@ class KeyedTable:
     def __init__(
         self,
         path: Path,
+        schema: type,
         key: Sequence[str],
-        text: Sequence[str] = (),
         order: Callable[[Row], Any] | None = None,
+        check: Callable[[Row], None] = lambda row: None,
     ) -> None:
-        self.path, self.key, self.text, self.order = path, tuple(key), frozenset(text), order
+        self.path, self.key, self.order, self.check = path, tuple(key), order, check
+        self.hints, self.optional = keys(schema), optional_keys(schema)
         self.columns: list[str] = []
         self.rows: dict[Key, Row] = {}
-        if path.exists():
-            self._read()
+        self._read()
 
     def key_of(self, row: Row) -> Key:
         """The key of a row."""
@@ -52,50 +65,108 @@ class KeyedTable:
         return self.rows.get(key)
 
     def put(self, *rows: Row) -> None:
-        """Adds rows, replacing those with the same keys, and writes the file atomically."""
-        for row in rows:
-            self.columns += [name for name in row if name not in self.columns]
-            self.rows[self.key_of(row)] = row
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(self.columns)
-        for row in self.sorted():
-            writer.writerow(_written(row.get(name)) for name in self.columns)
-        write_atomically(self.path, file.getvalue())
+        """Adds rows, replacing those with the same keys, and writes the file atomically.
+
+        Rows that another process has added since are kept.
+
+        Raises:
+            UserError: if a row does not fit the schema, the file was damaged meanwhile, or it
+                cannot be written.
+        """
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        written = [{name: _cell(row.get(name)) for name in row} for row in rows]
+        with contextlib.suppress(OSError):  # which the write reports
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with exclusive(self.path, LOCK_SECONDS):
+                self._read()
+                self._add(columns, written)
+                write_atomically(self.path, self._text())
+        except Locked as failure:
+            raise UserError(f"{failure}: end that process, or choose another folder") from failure
+        except ValueError as failure:
+            raise UserError(f"{self.path} cannot hold this row: {failure}") from failure
 
     def sorted(self) -> list[Row]:
         """The rows in the order of the file."""
         rows = list(self.rows.values())
         return rows if self.order is None else sorted(rows, key=self.order)
 
+    def _add(self, columns: Sequence[str], lines: Sequence[dict[str, str]]) -> None:
+        columns = list(dict.fromkeys([*self.columns, *columns]))
+        self._require_columns(columns)
+        rows = [self._parse({name: cells.get(name, "") for name in columns}) for cells in lines]
+        self.columns = columns
+        self.rows |= {self.key_of(row): row for row in rows}
+
+    def _text(self) -> str:
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(self.columns)
+        for row in self.sorted():
+            writer.writerow(_cell(row.get(name)) for name in self.columns)
+        return file.getvalue()
+
     def _read(self) -> None:
+        """Replaces the rows with those of the file; keeps them if it does not exist."""
         try:
-            with self.path.open(newline="", encoding="utf-8") as file:
-                self.columns, *lines = csv.reader(file, strict=True)
-            if lacking := [name for name in (*self.key, *self.text) if name not in self.columns]:
-                raise ValueError(f"it lacks the column {lacking[0]!r}")
+            text = read_regular(self.path).decode("utf-8")
+            columns, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+            self._require_columns(columns)
+            rows: dict[Key, Row] = {}
             for number, line in enumerate(lines, 2):
-                if len(line) != len(self.columns):
+                if len(line) != len(columns):
                     raise ValueError(f"row {number} has {len(line)} cells")
-                row = {
-                    name: cell if name in self.text else _number(cell)
-                    for name, cell in zip(self.columns, line, strict=True)
-                }
-                self.rows[self.key_of(row)] = row
+                row = self._parse(dict(zip(columns, line, strict=True)), f"row {number}: ")
+                if rows.setdefault(self.key_of(row), row) is not row:
+                    raise ValueError(f"row {number} repeats the key of another")
+        except FileNotFoundError:
+            return
         except (OSError, ValueError, csv.Error) as failure:
             raise UserError(
                 f"{self.path} is damaged ({failure}): restore it, or move it away to start again"
             ) from failure
+        self.columns, self.rows = columns, rows
+
+    def _require_columns(self, columns: Sequence[str]) -> None:
+        if unknown := [name for name in columns if name not in self.hints]:
+            raise ValueError(f"it has the unknown column {unknown[0][:40]!r}")
+        if lacking := self.hints.keys() - self.optional - set(columns):
+            raise ValueError(f"it lacks the column {min(lacking)!r}")
+        if len(set(columns)) < len(columns):
+            raise ValueError("a column occurs twice")
+
+    def _parse(self, cells: dict[str, str], where: str = "") -> Row:
+        """The typed and checked row of a line of the file."""
+        row: Row = {}
+        for name, cell in cells.items():
+            if CONTROL.search(cell):
+                raise ValueError(f"{where}{name} has control characters")
+            value: Any = cell if _is_text(self.hints[name]) else _number(cell)
+            require(None if value != value else value, self.hints[name], f"{where}{name}")
+            row[name] = value
+        self.check(row)
+        return row
 
 
-def _number(cell: str) -> float:
+def _is_text(hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin is Literal:
+        return isinstance(get_args(hint)[0], str)
+    return hint is str or (origin is Annotated and get_args(hint)[0] is str)
+
+
+def _number(cell: str) -> Any:
+    """The number of a cell, NaN if it is empty, or the text if it is no number."""
     if not cell:
         return float("nan")
-    try:
+    if INTEGER.fullmatch(cell):
         return int(cell)
-    except ValueError:
-        return float(cell)
+    return float(cell) if NUMBER.fullmatch(cell) else cell
 
 
-def _written(value: Any) -> Any:
-    return "" if value is None or value != value else value
+def _cell(value: Any) -> str:
+    """A value as text: one line, and "" for None and NaN."""
+    if value is None or value != value:
+        return ""
+    return CONTROL.sub(" ", value) if isinstance(value, str) else str(value)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.regression import FIRST_SEED
-from subspace_bench.regression.reference import Reference
+from subspace_bench.regression.reference import LARGEST, Reference
 from subspace_bench.regression.sequential import CHANGED, INCONCLUSIVE, Decision, Design
 from subspace_bench.reporting import render
 from subspace_bench.reporting.page import Page
@@ -127,7 +127,7 @@ def find_failure(values: Sequence[float | str]) -> str:
     for value in values:
         if isinstance(value, str):
             return value
-        if not math.isfinite(value):
+        if not abs(value) <= LARGEST:  # also NaN
             return f"a training returned {value}"
     return ""
 
@@ -150,7 +150,7 @@ def _row(outcome: Outcome) -> dict[str, str]:
         "run": outcome.name,
         "reference": f"{old.mean:.{digits}f} ± {old.sd:.{digits}f}",
         "now": f"{new.mean:.{digits}f} (n = {new.n})" if new.n else "",
-        "difference": f"{decision.difference:+.{digits}f}" if decision else "",
+        "difference": f"{decision.difference:+z.{digits}f}" if decision else "",
         "p": f"{decision.p:.2g}" if decision else "",
         "verdict": outcome.verdict,
         "meaning": outcome.meaning,

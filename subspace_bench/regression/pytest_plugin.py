@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from subspace_bench.common.errors import UserError
+
 # Every pytest run loads this module, so slow imports are inside functions.
 if TYPE_CHECKING:
     from subspace_bench.regression.check import Results, Task
@@ -74,8 +76,6 @@ class AccuracyRegression:
             name: of the training, if one test checks several.
         """
         __tracebackhide__ = True
-        from subspace_bench.common.errors import UserError
-
         error = ""
         try:
             if not isinstance(seeds, int):
@@ -95,8 +95,6 @@ class AccuracyRegression:
 
     def _path(self, name: str) -> Path:
         """The file of a reference; a hash keeps names unique if characters were replaced."""
-        from subspace_bench.common.errors import UserError
-
         full = f"{self.test}.{name}" if name else self.test
         safe = re.sub(r"[^\w.-]+", "-", full)[:MAX_NAME].strip("-")
         suffix = "" if safe == full else f"-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
@@ -116,7 +114,6 @@ def judge(
         UserError: if the values changed or cannot be judged, if the reference has fewer than
             `seeds` values, or if the first seed may be one of the reference's.
     """
-    from subspace_bench.common.errors import UserError
     from subspace_bench.regression import FIRST_SEED
     from subspace_bench.regression import check as checking
     from subspace_bench.regression.reference import load
@@ -149,7 +146,6 @@ def update(path: Path, train: Callable[[int], float], seeds: int) -> str:
     Raises:
         UserError: if there are too few seeds, a training fails, or the file cannot be written.
     """
-    from subspace_bench.common.errors import UserError
     from subspace_bench.regression.check import find_failure
     from subspace_bench.regression.reference import (
         MIN_SEEDS,

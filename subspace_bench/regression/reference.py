@@ -6,20 +6,22 @@ Updating a reference keeps the old one in the file's history. A checksum detects
 from __future__ import annotations
 
 import hashlib
-import math
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import tomli_w
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.common.files import digest, write_atomically
+from subspace_bench.common.files import digest, read_regular, write_atomically
+from subspace_bench.common.schema import Count, Pattern, Range, Sha256, require
 from subspace_bench.reporting.statistics import Sample
 
 SCHEMA = 1
+LARGEST = 1e100  # of values; squares of larger ones overflow
 MIN_SEEDS = 10  # with fewer values the test has too little power
 HEAD = "# Written by an update of the reference and read by checks. Do not edit.\n"
 
@@ -44,6 +46,24 @@ class Reference:
     @property
     def sample(self) -> Sample:
         return Sample(self.values)
+
+
+class ReferenceEntry(TypedDict):
+    """A `Reference` in a file."""
+
+    values: list[Annotated[float, Range(-LARGEST, LARGEST)]]
+    identity: dict[str, Any]
+    origin: dict[str, Any]
+    losses: NotRequired[Annotated[str, Pattern("([0-9a-f]{8})*")]]
+
+
+class ReferenceFile(TypedDict):
+    """The content of a file; the history is that of earlier updates, the latest first."""
+
+    schema: Count
+    sha256: Sha256
+    reference: dict[str, ReferenceEntry]
+    history: NotRequired[list[dict[str, ReferenceEntry]]]
 
 
 def load(path: Path, remedy: str, min_seeds: int = MIN_SEEDS) -> dict[str, Reference]:
@@ -87,15 +107,18 @@ def save(path: Path, references: Mapping[str, Reference]) -> Path | None:
         UserError: if a value is not finite, or the file cannot be written.
     """
     for reference in references.values():
-        if not all(map(math.isfinite, reference.values)):
-            raise UserError("a reference cannot contain NaN or infinity: fix the training first")
+        if not all(abs(value) <= LARGEST for value in reference.values):
+            raise UserError(
+                f"a reference cannot contain NaN, infinity or numbers beyond {LARGEST:g}: fix the "
+                "training first"
+            )
     old: dict[str, Any] = {"reference": {}, "history": []}
     moved_to = None
     if path.exists():
         try:
             old = _read(path, "")
         except UserError:
-            mark = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+            mark = hashlib.sha256(_bytes_of(path)).hexdigest()[:8]
             moved_to = path.with_name(f"{path.name}.{mark}.bad")
             path.replace(moved_to)
     content = {
@@ -107,19 +130,32 @@ def save(path: Path, references: Mapping[str, Reference]) -> Path | None:
     return moved_to
 
 
-def _read(path: Path, remedy: str) -> dict[str, Any]:
-    if not path.exists():
-        raise UserError(f"there is no reference file {path}: {remedy}")
+def _bytes_of(path: Path) -> bytes:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        schema, checksum = content.pop("schema"), content.pop("sha256")
+        return read_regular(path)
+    except OSError as failure:
+        raise UserError(
+            f"{path} cannot be replaced ({failure.strerror}): move it away"
+        ) from failure
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(read_regular(path).decode("utf-8"))
+        if (schema := content.get("schema")) != SCHEMA:
+            found = reprlib.repr(schema)
+            raise UserError(f"{path} has schema {found}, but this version reads {SCHEMA}: {remedy}")
+        checksum = content.pop("sha256", None)
+        del content["schema"]
         content.setdefault("history", [])
-        references, actual = content["reference"], digest(content)
-    except (ValueError, KeyError, TypeError, OSError) as failure:
+        intact = digest(content) == checksum
+        if intact:
+            require({"schema": schema, "sha256": checksum, **content}, ReferenceFile, "it")
+    except FileNotFoundError:
+        raise UserError(f"there is no reference file {path}: {remedy}") from None
+    except (ValueError, TypeError, OSError, RecursionError) as failure:
         raise UserError(f"{path} is not a reference file ({failure}): {remedy}") from failure
-    if schema != SCHEMA:
-        raise UserError(f"{path} has schema {schema}, but this version reads {SCHEMA}: {remedy}")
-    if actual != checksum or not isinstance(references, dict):
+    if not intact:
         raise UserError(f"{path} was edited by hand: restore it, or {remedy}")
     return content
 
@@ -138,4 +174,4 @@ def describe_update(old: Reference | None, new: Reference) -> str:
     if old is None:
         return f"new {after}"
     difference = new.sample.mean - old.sample.mean
-    return f"old {old.sample.show()}, sd {old.sample.sd:.3g}; new {after}: {difference:+.3f}"
+    return f"old {old.sample.show()}, sd {old.sample.sd:.3g}; new {after}: {difference:+z.3f}"

@@ -1,15 +1,14 @@
 """A sequential rank test: a few new values first, more only while the verdict is inconclusive.
 
 At stage k, n_k new values are compared with the n₀ values of a reference distribution by the exact
-Wilcoxon-Mann-Whitney test (Mann and Whitney, "On a test of whether one of two random variables is
-stochastically larger than the other", 1947; `scipy.stats.mannwhitneyu`). Its two-sided p-value is
-compared with the same critical value p* at every stage, which accounts for the repeated testing as
-Pocock's boundary does (Jennison and Turnbull, "Group Sequential Methods", 2000, section 2.4).
+Wilcoxon-Mann-Whitney test (rank_test.py). Its two-sided p-value is compared with the same critical
+value p* at every stage, which accounts for the repeated testing as Pocock's boundary does (Jennison
+and Turnbull, "Group Sequential Methods", 2000, section 2.4).
 
 The test uses only ranks, so its false-positive rate is valid for any distribution. That matters
-because accuracies are not normal: with exponential values, Student's t-test has three times its
-nominal false-positive rate (see the tests). Stopping for futility can only lower the rate; `power`
-includes its cost.
+because accuracies are not normal: with exponential values, Student's t-test of two new values has
+three times its nominal false-positive rate of 0.2%. Stopping for futility can only lower the rate;
+`power` includes its cost.
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
+
+from subspace_bench.regression.rank_test import count_below, p_of, p_value, p_values
 
 NO_CHANGE, CHANGED, INCONCLUSIVE = "no change found", "changed", "inconclusive"
 STAGES = (2, 4, 8, 16)  # total number of new values at each stage
@@ -33,19 +34,17 @@ class Decision:
     """The result of one stage.
 
     Attributes:
-        verdict: "changed", "no change found" or, if the next stage decides, "inconclusive".
+        verdict: "changed", "no change found" or, if another stage follows, "inconclusive".
         difference: mean of the new values − mean of the reference.
         p: two-sided p-value of this stage alone; at most `Design.critical_p` if "changed".
         up: whether the new values rank above the reference. The difference of the means may have
             the other sign, because of an outlier.
-        next_stage: new values, in total, at the next stage; 0 if the verdict is final.
     """
 
     verdict: str
     difference: float
     p: float
     up: bool
-    next_stage: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,12 @@ class Design:
         stage = self.stages.index(len(new))
         difference = math.fsum(new) / len(new) - math.fsum(reference) / len(reference)
         p = p_value(reference, new)
-        up = bool(_count_below(reference, new).mean() > len(reference) / 2)
+        up = bool(count_below(reference, new).mean() > len(reference) / 2)
         if p <= self.critical_p:
             return Decision(CHANGED, difference, p, up)
         if stage + 1 == len(self.stages) or p > self.futility_p[stage]:
             return Decision(NO_CHANGE, difference, p, up)
-        return Decision(INCONCLUSIVE, difference, p, up, self.stages[stage + 1])
+        return Decision(INCONCLUSIVE, difference, p, up)
 
     def power(self, shift: float) -> float:
         """Probability of "changed" for normal values shifted by `shift` estimated sd's.
@@ -103,7 +102,7 @@ class Design:
         """
         changed, running = np.zeros(len(u), bool), np.ones(len(u), bool)
         for n, futility_p in zip(self.stages, (*self.futility_p, 0.0), strict=True):
-            p = _p_of(u[:, n - 1], self.reference, n)
+            p = p_of(u[:, n - 1], self.reference, n)
             changed |= running & (p <= self.critical_p)
             running &= ~changed & (p <= futility_p)
         return changed
@@ -111,38 +110,6 @@ class Design:
     def minimum_detectable_effect(self, power: float = 0.95) -> float:
         """The shift, in estimated sd's, that is detected with this probability."""
         return _minimum_detectable_effect(self, power)
-
-
-def p_value(reference: Sequence[float], new: Sequence[float]) -> float:
-    """Exact two-sided p-value; ties count half, and half counts round towards the larger p."""
-    u = _count_below(reference, new).sum()
-    return float(_p_of(u, len(reference), len(new)))
-
-
-def _count_below(reference: Sequence[float], new: Sequence[float]) -> np.ndarray:
-    """(n,), the number of reference values below each new one; ties count half."""
-    ordered = np.sort(reference)
-    below, not_above = (np.searchsorted(ordered, new, side) for side in ("left", "right"))
-    counts: np.ndarray = (below + not_above) / 2
-    return counts
-
-
-def _p_of(u: np.ndarray, reference: int, new: int) -> np.ndarray:
-    """The p-values of statistics U; half counts round towards the larger p."""
-    smaller_tail = np.ceil(np.minimum(u, reference * new - u)).astype(int)
-    p: np.ndarray = p_values(reference, new)[smaller_tail]
-    return p
-
-
-@functools.cache
-def p_values(reference: int, new: int) -> np.ndarray:
-    """The p-value of every U = 0 … n₀·n."""
-    u = np.arange(reference * new + 1)[:, None]
-    # A sample with this U: each new value exceeds as many reference values as are left.
-    above = np.clip(u - reference * np.arange(new), 0, reference)
-    old = np.broadcast_to(np.arange(float(reference)), (len(u), reference))
-    test = stats.mannwhitneyu(above - 0.5, old, method="exact", axis=1)
-    return np.asarray(test.pvalue)
 
 
 @functools.cache
@@ -157,9 +124,7 @@ def _critical_p(alpha: float, reference: int, stages: tuple[int, ...]) -> float:
     below = np.empty((stages[-1], n), np.int32)  # reference values below each new one
     for i in range(stages[-1]):
         ball = rng.integers(reference + 1 + i, size=n)
-        earlier = (
-            ball < i
-        )  # the ball of an earlier new value: falls into the same gap of the reference
+        earlier = ball < i  # an earlier new value's ball: falls into the same gap of the reference
         below[i] = np.where(earlier, below[np.minimum(ball, max(i - 1, 0)), np.arange(n)], ball - i)
     u = below.cumsum(0)
     smallest = np.min([p_values(reference, k)[u[k - 1]] for k in stages], axis=0)

@@ -93,13 +93,16 @@ def require_identity(references: Mapping[str, Reference], dataset: Dataset) -> N
         for key, value in identity(run, dataset).items():
             if references[name].identity.get(key) != value:
                 raise UserError(f"the reference of {name!r} was made with {differences[key]}")
+        if not all(0 <= value <= 100 for value in references[name].values):
+            raise UserError(f"the reference of {name!r} has values that are no accuracy: {REMEDY}")
 
 
 def origin() -> dict[str, Any]:
-    """The machine, versions and revision of a new reference."""
+    """The machine, versions and code of a new reference."""
     machine, code = provenance.machine(), provenance.revision()
-    facts = {name: machine[name] for name in provenance.DECIDING}
-    return {**facts, "revision": code["revision"] or UNKNOWN, "dirty": bool(code["dirty"])}
+    facts = {name: machine[name] for name in (*provenance.DECIDING, "subspace-bench")}
+    code = {**code, "revision": code["revision"] or UNKNOWN, "dirty": bool(code["dirty"])}
+    return {**facts, **code}
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def update(path: Path, trainer: Trainer, seeds: int) -> tuple[dict[str, Referenc
     """Trains every reference again and saves it.
 
     Records stay beside the reference until all runs are trained. After an interruption the same
-    command resumes, if the (committed) code, versions and machine are the same.
+    command resumes, if code, data, versions and machine are the same.
 
     Returns:
         The new references, and where a damaged old file was moved to.
@@ -157,9 +160,8 @@ def update(path: Path, trainer: Trainer, seeds: int) -> tuple[dict[str, Referenc
     """
     check_writable(path.parent)
     made_with = origin()
-    folder = None
-    if not made_with["dirty"] and made_with["revision"] != UNKNOWN:
-        folder = path.with_suffix(f".{digest(made_with)[:8]}.update")
+    key = digest([made_with, trainer.dataset.digest])[:8]
+    folder = path.with_suffix(f".{key}.update")
     named = runs(trainer.dataset.name)
     results = trainer([(name, seed) for name in named for seed in range(seeds)], folder)
     failures = [reason for reason in results.values() if isinstance(reason, str)]
@@ -173,8 +175,7 @@ def update(path: Path, trainer: Trainer, seeds: int) -> tuple[dict[str, Referenc
         for name, run in named.items()
     }  # fmt: skip
     moved_to = reference.save(path, new)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     return new, moved_to
 
 
@@ -194,6 +195,8 @@ def compare_losses(references: Mapping[str, Reference], dataset: Dataset) -> dic
                 "the reference was made on other hardware or with other versions, where bits "
                 "differ: check without --bitwise, or update the reference here"
             )
+        if len(references[name].losses) != 8 * run.protocol.steps:
+            raise UserError(f"the reference of {name!r} lacks losses: {REMEDY}")
         try:
             differences[name] = first_difference(losses(run, dataset), references[name].losses)
         except Exception as failure:

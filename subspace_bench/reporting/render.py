@@ -6,8 +6,11 @@ A template extends `_layout.md.j2` and fills its block `body`. It sees `page`, e
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -15,6 +18,9 @@ import pandas as pd
 from subspace_bench.common.files import write_atomically
 from subspace_bench.reporting.figures import write_figure
 from subspace_bench.reporting.page import Page
+
+LINE_BREAK = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")  # as str.splitlines
+TAG = re.compile("<(?=[A-Za-z/!?])")
 
 
 def write_page(page: Page, out: Path, figures: bool = True) -> list[Path]:
@@ -49,6 +55,12 @@ def markdown(page: Page) -> str:
     template = _environment().select_template(
         [f"{page.template or page.name}.md.j2", "_default.md.j2"]
     )
+    page = replace(
+        page,
+        title=one_line(page.title),
+        summary=one_line(page.summary),
+        notices=[one_line(notice) for notice in page.notices],
+    )
     context = {**page.values, "page": page, "tables": tables, "figures": figures}
     return template.render(context).strip() + "\n"
 
@@ -66,9 +78,22 @@ def read_summary(text: str) -> str:
 
 
 def markdown_table(frame: pd.DataFrame) -> str:
-    """A GitHub markdown table of a frame of strings; `|` in cells is escaped."""
-    text = frame.map(lambda cell: cell.replace("|", r"\|") if isinstance(cell, str) else cell)
+    """A GitHub markdown table of a frame of strings, each cell in one line and `|` escaped."""
+    text = frame.map(lambda cell: one_line(cell).replace("|", r"\|") if type(cell) is str else cell)
     return text.to_markdown(index=False, disable_numparse=True)
+
+
+def one_line(text: str) -> str:
+    """The text with every line break as a space."""
+    return LINE_BREAK.sub(" ", text)
+
+
+def escape_tags(value: Any) -> Any:
+    """Text in which `<` starts no HTML tag; other values as they are.
+
+    Text on pages may come from files and plug-ins, such as the name of a projector.
+    """
+    return TAG.sub("&lt;", value) if isinstance(value, str) else value
 
 
 @cache
@@ -76,7 +101,8 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "templates"),
         undefined=jinja2.StrictUndefined,  # a missing value is an error, not a blank
-        autoescape=False,  # markdown, not HTML
+        autoescape=False,  # markdown, not HTML: of the latter, `finalize` leaves no tag
+        finalize=escape_tags,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -129,6 +129,11 @@ class Published:
     draws: int | None = None
     range: Interval | None = None
 
+    def expected(self, sample: Sample) -> Interval | None:
+        """Where one more run lies, printed as this number is; None for n < 2."""
+        extra = binomial_sd(sample.mean, self.draws) if self.draws and sample.n else 0.0
+        return sample.prediction(extra, self.rounding)
+
 
 def verdict(sample: Sample, published: Published, dim: int | None = None) -> str:
     """Whether a published number reproduces; "" without a seed.
@@ -145,8 +150,7 @@ def verdict(sample: Sample, published: Published, dim: int | None = None) -> str
     imprecise = interval.half_width > MAX_HALF_WIDTH and (dim is None or dim >= 300)
     if sample.n < MIN_SEEDS or imprecise:
         return TOO_FEW
-    extra = binomial_sd(sample.mean, published.draws) if published.draws else 0.0
-    expected = sample.prediction(extra, published.rounding)
+    expected = published.expected(sample)
     assert expected is not None
     if published.range is not None:
         return REPRODUCES if expected.overlaps(published.range) else DOES_NOT

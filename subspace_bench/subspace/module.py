@@ -5,36 +5,31 @@ Li et al. 2018 (arXiv 1804.08838), equation 2.
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import inspect
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from subspace_bench.projectors import Projector
-from subspace_bench.subspace import slots, state
+from subspace_bench.common.errors import UserError
+from subspace_bench.projectors import LinearMap
+from subspace_bench.projectors.base import require_sizes
+from subspace_bench.subspace import slots, state, support
 from subspace_bench.subspace.flat import fingerprint, flatten, trainable_parameters
-from subspace_bench.subspace.projection import ZeroPositions, make_handle
+from subspace_bench.subspace.projection import (
+    CachedPieces,
+    Pieces,
+    ThetaMemory,
+    ZeroPositions,
+    make_handle,
+    transformed,
+)
+from subspace_bench.subspace.scaling import row_factors
 from subspace_bench.subspace.slots import SLOTS_KEY, OriginParameter
-from subspace_bench.subspace.support import deepcopy_memo, fixed_positions, require_supported
 
-
-@dataclass
-class _CachedPieces:
-    """θ cut into the shapes of the module's parameters, and the inputs that it depends on."""
-
-    pieces: tuple[Tensor, ...]
-    omega: Tensor
-    version: int
-    address: int
-    values: Tensor | None  # a copy of ω on the CPU, where comparing is cheap
-    origin_versions: int
-    differentiable: bool
-    inference: bool
+_TRANSIENT = ("_cache", "_memory", "_lock", "forward")  # attributes that copies and pickles lack
 
 
 class Subspace(nn.Module):
@@ -45,6 +40,9 @@ class Subspace(nn.Module):
     `net.module.fc.weight` return pieces of θ, so every method of the module runs at θ and
     propagates gradients to ω. Tied weights, frozen parameters and buffers work as usual.
 
+    With the default scaling, one learning rate fits most D and d: for Adam, 0.2 at the peak of
+    `OneCycleLR`, or 0.05 throughout (results/learning-rates.md).
+
     θ is recomputed when ω changes and reused otherwise, as in evaluation or gradient accumulation.
     On a GPU, comparing ω would wait for the device. There, a write through `omega.data` takes
     effect at the next call of the Subspace, but not in a direct call of a method of the module.
@@ -52,32 +50,43 @@ class Subspace(nn.Module):
     Arguments:
         module: any module; its parameters with `requires_grad` span R^D.
         dim: d, 1 ≤ d ≤ D.
-        projector: a name in `subspace_bench.projectors.names()`, or a `Projector` of (D, d).
+        projector: a name in `subspace_bench.projectors.names()`, or a `Projector` of (D, d). The
+            default is the one to take at most sizes for speed and memory
+            (results/projectors-cpu.md), and none is significantly more accurate
+            (results/projector-accuracy.md).
         seed: seed of the projector, if it is given by name.
         keep_origin: whether `state_dict` includes θ₀. If False, for an origin that a seed can
             recreate, it has only θ₀'s fingerprint, and loading onto another origin fails.
+        scaling: "fan-in" multiplies the rows of P that belong to a parameter by √(D/d)/√fan-in, so
+            that Adam moves each layer by about rate/√fan-in per step, whatever D and d
+            (`models.fan_ins` says what the fan-in of any parameter is). "none" leaves P as it is.
 
     Raises:
         UserError: for a module without trainable parameters or already in a Subspace, for lazy,
             scripted or mixed-dtype modules, for sparse embeddings, for d outside 1 … D, and for an
-            unknown projector.
+            unknown projector or scaling.
     """
 
-    _cache: _CachedPieces | None
+    _cache: CachedPieces | None
+    _memory: ThetaMemory
+    _in_forward: bool  # then the pieces are current
 
     def __init__(
         self,
         module: nn.Module,
         dim: int,
-        projector: str | Projector = "gaussian",
+        projector: str | LinearMap = "hashed",
         seed: int = 0,
         keep_origin: bool = True,
+        scaling: str = "fan-in",
     ) -> None:
         super().__init__()
-        require_supported(module)
+        support.require_supported(module)
         parameters = trainable_parameters(module)
-        native = sum(p.numel() for p in parameters)
-        self._handle = make_handle(projector, native, dim, seed, [p.numel() for p in parameters])
+        sizes = [p.numel() for p in parameters]
+        _, dim, seed = require_sizes(sum(sizes), dim, seed)
+        factors = row_factors(scaling, module, parameters, dim)
+        self._handle = make_handle(projector, dim, seed, sizes, factors)
         device = parameters[0].device
         if device.type != "meta":
             self._handle.on(device)
@@ -85,26 +94,30 @@ class Subspace(nn.Module):
         self.omega = nn.Parameter(parameters[0].new_zeros(dim))
         self.module = module
         self._install_slots(parameters)
-        self.register_state_dict_post_hook(state.drop_origin)  # type: ignore[no-untyped-call]
+        self.register_state_dict_post_hook(state.prune_state)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(state.verify_state)  # type: ignore[no-untyped-call]
         self._reset()
 
     @property
-    def projector(self) -> Projector:
+    def projector(self) -> LinearMap:
         """P, on the device of ω."""
         return self._handle.on(self.omega.device)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The module's output at θ = θ₀ + Pω."""
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-            before = self._cache
-            self._cache = self._compute_pieces()
-            try:  # pieces of a transformed ω must not outlive the transform
-                return self.module(*args, **kwargs)
-            finally:
-                self._cache = before
-        self._refresh()
-        return self.module(*args, **kwargs)
+        support.require_not_traced()
+        cached, running, self._in_forward = self._cache, self._in_forward, True
+        transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+        try:
+            if transformed:
+                self._cache = self._compute_pieces()
+            else:
+                self.pieces()
+            return self.module(*args, **kwargs)
+        finally:
+            self._in_forward = running
+            if transformed:  # pieces of a transformed ω must not outlive the transform
+                self._cache = cached
 
     def theta(self) -> Tensor:
         """θ = θ₀ + Pω, (D,), differentiable in ω."""
@@ -113,17 +126,54 @@ class Subspace(nn.Module):
     def pieces(self) -> tuple[Tensor, ...]:
         """θ as tensors shaped like the module's trainable parameters, in order."""
         cache = self._cache
-        if torch.compiler.is_compiling() and cache is not None:
-            return cache.pieces
-        if cache is None or not self._is_current(cache):
-            with self._lock:
-                cache = self._cache = self._compute_pieces()
+        if cache is not None:
+            self._require_unwritten(cache, range(len(cache.pieces)))
+        if (
+            cache is None
+            or not self._is_current(cache)
+            or (cache.values is None and torch.is_grad_enabled())
+            or cache.origin_versions != self._origin_versions()
+        ):
+            cache = None  # not to keep its memory
+            return self._recompute().pieces
         return cache.pieces
+
+    # Compiled code cannot check ω.
+    _pieces_outside_graph = torch.compiler.disable(pieces)  # type: ignore[no-untyped-call]
+
+    def piece(self, number: int, origin: Tensor) -> Tensor:
+        """The piece of θ of one parameter of θ₀. Unlike `pieces`, detects no write to θ₀."""
+        cache = self._cache
+        if torch.compiler.is_compiling():
+            if cache is not None and self._in_forward:
+                return cache.pieces[number]
+            current: tuple[Tensor, ...] = self._pieces_outside_graph()
+            return current[number]
+        if cache is not None:
+            self._require_unwritten(cache, [number])
+        if cache is None or cache.origins[number] is not origin or not self._is_current(cache):
+            if type(origin) is not OriginParameter:
+                raise UserError(
+                    "the parameters of net.module were replaced: use "
+                    "functional_call(net, {'omega': …}, …), and DistributedDataParallel, not FSDP"
+                )
+            cache = None  # not to keep its memory
+            cache = self._recompute()
+        return cache.pieces[number]
+
+    def replace_origin(self, number: int, parameter: nn.Parameter) -> None:
+        """Sets a parameter of θ₀ wherever the module has it; UserError for another shape."""
+        support.require_shape(parameter, self._shapes[number])
+        slots.make_origin(parameter)
+        self._cache = None
+        for part, name, i in self._places:
+            if i == number:
+                part._parameters[name] = parameter
 
     @torch.no_grad()
     def merge(self) -> nn.Module:
         """A plain copy of the module with trainable parameters at θ."""
-        memo = deepcopy_memo(self.module)
+        memo = support.deepcopy_memo(self.module)
         for origin, piece in zip(self._origins(), self.pieces(), strict=True):
             memo[id(origin)] = nn.Parameter(piece.detach().clone())
         for part in self.module.modules():
@@ -142,14 +192,14 @@ class Subspace(nn.Module):
         """Does nothing: `verify_state` checks it before loading."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Subspace:
-        memo |= deepcopy_memo(self.module)
+        memo |= support.deepcopy_memo(self.module)
         copied = self.__new__(type(self))
         memo[id(self)] = copied
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_cache", "_lock", "forward")}
+        return {k: v for k, v in self.__dict__.items() if k not in _TRANSIENT}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         super().__setstate__(saved)  # type: ignore[no-untyped-call]
@@ -158,56 +208,63 @@ class Subspace(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._cache = None
         result = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._cache = None
+        for part, name, i in self._places:  # new parameters, where the device changed
+            parameter = part._parameters[name]
+            assert parameter is not None
+            self.replace_origin(i, parameter)
         return result
+
+    def _replicate_for_data_parallel(self) -> Any:
+        raise UserError("DataParallel cannot copy a Subspace: use DistributedDataParallel")
 
     def _reset(self) -> None:
         """Sets the attributes that copies and pickles leave out."""
         self._cache = None
+        self._in_forward = False
+        self._memory = ThetaMemory()
         self._lock = threading.RLock()
-        self.forward = _Forward(self)  # type: ignore[method-assign]
+        self.forward = support.forward_with_signature(self)  # type: ignore[method-assign]
 
     def _install_slots(self, parameters: list[nn.Parameter]) -> None:
         """Installs a slot for each (module, attribute) with a trainable parameter, tied or not."""
         number = {id(p): i for i, p in enumerate(parameters)}
-        self._slots: list[tuple[nn.Module, str]] = [(self.module, "")] * len(parameters)
         self._shapes = [p.shape for p in parameters]
         self._sizes = [p.numel() for p in parameters]
-        self._fixed = fixed_positions(self.module, number, self._sizes)
-        places = [
+        self._fixed = support.fixed_positions(self.module, number, self._sizes)
+        self._places = [
             (part, name, number[id(p)])
             for part in self.module.modules()
             for name, p in part._parameters.items()
             if p is not None and id(p) in number
         ]
-        for part, name, i in places:
+        for part, name, i in self._places:
             slots.install(part, name, self, i)
-            self._slots[i] = (part, name)
         self._flat: Tensor | None = None
 
     def _origins(self) -> list[Tensor]:
         """θ₀'s registered parameters, looked up each time because loading may replace them."""
-        return [part._parameters[name] for part, name in self._slots]  # type: ignore[misc]
+        origins = {i: part._parameters[name] for part, name, i in self._places}
+        return [origins[i] for i in range(len(self._sizes))]  # type: ignore[misc]
 
     def _origin(self) -> Tensor:
         """θ₀ (D,), detached: one tensor, with the parameters as its views where possible."""
         origins = self._origins()
-        if not all(type(p) is OriginParameter for p in origins):
-            for p in origins:  # assigned by `load_state_dict(assign=True)`
-                if type(p) is nn.Parameter:
-                    slots.make_origin(p)
+        if not all(type(p) is OriginParameter for p in origins):  # in functional_call
             return torch.cat([p.detach().reshape(-1) for p in origins])
         flat, start = self._flat, 0
         if flat is not None:
             for p in origins:
-                if p.device != flat.device or p.dtype != flat.dtype or (
-                    p.data_ptr() != flat.data_ptr() + start * flat.itemsize
-                ):  # fmt: skip
+                address = flat.data_ptr() + start * flat.itemsize if p.numel() else 0
+                if (p.data_ptr(), p.device, p.dtype) != (address, flat.device, flat.dtype):
                     flat = None
                     break
                 start += p.numel()
         if flat is None:
+            for p, shape in zip(origins, self._shapes, strict=True):
+                support.require_shape(p, shape)
             flat, start = flatten(origins), 0  # type: ignore[arg-type]
+            if torch._C._are_functorch_transforms_active():
+                return flat  # which must not outlive the transform
             if flat.device.type != "meta":
                 for p in origins:
                     p.data = flat[start : start + p.numel()].view_as(p)
@@ -215,30 +272,45 @@ class Subspace(nn.Module):
             self._flat = flat
         return flat
 
+    def _recompute(self) -> CachedPieces:
+        """Pieces of the present θ, in the memory of the last ones if these are not in use."""
+        with self._lock:
+            self._cache = None
+            cache: CachedPieces = self._compute_pieces()
+            self._cache = cache
+        return cache
+
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # kernels are not torch operations
-    def _compute_pieces(self) -> _CachedPieces:
-        omega = self.omega
-        origin = self._origin()
-        delta = self.projector(omega)
-        if self._fixed is not None:
-            delta = ZeroPositions.apply(delta, self._fixed.to(delta.device))
-        theta = delta + origin
-        parts = torch.split(theta, self._sizes)
-        pieces = tuple(part.view(s) for part, s in zip(parts, self._shapes, strict=True))
-        transformed = torch._C._are_functorch_transforms_active()
-        keep = omega.device.type == "cpu" and not transformed
-        return _CachedPieces(
+    def _compute_pieces(self) -> CachedPieces:
+        omega, origin, fixed = self.omega, self._origin(), self._fixed
+        if fixed is not None:
+            fixed = fixed.to(omega.device)
+        if transformed():
+            delta = self.projector(omega)
+            if fixed is not None:
+                delta = ZeroPositions.apply(delta, fixed)
+            parts = torch.split(delta + origin, self._sizes)
+            pieces = tuple(part.view(s) for part, s in zip(parts, self._shapes, strict=True))
+        else:
+            theta = self._memory.take(origin)
+            pieces = Pieces.apply(omega, self.projector, origin, theta, self._shapes, fixed)
+        traced = torch._C._are_functorch_transforms_active()
+        keep = omega.device.type == "cpu" and not traced
+        unversioned = traced or pieces[0].is_inference()
+        return CachedPieces(
             pieces,
+            None if unversioned else [piece._version for piece in pieces],
             omega,
-            0 if transformed or omega.is_inference() else omega._version,
-            0 if transformed else omega.data_ptr(),
+            0 if traced or omega.is_inference() else omega._version,
+            0 if traced else omega.data_ptr(),
             omega.detach().clone() if keep else None,
+            self._origins(),
             self._origin_versions(),
-            theta.requires_grad,
+            pieces[0].requires_grad,
             torch.is_inference_mode_enabled(),
         )
 
-    def _is_current(self, cache: _CachedPieces) -> bool:
+    def _is_current(self, cache: CachedPieces) -> bool:
         """Whether the pieces are valid: computed from this ω, with a graph if one is needed."""
         omega = self.omega
         if torch._C._are_functorch_transforms_active():
@@ -253,32 +325,24 @@ class Subspace(nn.Module):
             and (cache.values is None or torch.equal(cache.values, omega.detach()))
         )
 
-    def _refresh(self) -> None:
-        """Updates the pieces for a call of the Subspace; recomputes them if they may be stale."""
-        cache = self._cache
-        may_be_stale = cache is not None and cache.values is None and torch.is_grad_enabled()
-        if cache is None or may_be_stale or cache.origin_versions != self._origin_versions():
-            with self._lock:
-                self._cache = self._compute_pieces()
-        else:
-            self.pieces()
+    def _require_unwritten(self, cache: CachedPieces, numbers: Iterable[int]) -> None:
+        """Raises UserError if a piece of θ was written in place, which changes neither θ₀ nor ω."""
+        versions = cache.piece_versions
+        if versions is None or torch._C._are_functorch_transforms_active():
+            return
+        if any(cache.pieces[i]._version != versions[i] for i in numbers):
+            self._cache = None
+            raise UserError(support.WRITTEN)
 
-    def _origin_versions(self) -> int:
-        """A number that changes when θ₀ is written in place, as by `load_state_dict`."""
-        return sum(p._version for p in self._origins() if not p.is_inference())
+    def _origin_versions(self) -> list[tuple[int, int, int]]:
+        """Values that change when θ₀ is written or its tensors are replaced."""
+        if torch._C._are_functorch_transforms_active():
+            return []
+        return [
+            (p.data_ptr(), 0 if p.is_inference() else p._version, getattr(p, "revision", 0))
+            for p in self._origins()
+        ]
 
     def _fingerprint(self) -> str:
         origin = self._origin()
         return "" if origin.device.type == "meta" else fingerprint(origin)
-
-
-class _Forward:
-    """`net.forward` with the signature of the module's forward, which some tools inspect."""
-
-    def __init__(self, net: Subspace) -> None:
-        self.net = net
-        with contextlib.suppress(TypeError, ValueError):
-            self.__signature__ = inspect.signature(net.module.forward)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return Subspace.forward(self.net, *args, **kwargs)

@@ -18,7 +18,22 @@ SLOTS_KEY = "_subspace_slots"  # the key of a module's Slots in its __dict__
 
 
 class OriginParameter(nn.Parameter):
-    """A parameter of θ₀. It never requires a gradient; `requires_grad_` has no effect."""
+    """A parameter of θ₀. It never requires a gradient; `requires_grad_` has no effect.
+
+    Writes through `data` leave no trace in the version of a tensor, so `revision` counts them.
+    """
+
+    revision = 0
+
+    @property
+    def data(self) -> Tensor:
+        self.revision += 1
+        return super().data
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self.revision += 1
+        nn.Parameter.data.__set__(self, value)  # type: ignore[attr-defined]
 
     @property
     def requires_grad(self) -> bool:
@@ -32,7 +47,7 @@ class OriginParameter(nn.Parameter):
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _load_origin, (self.data,)
+        return _load_origin, (self.detach(),)
 
 
 def _load_origin(data: Tensor) -> OriginParameter:
@@ -44,8 +59,11 @@ class PieceSource(Protocol):
 
     omega: nn.Parameter
 
-    def pieces(self) -> tuple[Tensor, ...]:
-        """θ in the shapes of the module's trainable parameters."""
+    def piece(self, number: int, origin: Tensor) -> Tensor:
+        """The piece of θ that belongs to this parameter of θ₀."""
+
+    def replace_origin(self, number: int, parameter: nn.Parameter) -> None:
+        """Sets a parameter of θ₀ wherever the module has it."""
 
 
 class Slots:
@@ -97,6 +115,7 @@ def _with_slots(kind: Any, names: frozenset[str]) -> type[nn.Module]:
         "__qualname__": kind.__qualname__,
         "__doc__": kind.__doc__,
         "__reduce_ex__": _reduce,
+        "register_parameter": _register_parameter,
     }
     return type(kind.__name__, (kind,), content)
 
@@ -104,11 +123,16 @@ def _with_slots(kind: Any, names: frozenset[str]) -> type[nn.Module]:
 def _piece_property(name: str) -> property:
     def get(module: nn.Module) -> Tensor:
         slots: Slots = module.__dict__[SLOTS_KEY]
-        origin = module._parameters[name]
-        if origin is not None and origin.device != slots.net.omega.device:
+        origin = module._parameters.get(name)
+        if origin is None:
+            raise UserError(
+                f"{type(module).__name__}.{name} was removed after the module was wrapped: "
+                "change the plain module before it is wrapped, or the one that merge() returns"
+            )
+        if origin.device != slots.net.omega.device:
             return origin  # during `load_state_dict(assign=True)` onto a module on meta
         try:
-            return slots.net.pieces()[slots.pieces[name]]
+            return slots.net.piece(slots.pieces[name], origin)
         except AttributeError as failure:  # nn.Module.__getattr__ would return θ₀'s parameter
             raise RuntimeError(f"θ could not be computed: {failure}") from failure
 
@@ -119,6 +143,15 @@ def _piece_property(name: str) -> property:
         )
 
     return property(get, refuse, refuse)
+
+
+def _register_parameter(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
+    """Assigning an `nn.Parameter`, as `load_state_dict(assign=True)` does, replaces that of θ₀."""
+    slots: Slots = module.__dict__[SLOTS_KEY]
+    if isinstance(param, nn.Parameter) and name in slots.pieces:
+        slots.net.replace_origin(slots.pieces[name], param)
+    else:
+        plain_class(module).register_parameter(module, name, param)
 
 
 def _reduce(module: nn.Module, protocol: Any) -> Any:

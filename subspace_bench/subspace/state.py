@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.projectors import Projector
+from subspace_bench.projectors import LinearMap
 
 
 class StatefulSubspace(Protocol):
@@ -20,7 +20,7 @@ class StatefulSubspace(Protocol):
     _cache: Any
 
     @property
-    def projector(self) -> Projector:
+    def projector(self) -> LinearMap:
         """P."""
 
     def _origins(self) -> list[Tensor]: ...
@@ -46,13 +46,18 @@ def decode(saved: Tensor) -> dict[str, Any]:
         raise UserError(f"the state was not saved by a Subspace: {failure}") from failure
 
 
-def drop_origin(
+def prune_state(
     net: StatefulSubspace, saved: dict[str, Any], prefix: str, metadata: dict[str, Any]
 ) -> None:
-    """Removes θ₀ from the state_dict of a Subspace that does not keep it."""
+    """Keeps tied tensors under their first name only, and drops θ₀ from a state without it.
+
+    Formats such as safetensors refuse tensors that share memory.
+    """
+    dropped = [name for names in _tied_names(net.module) for name in names[1:]]
     if not net._keep_origin:
-        for name in _origin_names(net):
-            saved.pop(f"{prefix}module.{name}", None)
+        dropped += _origin_names(net)
+    for name in dropped:
+        saved.pop(f"{prefix}module.{name}", None)
 
 
 def verify_state(net: StatefulSubspace, saved: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -66,15 +71,23 @@ def verify_state(net: StatefulSubspace, saved: dict[str, Any], prefix: str, *res
         ours = json.loads(json.dumps(net.projector.identity()))
         if not net._keep_origin:
             ours["origin"] = net._fingerprint()
-        for key, value in ours.items():
-            if key in theirs and theirs[key] != value:
+        else:
+            theirs.pop("origin", None)
+        for key in {**ours, **theirs}:
+            saved_value, value = theirs.get(key, "none"), ours.get(key, "none")
+            if saved_value != value:
                 raise UserError(
-                    f"the saved ω belongs to another {key}: {theirs[key]}, not {value}; "
+                    f"the saved ω belongs to another {key}: {saved_value}, not {value}; "
                     "build the Subspace with the arguments of the saved one"
                 )
     if not net._keep_origin:
+        origin = net.module.state_dict()
         for name in _origin_names(net):
-            saved.setdefault(f"{prefix}module.{name}", net.module.state_dict()[name])
+            saved.setdefault(f"{prefix}module.{name}", origin[name])
+    for names in _tied_names(net.module):
+        present = [key for key in (f"{prefix}module.{name}" for name in names) if key in saved]
+        for name in names if present else ():
+            saved.setdefault(f"{prefix}module.{name}", saved[present[0]])
 
 
 def _origin_names(net: StatefulSubspace) -> list[str]:
@@ -82,3 +95,14 @@ def _origin_names(net: StatefulSubspace) -> list[str]:
     origins = {id(p) for p in net._origins()}
     named = net.module.named_parameters(remove_duplicate=False)
     return [name for name, p in named if id(p) in origins]
+
+
+def _tied_names(module: nn.Module) -> list[list[str]]:
+    """The names of each parameter or buffer that has several."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in [
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    ]:
+        names.setdefault(id(tensor), []).append(name)
+    return [each for each in names.values() if len(each) > 1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +12,11 @@ from torch import Tensor, nn
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.subspace.slots import OriginParameter
+
+WRITTEN = (
+    "a piece of θ was written in place, as by nn.init on net.module.fc.weight, and the write is "
+    "lost: write before wrapping, or load a state_dict into net.module, which sets θ₀"
+)
 
 
 def require_supported(module: nn.Module) -> None:
@@ -19,14 +27,41 @@ def require_supported(module: nn.Module) -> None:
             raise UserError(f"{where} is scripted: wrap the Python module instead")
         if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse:
             raise UserError(f"{where} asks for sparse gradients: build it with sparse=False")
+        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.max_norm is not None:
+            raise UserError(f"{where} writes its weight in forward: build it with max_norm=None")
         for p in part._parameters.values():
             if isinstance(p, nn.parameter.UninitializedParameter):
                 raise UserError(f"{where} is lazy: run one batch through the module first")
+            if p is not None and p.requires_grad and p.is_complex():
+                raise UserError(f"{where} has complex parameters: a Subspace spans real ones only")
             if isinstance(p, OriginParameter):
                 raise UserError(
                     f"the parameters of {where} belong to another Subspace: wrap the result of its "
                     "merge(), or a copy made before wrapping"
                 )
+
+
+def require_shape(parameter: Tensor, shape: torch.Size) -> None:
+    """Raises UserError for a new parameter of θ₀ that does not have the shape of the old one."""
+    if parameter.shape != shape:
+        raise UserError(f"a parameter of θ₀ has shape {[*shape]}, not {[*parameter.shape]}")
+
+
+def require_not_traced() -> None:
+    """Raises UserError in `torch.jit.trace` and `torch.export`, which would store θ's values."""
+    if torch.jit.is_tracing() or torch.compiler.is_exporting():  # type: ignore
+        raise UserError("tracing and export would freeze θ: use the module that merge() returns")
+
+
+def forward_with_signature(net: nn.Module) -> Callable[..., Any]:
+    """`net.forward` with the signature of the module's forward, which some tools inspect."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return type(net).forward(net, *args, **kwargs)
+
+    with contextlib.suppress(TypeError, ValueError):
+        forward.__signature__ = inspect.signature(net.module.forward)  # type: ignore
+    return forward
 
 
 def fixed_positions(module: nn.Module, number: dict[int, int], sizes: list[int]) -> Tensor | None:
@@ -37,7 +72,8 @@ def fixed_positions(module: nn.Module, number: dict[int, int], sizes: list[int])
             i = number.get(id(part._parameters["weight"]))
             if i is not None:
                 start = sum(sizes[:i]) + part.padding_idx * part.embedding_dim
-                positions.append(torch.arange(start, start + part.embedding_dim))
+                stop = start + part.embedding_dim
+                positions.append(torch.arange(start, stop, device="cpu"))  # even under meta
     return torch.cat(positions) if positions else None
 
 
@@ -50,9 +86,17 @@ def deepcopy_memo(module: nn.Module) -> dict[int, Any]:
     return {
         id(value): value.detach().clone()
         for part in module.modules()
-        for value in _tensors(part.__dict__)
+        for value in _tensors(_content(part))
         if not value.is_leaf
     }
+
+
+def _content(part: nn.Module) -> dict[str, Any]:
+    """A module's attributes as `copy.deepcopy` sees them."""
+    if not isinstance(part, nn.RNNBase):
+        return part.__dict__
+    content: dict[str, Any] = part.__getstate__()  # type: ignore[no-untyped-call]
+    return content  # with a new list of weights
 
 
 def _tensors(content: dict[str, Any]) -> list[Tensor]:

@@ -19,19 +19,11 @@ from torch import Tensor
 
 from subspace_bench import models
 from subspace_bench.common.errors import UserError
-from subspace_bench.projectors import ColumnNorms, Dense
+from subspace_bench.projectors import Dense
 
 SEED = 123
 # The author's order of parameters, as indices into `module.parameters()`.
 ORDERS = {"conv": (0, 1, 2, 3, 4, 5, 6, 7), "fc": (0, 2, 4, 1, 3, 5)}
-
-
-class AuthorOrthonormal(Dense):
-    """The author's P for one model, with rows in the order of `module.parameters()`."""
-
-    @classmethod
-    def column_norms(cls, native: int, dim: int) -> ColumnNorms:
-        return "orthonormal"
 
 
 def theta_init(model: str, sigmas: Sequence[float]) -> Tensor:
@@ -63,7 +55,7 @@ def projector(model: str, dim: int, sigmas: Sequence[float]) -> Dense:
     columns = torch.empty(dim, theta.size)
     for j in range(dim):  # column by column, because q takes twice the memory of P
         columns[j] = q[:, j][order]
-    return AuthorOrthonormal(theta.size, dim, SEED, columns)
+    return Dense(theta.size, dim, SEED, columns)
 
 
 def positions(model: str) -> Tensor:

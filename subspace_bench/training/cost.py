@@ -1,4 +1,4 @@
-"""Predicts the cost of a run: seconds, memory and disk.
+"""Predicts the cost of runs: seconds, memory and disk.
 
 If a record of the same run with any seed or length exists, the prediction scales it. Otherwise
 
@@ -8,7 +8,7 @@ If a record of the same run with any seed or length exists, the prediction scale
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,11 +29,9 @@ LAPACK_QR_RATE = 2.5e10  # operations per second, float64
 GPU_THREADS = 20  # CPU threads equivalent to a GPU, except for PER_UPDATE
 
 BASE_MEMORY = 1_050_000_000  # bytes of a worker: Python, torch, MNIST, activations when scoring
+BATCH_BYTES = 6.5  # per image and number in it or in a layer's output; 5.6 to 6.6 observed
 PARENT_MEMORY = 1_200_000_000  # bytes of the process that writes pages; 0.5 to 1.15 GB observed
-RECORD_BYTES, ROW_BYTES = (
-    2_000,
-    60,
-)  # bytes of a record without its curve, and of a row of the curve
+RECORD_BYTES, ROW_BYTES = 2_000, 60  # of a record without its curve, and of a row of the curve
 
 TEST_IMAGES = {"mnist-5k": 1_000}  # test images, if not 10,000
 
@@ -121,7 +119,11 @@ def estimate(run: RunConfig) -> Cost:
     return Cost(
         set_up=set_up,
         training=protocol.steps * update + scores * score,
-        memory=BASE_MEMORY + projection.resident_bytes + projection.workspace_bytes + 24 * native,
+        memory=BASE_MEMORY
+        + BATCH_BYTES * protocol.batch * (28 * 28 + count_outputs(run.model))
+        + projection.resident_bytes
+        + projection.workspace_bytes
+        + 24 * native,
         disk=RECORD_BYTES + ROW_BYTES * scores + 4 * (3 * trained + native),
     )
 
@@ -150,9 +152,65 @@ def count_operations(model: str) -> tuple[int, int, int]:
     return counts["conv"], counts["dense"], models.parameter_count(net)
 
 
+@functools.cache
+def count_outputs(model: str) -> int:
+    """Numbers per image in the outputs of all layers, which a training step keeps."""
+    net, sizes = models.build(model).to("meta").eval(), []
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        sizes.append(output.numel())
+
+    for module in net.modules():
+        if not list(module.children()):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        net(torch.empty(1, 1, 28, 28, device="meta"))
+    return sum(sizes)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The runs of some studies.
+
+    Attributes:
+        cases: study name → its runs.
+        costs: run → expected cost, for every run of every study.
+        pending: the runs to train, cheapest first.
+    """
+
+    cases: Mapping[str, Sequence[RunConfig]]
+    costs: Mapping[RunConfig, Cost]
+    pending: Sequence[RunConfig]
+
+    @property
+    def pending_costs(self) -> list[Cost]:
+        return [self.costs[run] for run in self.pending]
+
+
+def plan_workload(
+    cases: Mapping[str, Sequence[RunConfig]],
+    local: Collection[Record],
+    committed: Iterable[Record] = (),
+    retrain: bool = False,
+) -> Workload:
+    """Plans the training of these cases.
+
+    Arguments:
+        local: records whose runs are not trained again.
+        committed: other records, used only to predict costs.
+        retrain: train every run, including those with a local record.
+    """
+    # Local records come first: costs on this machine predict best.
+    cost_of = estimator([*local, *committed])
+    costs = {run: cost_of(run) for run in dict.fromkeys(r for runs in cases.values() for r in runs)}
+    recorded = set() if retrain else {record.run for record in local}
+    pending = [run for run in costs if run not in recorded]
+    return Workload(cases, costs, sorted(pending, key=lambda run: costs[run].seconds))
+
+
 def wall_seconds(costs: Sequence[Cost], jobs: int) -> float:
     """Seconds for all runs, started in this order, `jobs` at a time."""
-    ends = [WORKER_START_SECONDS] * jobs
+    ends = [WORKER_START_SECONDS] * max(1, min(jobs, len(costs)))
     for cost in costs:
         next_free = ends.index(min(ends))
         ends[next_free] += cost.seconds
@@ -161,6 +219,7 @@ def wall_seconds(costs: Sequence[Cost], jobs: int) -> float:
 
 def jobs_that_fit(costs: Sequence[Cost], jobs: int, memory: float) -> int:
     """The largest number of jobs, from 1 to `jobs`, whose runs fit into `memory` bytes."""
+    jobs = max(1, min(jobs, len(costs)))
     while jobs > 1 and memory_together(costs, jobs) > memory:
         jobs -= 1
     return jobs

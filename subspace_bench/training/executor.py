@@ -12,7 +12,8 @@ from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from subspace_bench.common.errors import Unwritable, UserError
+from subspace_bench.common import errors
+from subspace_bench.common.interruption import raise_if_interrupted
 from subspace_bench.training.worker_pool import (
     TimeLimitExceeded,
     WorkerDied,
@@ -31,6 +32,8 @@ __all__ = [
     "run_all",
     "should_stop",
 ]
+
+POLL_SECONDS = 1.0  # between looks for a signal whose exception was lost
 
 C = TypeVar("C", bound=Hashable)
 
@@ -70,6 +73,7 @@ def run_all(
 
     Raises:
         Unwritable: if a result cannot be stored, as on a full disk; no further case starts.
+        KeyboardInterrupt: if a signal arrived.
     """
     events: queue.SimpleQueue[Event[C]] = queue.SimpleQueue()
     futures: list[Future[Any]] = []
@@ -84,9 +88,13 @@ def run_all(
     try:
         begin(executor.max_workers if isinstance(executor, WorkerPool) else len(cases))
         while ended < len(cases):
-            event = events.get()
+            raise_if_interrupted()
+            try:
+                event = events.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
             if event.kind == "failed":
-                if isinstance(event.value, Unwritable):
+                if isinstance(event.value, errors.Unwritable):
                     raise event.value
                 failures.append(event)
             if event.kind in ("done", "failed"):
@@ -127,10 +135,7 @@ def _submit(
 
 
 def describe_failure(failure: BaseException) -> str:
-    """Describes an exception in one line."""
-    if isinstance(failure, MemoryError):
-        return "out of memory: use fewer --jobs or a smaller d"
-    if isinstance(failure, UserError | WorkerDied | TimeLimitExceeded):
+    """Describes why a case failed, in one line."""
+    if isinstance(failure, WorkerDied | TimeLimitExceeded):
         return str(failure)
-    first = (str(failure).splitlines() or [""])[0]
-    return f"{type(failure).__name__}: {first}"
+    return errors.describe_failure(failure)

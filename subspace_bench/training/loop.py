@@ -7,8 +7,10 @@ A baseline trains θ itself. The protocol says when the test accuracy is measure
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,13 +31,17 @@ from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record
 from subspace_bench.subspace import FlatParameters, fingerprint
 from subspace_bench.training import author_draws
-from subspace_bench.training.checkpoint import Checkpoint, TrainingState
+from subspace_bench.training.checkpoint import (
+    FINGERPRINT_STEP,
+    Checkpoint,
+    DamagedCheckpoint,
+    TrainingState,
+)
 from subspace_bench.training.optimizers import Optimizer, make_optimizer
 
 EVALUATION_CHUNK = 500  # images, few enough for their activations to stay in cache
 CHECKPOINT_SECONDS = 60.0
 PROGRESS_SECONDS = 5.0
-FINGERPRINT_STEP = 200  # tests repeat this many updates and compare with the record
 
 
 class Interrupted(Exception):
@@ -76,14 +82,12 @@ def train(
     torch.set_num_threads(run.threads)
     if run.device == "cuda":
         make_cuda_deterministic()
-    net = prepare(run)
-    optimizer = make_optimizer(run, net)
+    saved = Checkpoint(checkpoint, run)
+    net, optimizer, state = set_up_training(run, saved)
     batches = make_batches(run, dataset)
     images, labels = (part.to(run.device) for part in scored_images(run, dataset))
     set_up = time.monotonic() - began
 
-    saved = Checkpoint(checkpoint, run)
-    state = saved.load(optimizer, net.module) or TrainingState()
     began = written = reported = time.monotonic() - state.seconds
     while state.updates < run.protocol.steps:
         x, y = batches(state.updates)
@@ -115,6 +119,25 @@ def train(
             written = now
     facts = provenance.collect(run, dataset, set_up, state.seconds)
     return Record(run, result(run, net, optimizer, state), facts)
+
+
+def set_up_training(
+    run: RunConfig, saved: Checkpoint
+) -> tuple[FlatParameters, Optimizer, TrainingState]:
+    """The model, its optimizer and how far training has come; from the start without checkpoint.
+
+    Prints one line if the checkpoint cannot be used.
+    """
+    net = prepare(run)
+    optimizer = make_optimizer(run, net)
+    try:
+        return net, optimizer, saved.load(optimizer, net.module) or TrainingState()
+    except DamagedCheckpoint as failure:
+        with contextlib.suppress(OSError, ValueError):  # nobody may be reading stderr
+            print(f"{run.label}: {failure}: starting over", file=sys.stderr, flush=True)
+    del net, optimizer  # may be half restored, and P is large
+    net = prepare(run)
+    return net, make_optimizer(run, net), TrainingState()
 
 
 def loss_curve(run: RunConfig, dataset: Dataset) -> list[float]:
@@ -149,6 +172,8 @@ def make_cuda_deterministic() -> None:
     """Makes runs on one GPU bitwise reproducible, where PyTorch has such kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling new tensors, which no result depends on, would cost a pass over each.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

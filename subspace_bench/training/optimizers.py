@@ -22,21 +22,46 @@ from subspace_bench.training import author_draws
 
 
 class Optimizer(ABC):
-    """Reads the gradient in `net.gradient`, updates `trained`, and writes θ to `net.theta`."""
+    """Reads the gradient in `net.gradient`, updates `trained`, and writes θ to `net.theta`.
 
-    trained: Tensor  # ω (d,), or θ (D,) for a baseline
+    Attributes:
+        trained: ω (d,), or θ (D,) for a baseline.
+        tensors: name → a tensor that the next step depends on, θ among them.
+        optimizer: torch's, if it makes the update.
+        updates: number of updates so far.
+    """
+
+    trained: Tensor
+    tensors: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer | None = None
+
+    def __init__(self, protocol: TrainingConfig, net: FlatParameters) -> None:
+        self.protocol, self.net = protocol, net
+        self.updates = 0
 
     @abstractmethod
     def step(self) -> None:
         """One update."""
 
-    @abstractmethod
+    def rate(self) -> float:
+        """The learning rate of the next update."""
+        return self.protocol.lr * schedule(self.protocol, self.updates)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
+        state: dict[str, Any] = {**self.tensors, "updates": self.updates}
+        if self.optimizer is not None:
+            state["optimizer"] = self.optimizer.state_dict()
+        return state
 
-    @abstractmethod
+    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict`, including θ."""
+        for name, tensor in self.tensors.items():
+            tensor.copy_(state[name])
+        self.updates = state["updates"]
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
 
 
 def make_optimizer(run: RunConfig, net: FlatParameters) -> Optimizer:
@@ -130,8 +155,9 @@ class FullSpaceOptimizer(Optimizer):
     """Trains θ itself with torch's optimizer: the baseline."""
 
     def __init__(self, protocol: TrainingConfig, net: FlatParameters) -> None:
-        self.protocol, self.net = protocol, net
+        super().__init__(protocol, net)
         self.trained = net.theta
+        self.tensors = {"theta": net.theta}
         if protocol.bias_lr == 1.0:  # one vector gives the same result with less overhead
             theta = torch.nn.Parameter(net.theta, requires_grad=False)
             theta.grad = net.gradient
@@ -143,27 +169,13 @@ class FullSpaceOptimizer(Optimizer):
                 {"params": weights, "factor": 1.0},
                 {"params": biases, "factor": protocol.bias_lr},
             ]
-        self.optimizer = torch_optimizer(protocol, groups)
-        self.updates = 0
+        self.optimizer: torch.optim.Optimizer = torch_optimizer(protocol, groups)
 
     def step(self) -> None:
         for group in self.optimizer.param_groups:
-            rate = self.protocol.lr * schedule(self.protocol, self.updates)
-            group["lr"] = rate * group["factor"]
+            group["lr"] = self.rate() * group["factor"]
         self.optimizer.step()
         self.updates += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "theta": self.net.theta,
-            "updates": self.updates,
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.net.theta.copy_(state["theta"])
-        self.updates = state["updates"]
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 class SubspaceOptimizer(Optimizer):
@@ -182,16 +194,15 @@ class SubspaceOptimizer(Optimizer):
         omega: Tensor,
         rows: Tensor | None = None,
     ) -> None:
-        self.protocol, self.net, self.projector, self.origin = protocol, net, projector, origin
-        self.rows = rows
+        super().__init__(protocol, net)
+        self.projector, self.origin, self.rows = projector, origin, rows
         self.trained = torch.nn.Parameter(omega)
-        self.optimizer = torch_optimizer(protocol, [self.trained])
-        self.updates = 0
+        self.tensors = {"omega": self.trained.detach(), "theta": net.theta}
+        self.optimizer: torch.optim.Optimizer = torch_optimizer(protocol, [self.trained])
 
     @torch.no_grad()
     def step(self) -> None:
-        rate = self.protocol.lr * schedule(self.protocol, self.updates)
-        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.param_groups[0]["lr"] = self.rate()
         gradient = self.net.gradient
         if self.rows is not None:
             gradient = gradient * self.rows
@@ -202,21 +213,6 @@ class SubspaceOptimizer(Optimizer):
             change.mul_(self.rows)
         torch.add(self.origin, change, out=self.net.theta)
         self.updates += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "omega": self.trained.detach(),
-            "updates": self.updates,
-            "optimizer": self.optimizer.state_dict(),
-            "theta": self.net.theta,
-        }
-
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.trained.copy_(state["omega"])
-        self.net.theta.copy_(state["theta"])
-        self.updates = state["updates"]
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 class FusedSubspaceAdam(Optimizer):
@@ -233,13 +229,12 @@ class FusedSubspaceAdam(Optimizer):
         origin: Tensor,
         omega: Tensor,
     ) -> None:
-        self.protocol, self.net, self.projector, self.origin = protocol, net, projector, origin
-        self.trained = omega
+        super().__init__(protocol, net)
+        self.projector, self.origin, self.trained = projector, origin, omega
         self.m, self.v = torch.zeros_like(omega), torch.zeros_like(omega)
-        self.updates = 0
+        self.tensors = {"omega": omega, "m": self.m, "v": self.v, "theta": net.theta}
 
     def step(self) -> None:
-        self.updates += 1
         beta1, beta2 = self.protocol.betas
         projected_adam.step(
             self.projector.columns,
@@ -249,25 +244,10 @@ class FusedSubspaceAdam(Optimizer):
             self.v,
             self.origin,
             self.net.theta,
-            lr=self.protocol.lr * schedule(self.protocol, self.updates - 1),
+            lr=self.rate(),
             beta1=beta1,
             beta2=beta2,
             eps=self.protocol.eps,
-            t=self.updates,
+            t=self.updates + 1,
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "omega": self.trained,
-            "m": self.m,
-            "v": self.v,
-            "theta": self.net.theta,
-            "updates": self.updates,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.trained.copy_(state["omega"])
-        self.m.copy_(state["m"])
-        self.v.copy_(state["v"])
-        self.net.theta.copy_(state["theta"])
-        self.updates = state["updates"]
+        self.updates += 1

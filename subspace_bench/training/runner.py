@@ -7,16 +7,21 @@ order, or what else is running.
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from subspace_bench.common.interruption import raise_if_interrupted
+from subspace_bench.common.locks import Locked
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record, Store
 from subspace_bench.training.executor import Event, WorkerPool, emit, run_all, should_stop
 
 if TYPE_CHECKING:
     from subspace_bench.datasets.dataset import Dataset
+
+CLAIM_SECONDS = 1.0  # between two looks at the runs of other processes
 
 
 def train_all(
@@ -28,25 +33,48 @@ def train_all(
 ) -> list[Event[RunConfig]]:
     """Trains the runs in order, stores their records in `store`, and returns the failures.
 
+    Several processes may train into one store: each run is trained once. Runs that another process
+    trains are left until the end, and taken over if it ends without a record.
+
     Arguments:
-        runs: the runs to train, including any that have a record.
+        runs: the runs to train; one that has a record is done at once.
         jobs: how many to train at a time.
         on_event: called with every event; the value of "progress" is a `loop.Progress`, and of
-            "done" the record.
+            "done" the record. One more kind of event is "claimed": another process trains the run.
 
     Raises:
         KeyboardInterrupt: after all workers have written their checkpoints.
         Unwritable: likewise, if a record cannot be stored, as on a full disk.
     """
     task = functools.partial(train_and_store, folder=store.folder, data_root=data_root)
+    failures: list[Event[RunConfig]] = []
+    waiting, claimed = list(runs), set[RunConfig]()
+
+    def listen(event: Event[RunConfig]) -> None:
+        if event.kind != "failed" or not isinstance(event.value, Locked):
+            on_event(event)
+        elif event.case not in claimed:
+            claimed.add(event.case)
+            on_event(Event("claimed", event.case))
+
     with WorkerPool(jobs) as pool:
-        return run_all(runs, task, pool, on_event)
+        while waiting:
+            ended = run_all(waiting, task, pool, listen)
+            failures += [event for event in ended if not isinstance(event.value, Locked)]
+            waiting = [event.case for event in ended if isinstance(event.value, Locked)]
+            while waiting and all(map(store.is_claimed, waiting)):
+                time.sleep(CLAIM_SECONDS)
+                raise_if_interrupted()
+    return failures
 
 
 def train_and_store(run: RunConfig, folder: Path, data_root: Path | None) -> Record:
     """Trains one run, from its checkpoint if any, and stores its record in `folder`.
 
+    If the record is there already, another process has stored it meanwhile: returns that.
+
     Raises:
+        Locked: if another process trains the run.
         Interrupted: if the pool stopped; the checkpoint is written.
         Unwritable: if the record cannot be stored.
         UserError: see `loop.train`.
@@ -61,10 +89,13 @@ def train_and_store(run: RunConfig, folder: Path, data_root: Path | None) -> Rec
         torch.cuda.reset_peak_memory_stats()
     store = Store(folder)
     checkpoint = store.checkpoint(run)
-    dataset = load_dataset(run.dataset, data_root)
-    record = train(run, dataset, checkpoint, emit, should_stop)
-    store.put(record)
-    checkpoint.unlink(missing_ok=True)
+    with store.claim(run):
+        record = store.get(run)
+        if record is None:
+            dataset = load_dataset(run.dataset, data_root)
+            record = train(run, dataset, checkpoint, emit, should_stop)
+            store.put(record)
+        checkpoint.unlink(missing_ok=True)
     return record
 
 

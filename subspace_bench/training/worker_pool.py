@@ -11,7 +11,6 @@ import contextlib
 import multiprocessing
 import pickle
 import queue
-import signal
 import threading
 import time
 import traceback
@@ -23,8 +22,11 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, TypeVar
 
+from subspace_bench.common.interruption import block_signals, ignore_signals, uninterrupted
+
 CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
 STOP_SECONDS = 15.0  # a worker asked to stop is killed after this much silence
+SET_UP_STOP_SECONDS = 1.0  # the same before its first event
 FOREVER = float("inf")
 STOP = b""  # the message that asks a worker to end
 
@@ -104,8 +106,8 @@ class WorkerPool(Executor):
     def stop(self) -> None:
         """Asks running tasks to end (see `should_stop`); no further task starts.
 
-        A task that neither ends nor emits anything for `stop_seconds` is killed: it is still
-        setting up and has nothing to save.
+        A task that neither ends nor emits anything for `stop_seconds` is killed. One that has not
+        emitted anything yet has little to save, and is killed after SET_UP_STOP_SECONDS.
         """
         if not self._stopping:
             self._stopping = True
@@ -131,15 +133,16 @@ class WorkerPool(Executor):
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
+        if kind is None:
+            self.shutdown()
+            return
+        with uninterrupted():  # a second Ctrl-C must not leave before checkpoints are written
             self.stop()
-        self.shutdown(wait=True, cancel_futures=kind is not None)
+            self.shutdown(cancel_futures=True)
 
     def _serve(self) -> None:
         """Runs in a thread: passes tasks to one worker, one at a time."""
-        # The main thread answers signals. Workers inherit the mask: a terminal's Ctrl-C, which goes
-        # to every process, must not end a worker that has a checkpoint to write.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        block_signals()  # also in the workers, which inherit it
         worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
             if self._stopping:
@@ -166,6 +169,7 @@ class WorkerPool(Executor):
         """The task's result, or the exception that it raised."""
         worker.begin(task.call)
         silence, stop_requested = FOREVER, False
+        grace = min(SET_UP_STOP_SECONDS, self.stop_seconds)
         end = time.monotonic() + task.time_limit
         while True:
             watched = [worker.pipe] if stop_requested else [worker.pipe, self._stop_reader]
@@ -178,9 +182,10 @@ class WorkerPool(Executor):
                 if kind == "exception":
                     raise value
                 task.listen("progress", value)
+                grace = self.stop_seconds
             elif ready:
                 worker.request_stop()
-                silence, stop_requested = self.stop_seconds, True
+                silence, stop_requested = grace, True
             else:
                 worker.kill()
                 if stop_requested and time.monotonic() < end:
@@ -233,7 +238,7 @@ class _Worker:
             self.busy = kind == "event"
             return kind, value
         code = self.process.exitcode
-        hint = ", killed: out of memory?" if code == -signal.SIGKILL else ""
+        hint = ", killed: out of memory?" if code == -9 else ""
         raise WorkerDied(f"its process ended with code {code}{hint}")
 
     def request_stop(self) -> None:
@@ -272,8 +277,7 @@ def should_stop() -> bool:
 def _run_worker(pipe: Connection) -> None:
     """Runs in the worker: executes tasks and sends their results until the pipe closes."""
     global _pipe
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    ignore_signals()
     _pipe = pipe
     with contextlib.suppress(EOFError, OSError):  # the parent is done or gone
         while (message := pipe.recv_bytes()) != STOP:
@@ -286,10 +290,14 @@ def _run_worker(pipe: Connection) -> None:
 
 
 def _sendable(failure: BaseException) -> BaseException:
-    """The exception with the traceback as a note; a RuntimeError if it cannot be pickled."""
+    """The exception with its traceback as a note; a RuntimeError if it cannot be pickled, or if it
+    would end the process that receives it, as SystemExit.
+    """
     failure.add_note("".join(traceback.format_exception(failure)))
     try:
         pickle.loads(pickle.dumps(failure))
+        if isinstance(failure, Exception):
+            return failure
     except Exception:
-        return RuntimeError(f"{type(failure).__name__}: {failure}")
-    return failure
+        pass
+    return RuntimeError(f"{type(failure).__name__}: {failure}")

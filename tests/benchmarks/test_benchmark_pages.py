@@ -6,15 +6,31 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from torch import nn
 
-from benchmarks import asv_detection, measurements, peer_differences, peers, speed
+from benchmarks import (
+    asv_detection,
+    learning_rates_page,
+    measurements,
+    peer_differences,
+    peers,
+    speed,
+    speed_subspace,
+)
 from benchmarks.peer_timings import hadamard_transforms, ours
 from subspace_bench.common.errors import UserError
 from subspace_bench.reporting.render import markdown, write_page
 
 RESULTS = Path(__file__).parents[2] / "results"
-PAGES = {"speed": speed.page, "peers": peers.page, "asv": asv_detection.page}
+PAGES = {
+    "speed": speed.page,
+    "peers": peers.page,
+    "asv": asv_detection.page,
+    "learning-rates": learning_rates_page.page,
+}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -63,11 +79,33 @@ def test_calls_take_turns() -> None:
     assert all(values.shape == (2,) for values in times.values())
 
 
+def test_methods_train_what_they_say() -> None:
+    net = speed_subspace.Net(
+        "tiny", lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), (2, 1, 28, 28), 1
+    )
+    trained = {
+        name: speed_subspace.Training(module, net.shape)
+        for name, module in speed_subspace.methods(net)
+    }
+    assert len(trained) >= 5
+    for name, training in trained.items():
+        before = [p.detach().clone() for p in training.trained]
+        training.step()
+        assert sum(p.numel() for p in training.trained) == 7850 or name != speed_subspace.PLAIN
+        assert any(not torch.equal(a, b) for a, b in zip(before, training.trained, strict=True))
+    assert speed_subspace.in_turns(trained, 2, 1)["hashed"].shape == (2, 2)
+
+
 def test_ratios_are_taken_within_rounds() -> None:
     times = {"theirs": np.array([2.0, 30.0, 4.0]), "ours": np.array([1.0, 10.0, 4.0])}
     row = speed.summarize({"d": 3}, times, "ours")
     assert (row["ours ms"], row["theirs ms"], row["theirs / ours"]) == (4, 4, 2)
     assert (row["theirs ratio q25"], row["theirs ratio q75"]) == (1.5, 2.5)
+
+
+def test_counts_have_separators_and_times_their_decimals() -> None:
+    frame = speed.shown(pd.DataFrame({"table": "x", "d": ["D", "10000"], "a ms": [1.5, 1234.567]}))
+    assert frame.to_numpy().tolist() == [["D", "1.50"], ["10,000", "1,234.57"]]
 
 
 def test_our_implementations_pass_their_check() -> None:

@@ -69,6 +69,7 @@ def test_version() -> None:
     assert run("--version").stdout.startswith("subspace-bench 0.")
 
 
+HUGE = 10**320
 BAD = {
     "page": ("reproduce nosuch", "unknown page 'nosuch'"),
     "page to report": ("report nosuch", "unknown page 'nosuch'"),
@@ -77,6 +78,21 @@ BAD = {
     "seeds": ("reproduce --seeds -1", "--seeds is -1"),
     "seeds no number": ("reproduce --seeds many", "--seeds"),
     "jobs": ("reproduce --jobs 0", "--jobs is 0"),
+    "too many seeds": ("reproduce --seeds 100000", "--seeds is 100000"),
+    "endless jobs": (f"reproduce --jobs {HUGE}", "--jobs is 1"),
+    "endless seed": (f"train --seed {HUGE}", "--seed is 1"),
+    "endless steps": (f"train --steps {HUGE}", "--steps is 1"),
+    "endless d": (f"train --dim {HUGE}", "from 1 to 21,840"),
+    "too many threads": ("train --threads 100000", "--threads is 100000"),
+    "more digits than Python reads": (f"train --seed {'1' * 5_000}", "--seed"),
+    "endless D": (f"compare --native {HUGE} --plan", "--native is 1"),
+    "endless d to compare": (f"compare --dims {HUGE} --plan", "--dims is 1"),
+    "endless repeat": (f"compare --repeat {HUGE}", "--repeat is 1"),
+    "endless minutes": ("compare --minutes inf", "--minutes is inf"),
+    "too many seeds of a reference": (f"check --seeds {HUGE}", "--seeds is 1"),
+    "endless first seed": (f"check --first-seed {HUGE}", "--first-seed is 1"),
+    "a folder for a reference": ("check --update-reference --reference .", "--reference is ."),
+    "a folder for a report": ("check --report {tmp}/folder.md", "--report is"),
     "command": ("nosuch", "nosuch"),
     "option": ("train --bogus 3", "--bogus"),
     "model": ("train --model nope", "unknown model 'nope'"),
@@ -98,15 +114,30 @@ BAD = {
     "out is a file": ("reproduce --out {tmp}/file", "cannot write"),
     "out to report is a file": ("report --out {tmp}/file/below", "cannot write"),
     "out that no one can make": ("train --steps 1 --out /proc/nosuch", "cannot write"),
+    "reference": ("check --reference {tmp}/no.toml", "no.toml"),
+    "alpha": ("check --alpha 1.5", "--alpha"),
+    "seeds of a reference": ("check --seeds 5 --update-reference", "--seeds"),
+    "jobs of a check": ("check --jobs 0", "--jobs"),
+    "first seed": ("check --first-seed 5", "--first-seed"),
+    "report below a file": ("check --report {tmp}/file/check.md", "--report"),
+    "two kinds of check": ("check --update-reference --bitwise", "--bitwise"),
+    "projector to time": ("compare --projectors nope", "unknown projector 'nope'"),
+    "D to time": ("compare --native ten", "--native"),
+    "d to time": ("compare --native 10 --dims 11", "d is at most D"),
+    "dtype": ("compare --dtype int8", "unknown dtype 'int8'"),
+    "device to time": ("compare --device tpu", "unknown device 'tpu'"),
+    "device of a page": ("compare --device tpu --report", "unknown device 'tpu'"),
+    "samples": ("compare --repeat 0", "--repeat is 0"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_and_exit_code_2(name: str, call, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
+    (tmp_path / "folder.md").mkdir()
     arguments, message = BAD[name]
     words = arguments.format(tmp=tmp_path).split()
-    needs_place = words[0] in ("reproduce", "train", "report") and "--out" not in words
+    needs_place = words[0] in ("reproduce", "train", "report", "compare") and "--out" not in words
     code, _, err = call(*words, *(["--out", str(tmp_path / "out")] if needs_place else []))
     assert code == 2
     assert message in err

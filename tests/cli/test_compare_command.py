@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from subspace_bench.cli import main
+from subspace_bench.cli.compare import exit_code
 from subspace_bench.experiments import projectors
 
 SIZES = ["--native", "900,700", "--dims", "5,40"]
@@ -102,19 +103,13 @@ def test_a_case_that_does_not_fit_is_recorded(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("statuses", "code"),
     [
-        ["--projectors", "gausian"],
-        ["--native", "ten"],
-        ["--native", "10", "--dims", "11"],
-        ["--dtype", "int8"],
-        ["--device", "tpu"],
-        ["--device", "tpu", "--report"],
-        ["--repeat", "0"],
+        ([], 0),
+        (["ok", "does not fit: needs 4 GB"], 0),
+        (["ok", "failed: ValueError: no"], 1),
+        (["failed: ValueError: no", "does not fit: needs 4 GB"], 2),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, tmp_path, capsys) -> None:
-    assert run("compare", *arguments, "--out", str(tmp_path)) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert len(error.splitlines()) == 1
+def test_exit_codes(statuses: list[str], code: int) -> None:
+    assert exit_code(statuses) == code

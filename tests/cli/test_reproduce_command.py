@@ -24,10 +24,9 @@ from subspace_bench.experiments.study import make_page
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record, Store
 from subspace_bench.training import runner
-from subspace_bench.training.cost import Cost
+from subspace_bench.training.cost import Cost, plan_workload
 from subspace_bench.training.executor import Event, run_all
 from subspace_bench.training.loop import Progress
-from subspace_bench.training.workload import plan_workload
 
 RUN = RunConfig("mlp-16", "default", TrainingConfig(steps=4, batch=64, lr=3e-3, score_every=2))
 LOCAL: list[tuple[str, list[int]]] = []  # pages made: name, local records of each run
@@ -276,14 +275,25 @@ def test_a_file_gets_a_line_every_quarter_minute(capsys) -> None:
     assert lines[-1] == "mlp-16 d=D seed 0: 50.00%"
 
 
+def test_a_run_of_another_process_is_named_once_and_still_expected(capsys) -> None:
+    costs, labels = {RUN: Cost(0, 8, 1e6, 1e3)}, distinct_labels([RUN])
+    with ProgressDisplay(Console(width=100), costs, labels, 1) as display:
+        display.on_event(Event("started", RUN))
+        display.on_event(Event("claimed", RUN))
+        assert display.time_left() == 8
+    assert "another process" in capsys.readouterr().out.splitlines()[1]
+
+
 def test_a_terminal_has_a_bar_for_each_run() -> None:
     console = Console(force_terminal=True, width=100, record=True)
     with ProgressDisplay(
         console, {RUN: Cost(0, 8, 1e6, 1e3)}, distinct_labels([RUN]), 1
     ) as display:
         display.on_event(Event("started", RUN))
-        display.on_event(Event("progress", RUN, Progress(2, 12.5, 1.0)))
+        display.on_event(Event("claimed", RUN))
         assert display.bars is not None
+        assert "another process" in display.bars.tasks[1].fields["note"]
+        display.on_event(Event("progress", RUN, Progress(2, 12.5, 1.0)))
         assert [task.description for task in display.bars.tasks] == ["all runs", RUN.label]
         display.on_event(Event("failed", RUN, UserError("no reason")))
         assert len(display.bars.tasks) == 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import socket
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,33 +21,34 @@ from subspace_bench.datasets import catalog, locate
 from subspace_bench.datasets.download import DOWNLOAD_TIMEOUT, DatasetUnavailable, download
 from subspace_bench.datasets.loading import load, load_or_embedded
 
-SMALL = (40, 40, 20, 20)  # items of catalog.FILES in a fake folder
-IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = catalog.FILES
+IMAGES, _, TEST_IMAGES, TEST_LABELS = catalog.FILES
+REAL = os.environ.get(locate.DATA_VARIABLE)  # read before the fixture takes it away
+REAL_DATASETS = dict(catalog.IDX_DATASETS)
 
 
 def write_fake(root: Path, name: str = "mnist", seed: int = 0) -> Path:
-    """Four IDX files of random images and balanced labels; returns their folder."""
+    """Four IDX files of random images and labels; returns their folder."""
     folder = locate.raw_folder(name, root)
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    for file, count in zip(catalog.FILES, SMALL, strict=True):
+    for file, count in zip(catalog.FILES, (40, 40, 20, 20), strict=True):
         if "images" in file:
             header = np.array([2051, count, 28, 28], ">i4").tobytes()
             content = rng.integers(0, 256, count * 784, np.uint8)
         else:
             header = np.array([2049, count], ">i4").tobytes()
-            content = rng.permutation(np.arange(count, dtype=np.uint8) % 10)
+            content = rng.integers(0, 10, count, np.uint8)
         (folder / file).write_bytes(header + content.tobytes())
     return folder
 
 
 @pytest.fixture(autouse=True)
 def fake_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, no variable, no network, and the fakes' sizes and hashes for MNIST's."""
+    """An empty cache, no variable, no network, and the hashes of the fake files."""
     template = write_fake(tmp_path / "template")
     hashes = tuple(hashlib.sha256((template / f).read_bytes()).hexdigest() for f in catalog.FILES)
-    monkeypatch.setattr(catalog, "SHA256", {"mnist": hashes})
-    monkeypatch.setattr(catalog, "COUNTS", SMALL)
+    for name, dataset in REAL_DATASETS.items():
+        monkeypatch.setitem(catalog.IDX_DATASETS, name, replace(dataset, sha256=hashes))
     monkeypatch.setattr(locate, "user_cache_dir", lambda app: f"{tmp_path}/cache/{app}")
     monkeypatch.delenv(locate.DATA_VARIABLE, raising=False)
 
@@ -55,6 +59,21 @@ def fake_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("Error downloading:\nTried a mirror, got:\n<no route>\n")
 
     monkeypatch.setattr(MNIST, "download", no_network)
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A function that lets torchvision download the fake files of a seed."""
+
+    def serve_seed(seed: int) -> None:
+        def write_files(self) -> None:
+            assert socket.getdefaulttimeout() == DOWNLOAD_TIMEOUT
+            write_fake(Path(self.root), seed=seed)
+
+        monkeypatch.setattr(MNIST, "download", write_files)
+        monkeypatch.setattr(MNIST, "_load_data", lambda self: (None, None))
+
+    return serve_seed
 
 
 def test_named_folder_is_read(tmp_path: Path) -> None:
@@ -70,6 +89,28 @@ def test_named_folder_is_read(tmp_path: Path) -> None:
     assert bytes(dataset.test_images.numpy().tobytes()) == raw[16:]
     joined = "".join(hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in catalog.FILES)
     assert dataset.digest == hashlib.sha256(joined.encode()).hexdigest()
+
+
+def test_compressed_files_are_read(tmp_path: Path) -> None:
+    folder = write_fake(tmp_path)
+    plain = load(root=tmp_path)
+    for file in catalog.FILES[:3]:
+        with gzip.open(folder / f"{file}.gz", "wb") as packed:
+            packed.write((folder / file).read_bytes())
+        (folder / file).unlink()
+    assert load(root=tmp_path).digest == plain.digest
+    packed_images = folder / f"{IMAGES}.gz"
+    whole = packed_images.read_bytes()
+    for damaged in (whole[:-9], b"not gzip", whole[:30] + b"????" + whole[34:]):
+        packed_images.write_bytes(damaged)
+        with pytest.raises(UserError, match=packed_images.name):
+            load(root=tmp_path)
+
+
+def test_a_variable_that_names_no_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(locate.DATA_VARIABLE, "~nosuchuser/data")
+    with pytest.raises(UserError, match=locate.DATA_VARIABLE):
+        load()
 
 
 def test_order_of_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +145,7 @@ def test_a_corrupt_file_is_named(load, file: str, tmp_path: Path) -> None:
     content[-1] ^= 1
     path.write_bytes(content)
     sha256 = hashlib.sha256(content).hexdigest()[:12]
-    expected = catalog.SHA256["mnist"][catalog.FILES.index(file)][:12]
+    expected = catalog.IDX_DATASETS["mnist"].sha256[catalog.FILES.index(file)][:12]
     with pytest.raises(UserError) as raised:
         load("mnist")
     message = str(raised.value)
@@ -124,18 +165,13 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         load("mnist", tmp_path / "d")
 
 
-def test_fashion_mnist_is_checked_by_format_and_balance(tmp_path: Path) -> None:
+def test_fashion_mnist_is_verified_too(tmp_path: Path) -> None:
     folder = write_fake(tmp_path / "d", "fashion-mnist")
     assert folder.parts[-2:] == ("FashionMNIST", "raw")
     assert load("fashion-mnist", tmp_path / "d").name == "fashion-mnist"
-    labels = folder / LABELS
-    whole = labels.read_bytes()
-    labels.write_bytes(whole[:-1] + bytes([(whole[-1] + 1) % 10]))
-    with pytest.raises(UserError, match="labels per class"):
-        load("fashion-mnist", tmp_path / "d")
-    for wrong in (whole[:-1], whole + b"\0", b"\0\0\10\3" + whole[4:], b""):
-        labels.write_bytes(wrong)
-        with pytest.raises(UserError, match="not an IDX file"):
+    for wrong in (b"", (folder / TEST_LABELS).read_bytes() + b"\0"):
+        (folder / TEST_LABELS).write_bytes(wrong)
+        with pytest.raises(UserError, match=TEST_LABELS):
             load("fashion-mnist", tmp_path / "d")
 
 
@@ -156,22 +192,16 @@ def test_without_a_network_mnist_becomes_the_embedded_digits(tmp_path: Path, cap
     assert [p for p in (tmp_path / "cache").rglob("*") if p.name != "subspace-bench"] == []
 
 
-def test_a_download_goes_to_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_files(self) -> None:
-        write_fake(Path(self.root))
-        assert socket.getdefaulttimeout() == DOWNLOAD_TIMEOUT
-
-    monkeypatch.setattr(MNIST, "download", write_files)
+def test_a_download_goes_to_the_cache(tmp_path: Path, serve) -> None:
+    serve(0)
     cache = tmp_path / "cache" / "subspace-bench"
-    monkeypatch.setattr(MNIST, "_load_data", lambda self: (None, None))
     assert load("mnist").source == str(cache / "MNIST" / "raw")
     assert sorted(p.name for p in cache.iterdir()) == ["MNIST"]
     assert locate.locate() == cache / "MNIST" / "raw"
 
 
-def test_a_download_keeps_files_already_present(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(MNIST, "download", lambda self: write_fake(Path(self.root)))
-    monkeypatch.setattr(MNIST, "_load_data", lambda self: (None, None))
+def test_a_download_keeps_files_already_present(tmp_path: Path, serve) -> None:
+    serve(0)
     folder = write_fake(tmp_path / "d")
     (folder / TEST_LABELS).unlink()
     (folder / IMAGES).write_bytes(b"user's file")
@@ -196,12 +226,8 @@ def test_messages_give_a_command_that_works_where_they_are_read(
         load("mnist", tmp_path / "my data")
 
 
-def test_a_download_of_something_else_is_not_kept(tmp_path: Path, monkeypatch) -> None:
-    def write_files(self) -> None:
-        write_fake(Path(self.root), seed=1)
-
-    monkeypatch.setattr(MNIST, "download", write_files)
-    monkeypatch.setattr(MNIST, "_load_data", lambda self: (None, None))
+def test_a_download_of_something_else_is_not_kept(serve) -> None:
+    serve(1)
     with pytest.raises(UserError, match="mirror delivered"):
         load("mnist")
     assert locate.locate() is None
@@ -237,16 +263,11 @@ def test_embedded_digits_are_copies() -> None:
     assert before.train_images.any()
 
 
-REAL = os.environ.get(locate.DATA_VARIABLE)  # read before the fixture takes it away
-REAL_SHA256, REAL_COUNTS = catalog.SHA256, catalog.COUNTS
-
-
 @pytest.mark.skipif(
     not REAL, reason=f"needs MNIST: set {locate.DATA_VARIABLE} to a folder that holds it"
 )
 def test_the_real_mnist_verifies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "SHA256", REAL_SHA256)
-    monkeypatch.setattr(catalog, "COUNTS", REAL_COUNTS)
+    monkeypatch.setitem(catalog.IDX_DATASETS, "mnist", REAL_DATASETS["mnist"])
     dataset = load("mnist", Path(str(REAL)))
     assert dataset.train_images.shape == (60_000, 28, 28)
     assert dataset.train_labels[:5].tolist() == [5, 0, 4, 1, 9]

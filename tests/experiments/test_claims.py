@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from flat_records import record, records
 
 from subspace_bench.experiments import Evidence, Plan, published
 from subspace_bench.experiments import claims as study
-from subspace_bench.experiments.criteria import JUDGES
+from subspace_bench.experiments.criteria import JUDGES, planned_seeds
 from subspace_bench.records.config import RunConfig
 from subspace_bench.reporting.statistics import FAILS, HOLDS, UNDECIDED, Sample, difference
 from subspace_bench.training import presets
@@ -18,8 +19,8 @@ from subspace_bench.training import presets
 def test_claims_are_decided_by_their_criteria() -> None:
     noise = np.array([-0.05, 0.0, 0.05, 0.02, -0.02])
     levels = {None: 98.9, 10_000: 98.7, 10_920: 98.6, 4_368: 97.5, 2_184: 96.0, 3_000: 97.2}
-    runs = {presets.post("conv", d, 100): list(v + noise) for d, v in levels.items()}
-    runs[presets.lite("cnn-10754", 100)] = list(98.85 + noise)
+    runs = {presets.post("conv", d, 100): list(v + np.tile(noise, 4)) for d, v in levels.items()}
+    runs[presets.lite("cnn-10754", 100)] = list(98.85 + np.tile(noise, 5))
     runs[presets.tutorial("2")] = list(99.0 + noise)
     runs[presets.lite("cnn-10754")] = list(97.6 + noise)
     evidence = Evidence(Plan(), records(runs))
@@ -36,8 +37,8 @@ def test_claims_are_decided_by_their_criteria() -> None:
 
 def test_wide_intervals_decide_no_claim() -> None:
     runs = {
-        presets.post("conv", None, 100): [99.0, 96.0, 98.0, 97.0, 99.0],
-        presets.post("conv", 10_000, 100): [96.0, 90.0, 99.0],
+        presets.post("conv", None, 100): [99.0, 97.0] * 6,
+        presets.post("conv", 10_000, 100): [99.8, 95.8] * 6,
     }
     evidence = Evidence(Plan(), records(runs))
     data = study.page(evidence).data.set_index("id")["verdict"]
@@ -65,12 +66,34 @@ def test_too_few_seeds_decide_no_claim_and_are_shown() -> None:
         "98.65 (n = 1) against 97.60 ± 0.05 (n = 5): ahead by 1.05 (n = 1 and 5), too few seeds",
         UNDECIDED,
     )
-    assert judged(at(10_000, 2), beats)[1] == UNDECIDED
-    assert judged(at(10_000, 3), beats)[1] == HOLDS
-    text, verdict = judged(at(3_000, 4), "3000-gives-97")
-    assert verdict == UNDECIDED
-    assert text.startswith("98.70 ± 0.07 (n = 4) after 100 epochs, too few seeds")
-    assert judged(at(3_000, 5), "3000-gives-97")[1] == HOLDS
+    assert judged(at(10_000, 4), beats)[1] == UNDECIDED
+    assert judged(at(10_000, 5), beats)[1] == HOLDS
+
+
+def test_planned_claims_are_decided_by_exactly_the_planned_seeds() -> None:
+    run, claim = presets.post("conv", 3_000, 100), "3000-gives-97"
+    values = [97.1, 97.2] * 10
+    assert planned_seeds(run) == 20
+    assert judged({run: values[:19]}, claim)[1] == UNDECIDED
+    assert judged({run: values}, claim)[1] == HOLDS
+    assert judged({run: [*values, 10.0, 10.0]}, claim) == judged({run: values}, claim)
+    assert "19 of 20 planned" in judged({run: values[:19]}, claim)[0]
+
+
+def test_the_full_profile_trains_the_planned_seeds() -> None:
+    seeds = Counter(replace(run, seed=0) for run in study.cases(Plan("full", seeds=2)))
+    assert seeds[presets.post("conv", None, 100)] == 12
+    assert seeds[presets.post("conv", 10_920, 100)] == 5
+    assert seeds[presets.lite("cnn-10754", 100)] == 24
+    assert seeds[presets.lite("cnn-10754")] == 2  # ten epochs
+    assert seeds[presets.post("conv", 4_368, 100)] == 2
+    assert not study.cases(Plan("post"))
+
+
+def test_evidence_is_shown_once_for_each_sentence() -> None:
+    rows = [{"evidence": text, "local_evidence": ""} for text in ("a", "a", "a", "b")]
+    groups = study.group_evidence(["one", "one", "two", "two"], rows)
+    assert [(g["numbers"], g["text"]) for g in groups] == [("1, 2", "a"), ("3", "a"), ("4", "b")]
 
 
 def test_dims_that_decide_together_share_the_95_percent() -> None:

@@ -16,10 +16,7 @@ from subspace_bench.training import presets
 
 RUN = presets.lite("mlp-16")
 SPREAD = [-0.2, -0.1, 0.0, 0.1, 0.2]
-TWO_NETS = {
-    RUN: [94.5 + s for s in SPREAD],
-    presets.lite("mlp-32"): [90.0 + s for s in SPREAD],
-}
+TWO_NETS = {RUN: [94.5 + s for s in SPREAD], presets.lite("mlp-32"): [90.0 + s for s in SPREAD]}
 
 
 def lite(
@@ -109,7 +106,8 @@ def test_a_diverged_run_is_counted_beside_the_accuracies() -> None:
 
 
 def test_quick_runs_are_compared_with_the_published_curve_at_the_same_step() -> None:
-    run, plan = presets.post("conv", 1_000, 10), Plan(profile="quick")
+    run = presets.post("conv", 1_000, 10, "normal:0.01", "author")
+    plan = Plan(profile="quick")
     short = plan.adapt(run)
     assert short is not None
     page = STUDIES["ultra-small"].page(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from subspace_bench.experiments import STUDIES, Evidence, Plan
+from subspace_bench.experiments.findings import findings
 from subspace_bench.records.store import Store
 from subspace_bench.reporting.index import write_index
 from subspace_bench.reporting.render import markdown, read_summary, write_page
@@ -57,7 +59,7 @@ def test_committed_pages_rebuild_byte_for_byte(
 def test_the_committed_index_rebuilds_byte_for_byte(tmp_path: Path) -> None:
     for page in RESULTS.glob("*.md"):
         (tmp_path / page.name).write_bytes(committed(f"results/{page.name}"))
-    write_index(tmp_path, STUDIES)
+    write_index(tmp_path, STUDIES, *findings(Store(RESULTS / "records").records()))
     assert (tmp_path / "README.md").read_bytes() == committed("results/README.md")
 
 
@@ -70,9 +72,20 @@ def test_pages_and_figures_are_the_same_bytes_twice(evidence: Evidence, tmp_path
     assert first == {path: path.read_bytes() for path in first}
 
 
+@pytest.mark.parametrize("path", list(RESULTS.glob("*.md")), ids=lambda path: path.stem)
+def test_no_page_prints_a_negative_zero(path: Path) -> None:
+    assert not re.search(r"-0\.0+\b", path.read_text())
+
+
 @pytest.mark.parametrize("name", README_BLOCKS)
 def test_the_readme_shows_the_committed_tables(name: str) -> None:
     text = committed(f"results/{name}").decode().replace("](", "](results/")
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) >= 6
-    assert "\n".join(rows) in committed("README.md").decode()
+    first = next(part for part in text.split("\n\n") if part.startswith("|"))
+    assert len(first.splitlines()) >= 6
+    assert first in committed("README.md").decode()
+
+
+def test_the_readme_says_what_was_found() -> None:
+    sentences = committed("results/README.md").decode().split("\n\n")[2]
+    assert len(sentences.splitlines()) == 3
+    assert sentences in committed("README.md").decode()

@@ -28,12 +28,6 @@ CURVES = [
 ]  # fmt: skip
 
 
-def test_an_unknown_file_is_an_error_and_a_known_one_is_read_once() -> None:
-    assert published.load("post") is POST
-    with pytest.raises(FileNotFoundError):
-        published.load("nothing")
-
-
 @pytest.mark.parametrize("part", ["tutorials", "mnist-lite", "subspace", "ultra-small", "scoring"])
 def test_every_part_has_a_source(part: str) -> None:
     assert POST[part]["source"]
@@ -133,12 +127,3 @@ def test_the_posts_loop_has_one_update_more_than_its_total() -> None:
         assert steps == images * epochs // batch + 1
         every = POST["scoring"]["every"]
         assert POST["scoring"]["reported"][name] == (steps - 1) // every * every + 1
-
-
-def test_claims_have_an_identity_a_sentence_and_a_criterion() -> None:
-    claims = published.load("claims")["claim"]
-    assert len({claim["id"] for claim in claims}) == len(claims)
-    for claim in claims:
-        assert claim["sentence"]
-        assert claim["criterion"]
-        assert claim["kind"]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from flat_records import records
 from scipy import stats
 
 from subspace_bench.experiments.start_likelihood import (
     Cell,
     Noise,
     best_rho,
+    left_out,
     log_likelihood,
     log_likelihoods,
+    make_cell,
+    p_value,
     recovered,
     spread,
     totals,
 )
+from subspace_bench.training import presets
 
 NOISE = Noise(floor=0.5, reading=0.3, draws=9_984)
 STEPS = np.arange(100, 2_301, 100)
@@ -60,3 +65,30 @@ def test_the_sigma_that_made_the_curves_is_found() -> None:
     counts = recovered(cells, rho, NOISE)
     assert counts.sum(1).tolist() == [5, 5, 5]
     assert np.trace(counts) >= 13
+
+
+def test_one_in_twenty_curves_of_the_model_itself_has_a_p_value_below_5_percent() -> None:
+    rng, at, p_values = np.random.default_rng(3), np.arange(2, 23, 4), []
+    for _ in range(150):
+        both = curves(rng, 700.0, 6)[:, at]
+        p_values.append(p_value(Cell(STEPS[at], both[0], both[1:]), 0.8, NOISE))
+    below = int(np.sum(np.array(p_values) < 0.05))
+    assert stats.binomtest(below, 150, 0.05).pvalue > 0.001
+    far = Cell(STEPS[at], both[0] + 8.0, both[1:])
+    assert p_value(far, 0.8, NOISE) < 0.01
+
+
+def test_a_cell_has_the_published_steps_that_are_not_hidden() -> None:
+    run = presets.lite("mlp-16")
+    cell = make_cell(records({run: [80.0, 81.0]}), ([100, 200, 300], [79.0, np.nan, 81.0]))
+    assert cell is not None
+    assert cell.steps.tolist() == [100, 300]
+    assert cell.published.tolist() == [79.0, 81.0]
+    assert cell.seeds.tolist() == [[80.0, 80.0], [81.0, 81.0]]
+    assert make_cell(records({run: [80.0]}), ([100], [79.0])) is None
+
+
+def test_a_left_out_seed_scores_what_the_others_give_it() -> None:
+    cell = Cell(STEPS, STEPS * 0.0, curves(np.random.default_rng(4), 700.0, 5))
+    expected = log_likelihood(cell.seeds[2], np.delete(cell.seeds, 2, 0), STEPS, 0.8, NOISE)
+    assert left_out([cell, cell], 0.8, NOISE)[2] == pytest.approx(2 * expected)

@@ -1,35 +1,37 @@
-"""Triton kernels have the results of the CPU, and compile; without a device.
+"""Triton kernels compile for GPUs of two generations, without a device, and keep to registers.
 
-Triton decides at import whether it interprets, so each mode is one process for all kernels.
+That they have the CPU's results is checked, interpreted, by tests/benchmarks/test_gpu.py.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from functools import cache
-
 import pytest
-import triton_programs
+import torch
 
 pytest.importorskip("triton")
 
+from benchmarks.gpu import compiled
+from subspace_bench.kernels.triton import availability
 
-@cache
-def outcomes(mode: str, cache_dir: str) -> dict[str, str]:
-    settings = {"TRITON_INTERPRET": str(int(mode == "interpret")), "TRITON_CACHE_DIR": cache_dir}
-    command = [sys.executable, triton_programs.__file__, mode]
-    run = subprocess.run(
-        command, check=True, env={**os.environ, **settings}, stdout=subprocess.PIPE
-    )
-    return json.loads(run.stdout)
+PROGRAMS = {program.name: program for program in compiled.programs()}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kernel", triton_programs.KERNELS)
-@pytest.mark.parametrize("mode", ["interpret", "compile"])
-def test_kernel(mode, kernel, tmp_path_factory) -> None:
-    cache_dir = tmp_path_factory.getbasetemp() / f"triton-{mode}"
-    assert not outcomes(mode, str(cache_dir))[kernel]
+@pytest.mark.parametrize("capability", compiled.CAPABILITIES)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_kernels_compile_without_spilling(name, capability, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    needs = compiled.resources(compiled.compile_for(PROGRAMS[name], capability))
+    threads = 32 * PROGRAMS[name].warps
+    assert needs["spilled bytes"] == 0
+    assert needs["registers"] * threads <= 1 << 16  # of a multiprocessor
+    assert needs["shared bytes"] <= 48 << 10  # what every program may have
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="Triton compiles where there is a device")
+def test_without_a_usable_triton_projectors_say_so_once() -> None:
+    availability.works.cache_clear()
+    with pytest.warns(UserWarning, match="plain PyTorch"):
+        assert not availability.works()
+    assert not availability.works()  # a second warning would be an error
+    availability.works.cache_clear()

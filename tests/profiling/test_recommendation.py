@@ -10,7 +10,7 @@ import torch
 
 from subspace_bench import projectors
 from subspace_bench.profiling import recommendation
-from subspace_bench.profiling.lookup import Measurements, derive
+from subspace_bench.profiling.lookup import derive, successful, with_derived
 from subspace_bench.profiling.recommendation import (
     AccuracyComparison,
     accuracy_table,
@@ -31,8 +31,8 @@ def case(projector: str, native: int, dim: int, ms: float, **changes: Any) -> di
     }  # fmt: skip
 
 
-def measured(*rows: dict[str, Any]) -> Measurements:
-    return Measurements.of(pd.DataFrame(rows)).successful()
+def measured(*rows: dict[str, Any]) -> pd.DataFrame:
+    return successful(with_derived(pd.DataFrame(rows)))
 
 
 def test_only_rows_of_P_that_are_nonzero_are_read_in_the_transpose() -> None:
@@ -111,16 +111,17 @@ def test_below_the_best_is_what_differs_from_it() -> None:
 def test_points_have_an_interval() -> None:
     accuracies = AccuracyComparison.of({
         ("a", 300): Sample((97.9, 98.0, 98.1)), ("b", 300): Sample((90.0, 90.1, 90.2)),
-        ("c", 300): Sample((9.0,)), ("a", 3000): GOOD,
+        ("c", 300): Sample((9.0,)), ("d", 300): Sample((97.9999,)), ("a", 3000): GOOD,
     })  # fmt: skip
     # By hand: 2.776 (t, 4 degrees of freedom) · √(2/3) · 0.1.
     assert accuracies.points_from_best("b", 300) == "-7.90 ± 0.23"
     assert accuracies.points_from_best("c", 300) == "-89.00"
+    assert accuracies.points_from_best("d", 300) == "+0.00"
     assert accuracies.at_nearest("a", 500) == "best (d = 300)"
     assert accuracies.at_nearest("b", 2_000) == "not measured (d = 3,000)"
 
 
 def test_nothing_measured_recommends_nothing() -> None:
-    assert recommend(Measurements([]), UNKNOWN) == []
+    assert recommend(measured(case("gaussian", 10, 1, 1.0, status="failed: no")), UNKNOWN) == []
     assert recommendation_table([], UNKNOWN).empty
     assert accuracy_table(UNKNOWN).empty

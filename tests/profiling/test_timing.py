@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from subspace_bench.common.errors import UserError
 from subspace_bench.common.hardware import (
     peak_memory,
     release_free_memory,
@@ -149,11 +148,6 @@ def test_layers_are_those_of_the_models() -> None:
     assert layer_sizes(44_426) is None
     layered = TimingCase("fastfood-layers", 21_840, 300).make()
     assert layered.identity()["layers"] == layer_sizes(21_840)
-
-
-def test_an_unknown_projector_has_no_footprint() -> None:
-    with pytest.raises(UserError, match="unknown projector"):
-        _ = TimingCase("gausian", 10, 2).needed_bytes
 
 
 if __name__ == "__main__":

@@ -5,13 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from scipy.linalg import hadamard
+from vectors import normal
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.projectors.hadamard import hadamard_, levels_
-
-
-def normal(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("levels", range(13))

@@ -73,7 +73,7 @@ def site(tmp_path) -> Path:
     lines = [f"{name} = {value}" for name, value in ENTRIES.items()]
     (metadata / "entry_points.txt").write_text("\n".join(["[subspace_bench.projectors]", *lines]))
     (metadata.parent / "broken.py").write_text(BROKEN)
-    (metadata.parent / "exits.py").write_text("raise SystemExit(3)")
+    (metadata.parent / "exits.py").write_text("class Skipped(BaseException): ...\nraise Skipped(3)")
     return metadata.parent
 
 

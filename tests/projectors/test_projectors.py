@@ -9,14 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from vectors import matrix
 
 from subspace_bench.common import rng
 from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import load, make, names, registry
-from subspace_bench.projectors.base import Projector
 
 NAMES = names()
 BITS = set(registry.BUILT_IN) - {"kronecker"}  # whose float32 bits are the same on any threads
@@ -29,12 +30,7 @@ DOUBLE = torch.float64
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
-
-
-def matrix(projector: Projector, dtype: torch.dtype = DOUBLE) -> torch.Tensor:
-    """P (D, d), column by column."""
-    return projector(torch.eye(projector.dim, dtype=dtype)).T
+    return vectors.normal(*shape, seed=seed, dtype=DOUBLE)
 
 
 @pytest.mark.parametrize("native, dim", SIZES)
@@ -88,6 +84,28 @@ def test_every_dtype_gives_the_same_map_to_its_rounding(name, native, dim, dtype
         torch.testing.assert_close(
             result.double(), exact, rtol=0, atol=close * exact.abs().max().item()
         )
+
+
+@pytest.mark.parametrize("name, native, dim", [
+    # One block of rows and many, cut blocks, d beside a power of two, indices over 16 bits.
+    *[("fastfood", *s) for s in ((300, 300), (4096, 256), (21_840, 1000), (100_000, 70_000))],
+    *[("hashed", *s) for s in ((10, 3), (10_000, 4096), (150_000, 40_000))],
+    *[("sparse", *s) for s in ((17, 3), (4096, 9), (9001, 40))],
+    *[("sparse-signs", *s) for s in ((17, 3), (4096, 9), (9001, 40))],
+    *[("srht", *s) for s in ((300, 7), (1 << 19, 100), (700_001, 1000))],
+])  # fmt: skip
+def test_kernels_round_and_on_any_threads_give_the_same_bits(name, native, dim) -> None:
+    """At the sizes that matter to each kernel, compared with plain PyTorch in float64."""
+    projector = make(name, native, dim, seed=1)
+    for act, size in ((projector.forward, dim), (projector.transpose, native)):
+        torch.set_num_threads(1)
+        given_ = normal(2, size).float()
+        before, result, exact = given_.clone(), act(given_), act(given_.double())
+        assert torch.equal(given_, before)
+        assert (result - exact).abs().max() <= 3e-6 * exact.abs().max()
+        for threads in (2, 3):
+            torch.set_num_threads(threads)
+            assert torch.equal(act(given_), result)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
+import math
+import os
 import tomllib
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import tomli_w
 
-from subspace_bench.cli import main
 from subspace_bench.common.errors import UserError
+from subspace_bench.common.files import digest
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import Reference, load, load_old, save
@@ -31,7 +37,7 @@ def check_shifted(shift: float = 0.0, failure: str = "") -> list[checking.Outcom
 
 def test_a_file_keeps_references_and_their_history(tmp_path) -> None:
     path = tmp_path / "r.toml"
-    first = Reference(VALUES, {"run": "abc"}, {"cpu": "x"}, "00ff")
+    first = Reference(VALUES, {"run": "abc"}, {"cpu": "x"}, "0000803f")
     assert save(path, {"net": first}) is None
     assert load(path, REMEDY) == {"net": first}
     save(path, {"net": Reference(VALUES[:20]), "other": first})
@@ -63,6 +69,90 @@ def test_damaged_references_are_refused_in_one_line(tmp_path) -> None:
         load(path, REMEDY)
     with pytest.raises(UserError, match="NaN"):
         save(path, {"net": Reference((float("nan"),) * 20)})
+
+
+def written(path: Path, content: dict[str, Any]) -> Path:
+    """A reference file whose checksum fits."""
+    head = {"schema": 1, "sha256": digest(content)}
+    path.write_text(tomli_w.dumps({**head, **content}))
+    return path
+
+
+ENTRY: dict[str, Any] = {"values": [94.0] * 40, "identity": {}, "origin": {}}
+NONSENSE: dict[str, dict[str, Any]] = {
+    "NaN": {"values": [math.nan] * 40},
+    "infinity": {"values": [94.0] * 39 + [math.inf]},
+    "1e308": {"values": [1e308] * 40},
+    "huge": {"values": [10**400] * 40},
+    "text": {"values": ["94"] * 40},
+    "truth": {"values": [True] * 40},
+    "a number": {"values": 94.0},
+    "a table": {"values": {"0": 94.0}},
+    "dates": {"values": [datetime.date(2020, 1, 1)] * 40},
+    "losses of text": {"losses": "none"},
+    "losses of numbers": {"losses": [1.0]},
+    "identity of text": {"identity": "mnist"},
+    "an unknown entry": {"weights": [1.0]},
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_nonsense_whose_checksum_fits_is_refused(name: str, tmp_path: Path) -> None:
+    content = {"history": [], "reference": {"net": {**ENTRY, **NONSENSE[name]}}}
+    try:
+        path = written(tmp_path / "r.toml", content)
+    except TypeError:  # JSON has no dates
+        path = tmp_path / "r.toml"
+        path.write_text(tomli_w.dumps({"schema": 1, "sha256": "0" * 64, **content}))
+    with pytest.raises(UserError, match=REMEDY) as failure:
+        load(path, REMEDY)
+    assert str(path) in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+SHAPES: list[dict[str, Any]] = [
+    {},
+    {"reference": [ENTRY]},
+    {"reference": {"net": 3}},
+    {"reference": {"net": {}}},
+    {"reference": {"net": ENTRY}, "history": [{"net": 3}]},
+]
+
+
+@pytest.mark.parametrize("content", SHAPES)
+def test_files_of_another_shape_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    path = written(tmp_path / "r.toml", {"history": [], **content})
+    with pytest.raises(UserError, match=REMEDY):
+        load(path, REMEDY)
+    assert load_old(path) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 50_000,
+        "a = " + "9" * 5_000,
+        "a = 1\na = 1",
+        "\x00",
+        "schema = 1",
+        "[reference]\n[reference]",
+    ],
+    ids=["deep", "huge", "repeated key", "zero", "empty", "repeated table"],
+)
+def test_text_that_breaks_parsers_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=REMEDY):
+        load(path, REMEDY)
+
+
+def test_a_reference_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UserError, match=REMEDY):
+            load(path, REMEDY)
+        with pytest.raises(UserError, match="move it away"):
+            save(path, {"net": Reference(VALUES)})
 
 
 def test_an_update_repairs_small_and_edited_references(tmp_path) -> None:
@@ -157,24 +247,23 @@ def test_the_first_differing_step() -> None:
     assert suite.first_difference("aaaaaaaa", "aaaaaaaabbbbbbbb") == 2
 
 
-def test_bad_options_are_one_line_and_exit_code_2(tmp_path, capsys) -> None:
-    missing = str(tmp_path / "no.toml")
-    (tmp_path / "file").touch()
-    for arguments, named in [
-        (["--reference", missing], missing),
-        (["--alpha", "1.5"], "--alpha"),
-        (["--seeds", "5", "--update-reference"], "--seeds"),
-        (["--jobs", "0"], "--jobs"),
-        (["--first-seed", "5"], "--first-seed"),
-        (["--report", str(tmp_path / "file" / "check.md")], "--report"),
-        (["--update-reference", "--bitwise"], "--bitwise"),
-    ]:
-        with pytest.raises(SystemExit) as ended:
-            main(["check", *arguments])
-        error = capsys.readouterr().err
-        assert ended.value.code == 2
-        assert named in error
-        assert len(error.splitlines()) == 1
+def test_references_beyond_100_percent_are_refused(digits) -> None:
+    wrong = {
+        name: Reference((*VALUES[:-1], 150.0), suite.identity(run, digits))
+        for name, run in suite.runs(digits.name).items()
+    }
+    with pytest.raises(UserError, match="no accuracy"):
+        suite.require_identity(wrong, digits)
+
+
+def test_a_reference_without_losses_is_not_called_changed(digits) -> None:
+    here = suite.origin()
+    references = {
+        name: Reference(VALUES, suite.identity(run, digits), here)
+        for name, run in suite.runs(digits.name).items()
+    }
+    with pytest.raises(UserError, match="losses"):
+        suite.compare_losses(references, digits)
 
 
 def test_references_of_other_runs_data_and_protocols_are_refused(digits) -> None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from subspace_bench.common.errors import UserError
 from subspace_bench.regression import suite
 from subspace_bench.regression.reference import Reference, load, save
 from subspace_bench.regression.sequential import CHANGED, NO_CHANGE, Design
@@ -52,12 +54,13 @@ def measured(tmp_path, monkeypatch, digits):
         (FAILING, n, first_seed(FAILING) + i, "ValueError: no")
         for n in MUTATIONS[FAILING].measured for i in (0, 1, EFFECT, EFFECT + 1)
     ]  # fmt: skip
-    stale = [(LARGE, n, 7, 0.0, "another") for n in MUTATIONS[LARGE].measured]
+    stale = [(LARGE, n, 7, 0.0, "0" * 8) for n in MUTATIONS[LARGE].measured]
     current = [(*row, trials.trial_digest(row[0], row[1])) for row in (*pool, *rows, *failures)]
     columns = ("mutation", "run", "seed", "accuracy", "digest")
     table = trials.runs_table()
     table.put(*(dict(zip(columns, map(str, row), strict=True)) for row in (*stale, *current)))
-    check = {"check": 1, "run": "FC", "n": 2, "verdict": NO_CHANGE, "seconds": 60.0}
+    check = {"check": 1, "run": "FC", "first seed": 2_001_000, "n": 2, "difference": 0.1, "p": 0.5,
+             "verdict": NO_CHANGE, "seconds": 60.0}  # fmt: skip
     trials.checks_table().put({**check, "digest": trials.reference_digest()})
     yield references
     trials.trial_digest.cache_clear()
@@ -101,7 +104,8 @@ def test_stored_trials_are_not_trained_again(measured) -> None:
 
 
 def test_real_checks_of_another_reference_do_not_count(measured) -> None:
-    trials.checks_table().put({"check": 0, "run": "FC", "verdict": CHANGED, "digest": "another"})
+    [row] = trials.checks_table().rows.values()
+    trials.checks_table().put({**row, "check": 0, "verdict": CHANGED, "digest": "0" * 8})
     assert list(trials.checks_made()["check"]) == [1]
     values = page.checks_values(trials.checks_made())
     assert values["real_false_positives"].startswith("0 of 1")
@@ -160,3 +164,26 @@ def test_the_power_for_shifts_is_near_the_stated_one_for_normal_values() -> None
     design = Design(0.01, 1, 40)
     stated = design.power(0.5 * design.minimum_detectable_effect())
     assert shares[0.5] == pytest.approx(stated, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    "table, column, cell",
+    [
+        *(("RUNS", "accuracy", cell) for cell in ("nan", "inf", "150", "-1", "1e308", "")),
+        *(("RUNS", "seed", cell) for cell in ("", "-1", "1.5", "one", "9" * 5_000)),
+        *(("RUNS", "digest", cell) for cell in ("", "another", "0" * 64)),
+        *(("CHECKS", "p", cell) for cell in ("2", "nan", "text")),
+        *(("CHECKS", "difference", cell) for cell in ("1e308", "inf", "text")),
+        *(("CHECKS", "verdict", cell) for cell in ("", "moved")),
+        *(("CHECKS", "check", cell) for cell in ("", "-1", "x")),
+        *(("CHECKS", "seconds", cell) for cell in ("", "-1", "nan")),
+    ],
+)
+def test_damaged_trials_and_checks_are_found(table, column, cell, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "table.csv"
+    frame = pd.read_csv(ROOT / getattr(trials, table), dtype=str, keep_default_na=False)[:30]
+    frame.loc[7, column] = cell
+    frame.to_csv(path, index=False)
+    monkeypatch.setattr(trials, table, path)
+    with pytest.raises(UserError, match=r"table\.csv"):
+        {"RUNS": trials.runs_table, "CHECKS": trials.checks_table}[table]()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +101,59 @@ def test_the_index_lists_every_page_with_its_summary(tmp_path: Path) -> None:
     assert links == ["z.md", "a.md", "b.md"]
     assert r"0 of 3 \| none" in rows[0]
     assert write_index(tmp_path, ["z"]).read_text() == text  # the index does not list itself
+
+
+FOREIGN = {
+    "empty.md": b"",
+    "latin.md": "# Caf\xe9 <script>alert(1)</script> | [x](y)\n\n**90%\x0c<img>**\n".encode(
+        "latin-1"
+    ),
+    "binary.md": bytes(range(256)),
+    "a b (c) | d.md": b"\n\ntext\n",
+    "long.md": b"# Long\n" + b"x" * 200_000,
+}
+
+
+def test_foreign_files_in_the_folder_do_not_stop_the_index(tmp_path: Path) -> None:
+    write_page(PAGE, tmp_path, figures=False)
+    for name, content in FOREIGN.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder.md").mkdir()
+    os.mkfifo(tmp_path / "pipe.md")
+    (tmp_path / "dangling.md").symlink_to("nowhere")
+    text = write_index(tmp_path).read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| [")]
+    assert all(len(re.split(r"(?<!\\)\|", row)) == 4 for row in rows)  # two cells each
+    assert [row.split("](")[-1].split(")")[0] for row in rows] == [
+        "a%20b%20%28c%29%20%7C%20d.md", "binary.md", "latin.md", "long.md", "page-of-a-test.md"
+    ]  # fmt: skip
+    assert "<script" not in text
+    assert "<img" not in text
+    assert write_index(tmp_path).read_text(encoding="utf-8") == text
+
+
+def test_a_readme_of_somebody_else_stays(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# My project\n")
+    write_page(PAGE, tmp_path, figures=False)
+    path = write_index(tmp_path)
+    assert path.name == "INDEX.md"
+    assert (tmp_path / "README.md").read_text() == "# My project\n"
+    assert "README.md" not in path.read_text()
+    text = path.read_text()
+    assert write_index(tmp_path).read_text() == text  # it does not list itself
+
+
+HOSTILE = "<script>alert(1)</script> | a\nb\r\n# c\u2028</table><!-- `"
+
+
+def test_text_from_files_and_plugins_makes_no_markup() -> None:
+    frame = pd.DataFrame({"projector": [HOSTILE], "n": ["1 < 2"]})
+    page = Page("page-of-a-test", HOSTILE, HOSTILE, {"first": frame}, notices=[HOSTILE])
+    lines = markdown(page).splitlines()
+    assert not any(re.search("<[a-z/!?]", line) for line in lines)
+    assert [line[0] for line in lines if line] == ["#", "*", ">", "|", "|", "|"]
+    assert len(re.split(r"(?<!\\)\|", lines[-1])) == 4
+    assert "1 < 2" in lines[-1]
 
 
 def test_every_template_compiles() -> None:

@@ -1,74 +1,16 @@
-"""What a plain module does, a Subspace does at θ: modules × projectors × uses."""
+"""Uses of a Subspace that need more than one module: threads, compilation, DDP, vmap."""
 
 from __future__ import annotations
 
 import inspect
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from torch import Tensor, nn
-from wrapped_modules import MODULES, Build, Encoder, Tokens, inputs, plain_gradient, wrapped
+from torch import Tensor
+from wrapped_modules import MODULES, Encoder, inputs, plain_gradient, wrapped
 
 from subspace_bench import projectors
-from subspace_bench.common.errors import UserError
-from subspace_bench.subspace import Subspace
-
-
-@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # torch's checkpoint
-@pytest.mark.parametrize("name", MODULES)
-def test_forward_and_gradient_are_the_plain_modules_at_theta(name: str) -> None:
-    net = wrapped(MODULES[name])
-    expected, gradient = plain_gradient(net, lambda module: module(inputs()))
-    for _ in range(2):  # accumulated: the pieces of θ serve both
-        output = net(inputs())
-        torch.testing.assert_close(output, expected)
-        output.square().sum().backward()
-    torch.testing.assert_close(net.omega.grad, 2 * gradient, rtol=1e-4, atol=1e-5)
-    with torch.no_grad():
-        torch.testing.assert_close(net(inputs()), expected)
-    with torch.inference_mode():
-        torch.testing.assert_close(net(inputs()), expected)
-    torch.testing.assert_close(net(inputs()), expected)
-
-
-@pytest.mark.parametrize("projector", projectors.names())
-@pytest.mark.parametrize("name", ["checkpoint reentrant", "encoder"])
-def test_every_projector(name: str, projector: str) -> None:
-    net = wrapped(MODULES[name], projector)
-    expected, gradient = plain_gradient(net, lambda module: module(inputs()))
-    output = net(inputs())
-    torch.testing.assert_close(output, expected)
-    output.square().sum().backward()
-    torch.testing.assert_close(net.omega.grad, gradient, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_training_moves_it_as_gradient_descent_on_omega(name: str) -> None:
-    net = wrapped(MODULES[name])
-    optimizer = torch.optim.SGD(net.parameters(), 0.01)
-    for _ in range(3):
-        before = net.omega.detach().clone()
-        _, gradient = plain_gradient(net, lambda module: module(inputs()))
-        optimizer.zero_grad()
-        net(inputs()).square().sum().backward()
-        optimizer.step()
-        torch.testing.assert_close(net.omega, before - 0.01 * gradient, rtol=1e-4, atol=1e-5)
-
-
-def test_other_methods_run_at_theta_with_gradients() -> None:
-    net = wrapped(Encoder)
-    expected, gradient = plain_gradient(net, lambda module: module.encode(inputs()))
-    output = net.module.encode(inputs())
-    torch.testing.assert_close(output, expected)
-    output.square().sum().backward()
-    torch.testing.assert_close(net.omega.grad, gradient, rtol=1e-4, atol=1e-5)
-    with torch.no_grad():
-        net.omega.add_(1.0)
-    torch.testing.assert_close(net.module.encode(inputs()), net.merge().encode(inputs()))
-    net.omega.data.add_(1.0)  # which leaves no trace in its version
-    torch.testing.assert_close(net.module.encode(inputs()), net.merge().encode(inputs()))
 
 
 def test_the_origin_never_trains() -> None:
@@ -87,23 +29,29 @@ def test_the_origin_never_trains() -> None:
         assert torch.equal(before, p)
 
 
-def test_the_row_of_padding_stays() -> None:
-    net = wrapped(Tokens)
-    merged = net.merge()
-    assert not merged.table.weight[2].any()
-    assert torch.equal(merged.bag.weight[1], net.module.bag._parameters["weight"][1])
-    assert merged.table.weight[3].ne(net.module.table._parameters["weight"][3]).any()
+@pytest.mark.parametrize("projector", projectors.names())
+def test_p_is_nobodys_state(projector: str) -> None:
+    net = wrapped(MODULES["mlp"], projector)
+    assert not list(net.buffers())
+    before = net.projector(torch.ones(5))
+    average = torch.optim.swa_utils.AveragedModel(net, use_buffers=True)
+    for value in (1.0, 2.0):
+        with torch.no_grad():
+            net.omega.fill_(value)
+        average.update_parameters(net)
+    assert torch.equal(average.module.projector(torch.ones(5)), before)
+    torch.testing.assert_close(average.module.omega, torch.full((5,), 1.5))
+    net.bfloat16().float()
+    assert torch.equal(net.projector(torch.ones(5)), before)
 
 
-def test_functional_transforms_act_on_omega() -> None:
+def test_vmap_runs_over_many_omega() -> None:
     net = wrapped(MODULES["mlp"])
     x = inputs().detach()
 
     def loss(omega: Tensor) -> Tensor:
         return torch.func.functional_call(net, {"omega": omega}, (x,)).square().sum()
 
-    net(x).square().sum().backward()
-    torch.testing.assert_close(torch.func.grad(loss)(net.omega.detach()), net.omega.grad)
     many = torch.stack([net.omega.detach(), torch.zeros(5)])
     together = torch.func.vmap(loss)(many)
     torch.testing.assert_close(together, torch.stack([loss(omega) for omega in many]))
@@ -139,6 +87,17 @@ def test_it_compiles(name: str) -> None:
             net.omega.add_(0.1)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+def test_compiled_methods_follow_omega() -> None:
+    net = wrapped(Encoder)
+    encode = torch.compile(net.module.encode, backend="eager")
+    for _ in range(3):
+        for grad in (True, False):
+            with torch.set_grad_enabled(grad):
+                torch.testing.assert_close(encode(inputs()), net.merge().encode(inputs()))
+                net.omega.data.add_(0.1)
+
+
 def test_it_runs_in_ddp_and_sends_omega_alone(tmp_path) -> None:
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
@@ -153,43 +112,6 @@ def test_it_runs_in_ddp_and_sends_omega_alone(tmp_path) -> None:
         torch.testing.assert_close(net.omega.grad, gradient, rtol=1e-4, atol=1e-5)
     finally:
         distributed.destroy_process_group()
-
-
-def mixed() -> nn.Module:
-    return nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())
-
-
-def scripted() -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.jit.script(nn.Linear(2, 2))
-
-
-REFUSED: dict[str, tuple[Build, str]] = {
-    "mixed dtypes": (mixed, "dtype"),
-    "scripted": (scripted, "scripted"),
-    "sparse gradients": (lambda: nn.Embedding(5, 2, sparse=True), "sparse=False"),
-    "lazy": (lambda: nn.LazyLinear(3), "lazy"),
-    "nothing to train": (lambda: nn.Linear(2, 2).requires_grad_(False), "trainable"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.filterwarnings("ignore:Lazy modules")
-def test_what_cannot_work_is_refused_when_it_is_built(name: str) -> None:
-    build, reason = REFUSED[name]
-    with pytest.raises(UserError, match=reason):
-        Subspace(build(), 2)
-
-
-def test_a_module_belongs_to_one_subspace() -> None:
-    shared = nn.Linear(6, 6)
-    first = Subspace(nn.Sequential(shared, nn.Tanh()), 3)
-    for other in (first.module, nn.Sequential(shared, nn.Linear(6, 2))):
-        with pytest.raises(UserError, match="another Subspace"):
-            Subspace(other, 3)
-    again = Subspace(first.merge(), 3)  # at θ: trained on from there
-    torch.testing.assert_close(again(inputs()), first(inputs()))
 
 
 def test_a_piece_cannot_be_replaced() -> None:

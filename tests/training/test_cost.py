@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from subspace_bench import models
-from subspace_bench.common.formatting import format_bytes, format_duration
-from subspace_bench.common.hardware import available_memory
+from subspace_bench.common.errors import UserError
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record
+from subspace_bench.training import checks
+from subspace_bench.training.checks import choose_jobs
 from subspace_bench.training.cost import (
     PARENT_MEMORY,
     WORKER_START_SECONDS,
@@ -82,21 +83,19 @@ def test_jobs_are_as_many_as_memory_holds() -> None:
     assert jobs_that_fit(costs, 3, PARENT_MEMORY + 7e9) == 3
     assert jobs_that_fit(costs, 3, PARENT_MEMORY + 5.5e9) == 2
     assert jobs_that_fit(costs, 3, 1e9) == 1
-    assert available_memory() > 1e8
+    assert jobs_that_fit(costs, 10**9, PARENT_MEMORY + 7e9) == 3
+    assert wall_seconds(costs, 10**9) == WORKER_START_SECONDS + 1
 
 
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0.4, "0 s"), (99, "99 s"), (120, "2 min"), (5_990, "1 h 40 min"), (36_300, "10 h 05 min")],
-)
-def test_durations_read_well(seconds: float, shown: str) -> None:
-    assert format_duration(seconds) == shown
+def test_a_run_that_does_not_fit_is_refused(monkeypatch) -> None:
+    costs = {"small": Cost(0, 1, 1e9, 0), "large": Cost(0, 1, 3e9, 0)}
+    monkeypatch.setattr(checks, "available_memory", lambda: 3e9)
+    assert choose_jobs({"small": costs["small"]}, 10**9) == 1
+    with pytest.raises(UserError, match="large"):
+        choose_jobs(costs, None)
 
 
-def test_sizes_read_well() -> None:
-    assert [format_bytes(n) for n in (3, 12_300, 3.4e8, 2.14e9)] == [
-        "1 kB",
-        "12 kB",
-        "340 MB",
-        "2.1 GB",
-    ]
+def test_batches_need_memory() -> None:
+    """20,000 images at a time took 334 MB more than 256, measured."""
+    large = replace(RUN, protocol=replace(RUN.protocol, batch=20_000))
+    assert estimate(large).memory - estimate(RUN).memory == pytest.approx(334e6, rel=0.2)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -12,6 +14,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 import pytest
 
 from subspace_bench.common.errors import Unwritable, UserError
+from subspace_bench.common.interruption import SIGNALS, handled_signals
 from subspace_bench.training.executor import (
     Event,
     TimeLimitExceeded,
@@ -50,6 +53,8 @@ def misbehave(what: str) -> str:
             os._exit(3)
         case "user":
             raise UserError("not so")
+        case "leave":
+            sys.exit("not so")
         case "error":
             raise ValueError("first line\nsecond line")
         case "memory":
@@ -104,6 +109,7 @@ def test_emit_and_should_stop_do_nothing_outside_a_worker() -> None:
         ("killed", WorkerDied, "its process ended with code -9, killed: out of memory?"),
         ("exit", WorkerDied, "its process ended with code 3"),
         ("user", UserError, "not so"),
+        ("leave", RuntimeError, "RuntimeError: SystemExit: not so"),
         ("error", ValueError, "ValueError: first line"),
         ("memory", MemoryError, "out of memory: use fewer --jobs or a smaller d"),
     ],
@@ -182,6 +188,40 @@ def test_stopped_tasks_end_themselves_and_pending_ones_do_not_begin(tmp_path) ->
     assert int(kept.read_text()) >= 1
     assert list(tmp_path.iterdir()) == [kept]
     assert multiprocessing.active_children() == others
+
+
+def test_a_signal_whose_exception_was_lost_is_noticed(pool: WorkerPool, monkeypatch) -> None:
+    class Swallows:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)  # ends at the signal
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: None)  # else pytest fails
+    with handled_signals():
+        Swallows()
+        with pytest.raises(KeyboardInterrupt):
+            run_all(["fine"], misbehave, pool)
+
+
+def test_a_worker_obeys_the_pool_and_no_signal(tmp_path) -> None:
+    kept, others = tmp_path / "kept", set(multiprocessing.active_children())
+    pool = WorkerPool(1)
+    events: list[str] = []
+    future = pool.submit_with_listener(
+        lambda kind, value: events.append(kind), count_until_stopped, str(kept)
+    )
+    while "progress" not in events:
+        time.sleep(0.01)
+    workers = set(multiprocessing.active_children()) - others
+    assert workers
+    for worker, number in itertools.product(workers, SIGNALS):
+        os.kill(worker.pid or 0, number)
+    time.sleep(0.1)
+    assert not future.done()
+    pool.stop()
+    pool.shutdown()
+    assert future.result() == "stopped"
+    assert int(kept.read_text()) >= 1
 
 
 def test_shutdown_can_cancel_what_is_pending(tmp_path) -> None:

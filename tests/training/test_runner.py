@@ -107,3 +107,63 @@ def test_an_interruption_leaves_a_checkpoint_of_what_was_in_progress(tmp_path: P
     assert store.checkpoint(long).exists()
     assert store.get(long) is None
     assert not multiprocessing.active_children()
+
+
+def train_here(folder: Path, queue) -> None:
+    """Trains RUNS and reports which of them this process trained itself."""
+    trained = set()
+
+    def on_event(event: Event[RunConfig]) -> None:
+        if event.kind == "progress":
+            trained.add(event.case)
+
+    failures = train_all(RUNS, Store(folder), None, 1, on_event)
+    queue.put((sorted(run.name for run in trained), len(failures)))
+
+
+@pytest.mark.slow
+def test_processes_with_one_store_train_each_run_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    processes = [context.Process(target=train_here, args=(tmp_path, queue)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    reports = [queue.get(timeout=300) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(name for names, _ in reports for name in names) == sorted(r.name for r in RUNS)
+    assert [failed for _, failed in reports] == [0, 0, 0]
+    assert {path.name for path in tmp_path.iterdir()} == {f"{run.name}.json" for run in RUNS}
+
+
+def hold(folder: Path, held) -> None:
+    with Store(folder).claim(RUN):
+        held.set()
+        held.wait()
+        signal.pause()
+
+
+@pytest.mark.slow
+def test_a_run_of_a_process_that_dies_is_taken_over(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    holder = context.Process(target=hold, args=(tmp_path, held))
+    holder.start()
+    assert held.wait(60)
+    kinds = []
+
+    def on_event(event: Event[RunConfig]) -> None:
+        kinds.append((event.case.seed, event.kind))
+        if event.kind == "claimed":
+            os.kill(holder.pid, signal.SIGKILL)
+
+    assert train_all(RUNS[:2], Store(tmp_path), None, 1, on_event) == []
+    holder.join()
+    assert kinds.count((0, "claimed")) == 1
+    assert [seed for seed, kind in kinds if kind == "done"] == [1, 0]  # the free run first
+    assert len(list(Store(tmp_path).records())) == 2
+
+
+def test_a_run_that_was_recorded_meanwhile_is_not_trained_again(tmp_path: Path) -> None:
+    first = train_and_store(RUN, tmp_path, None)
+    assert train_and_store(RUN, tmp_path, None).provenance == first.provenance

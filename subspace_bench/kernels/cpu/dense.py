@@ -30,9 +30,13 @@ _FEWER = 8  # columns at once among those left over
 _AHEAD = 1024  # entries between the one in use and the one prefetched
 
 
-def project(columns: np.ndarray, omega: Tensor) -> Tensor:
-    """Pω of each row, (n, d) → (n, D) float32, for `columns` (d, D) float32 or uint16."""
-    size = columns.shape[1]
+def project(columns: Tensor, omega: Tensor) -> Tensor:
+    """Pω of each row, (n, d) → (n, D) float32.
+
+    Arguments:
+        columns: (d, D) float32, or the bits of bfloat16 in int16.
+    """
+    size, entries = columns.shape[1], _flat(columns)
     theta = empty_in_large_pages(omega, len(omega), size, zero=True)
     # Each element of θ is summed over columns in order, whatever tile it is in: tiles may depend on
     # the number of threads, and the bits do not.
@@ -41,22 +45,28 @@ def project(columns: np.ndarray, omega: Tensor) -> Tensor:
     tile = -(-size // (tiles * LANES)) * LANES
     for w, t in zip(omega.numpy(), theta.numpy(), strict=True):
         in_threads(
-            _project_tiles, columns.reshape(-1), w, t, tile,
-            parts=-(-size // tile), estimate=0.1 * columns.size,
+            _project_tiles, entries, w, t, tile,
+            parts=-(-size // tile), estimate=0.1 * len(entries),
         )  # fmt: skip
     return theta
 
 
-def adjoint(columns: np.ndarray, theta: Tensor) -> Tensor:
+def adjoint(columns: Tensor, theta: Tensor) -> Tensor:
     """Pᵀθ of each row, (n, D) → (n, d) float32, for `columns` as in `project`."""
-    dim = len(columns)
+    dim, entries = len(columns), _flat(columns)
     omega = theta.new_empty(len(theta), dim)
     for t, w in zip(theta.numpy(), omega.numpy(), strict=True):
         in_threads(
-            _adjoint_blocks, columns.reshape(-1), t, w,
-            parts=-(-dim // _BLOCK), estimate=0.1 * columns.size,
+            _adjoint_blocks, entries, t, w,
+            parts=-(-dim // _BLOCK), estimate=0.1 * len(entries),
         )  # fmt: skip
     return omega
+
+
+def _flat(columns: Tensor) -> np.ndarray:
+    """All entries in a row, float32 or uint16."""
+    array: np.ndarray = columns.reshape(-1).numpy()
+    return array.view(np.uint16) if columns.dtype == torch.int16 else array
 
 
 @jit

@@ -6,6 +6,8 @@ are stored, unless P is too large (then g and s are empty, and these are compute
 `starts` has the first row of each block of P and then D; a layer's last block may be cut.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,14 +15,23 @@ from torch import Tensor
 from subspace_bench.common.large_pages import empty_in_large_pages
 
 from .hadamard import transform
-from .permutations import TILE, gather, index_type, permutation_keys, scatter, signs128
+from .permutations import (
+    TILE,
+    gather,
+    index_type,
+    permutation_keys,
+    scatter,
+    sign_words,
+    signs_from,
+)
 from .philox import normals_into, round_keys
+from .pieces import Pieces, locate, piece_of, read_products, rows_in_one_piece
 from .simd import LANES, aligned, jit
 from .threads import in_threads
 
 # Partial sums of the adjoint: a fixed number, so that bits do not depend on the threads.
 _PARTS = 16
-_SIGNS = 128  # signs that one counter gives
+_SIGNS = 128 * LANES  # signs that are drawn at a time
 
 
 def diagonals(key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, s: Tensor) -> None:
@@ -32,17 +43,24 @@ def diagonals(key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, 
 
 
 def project(
-    omega: Tensor, key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, s: Tensor
-) -> Tensor:
-    """Pω of each row, (rows, d) → (rows, D)."""
+    omega: Tensor, key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, s: Tensor,
+    origin: Tensor | None = None, theta: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Pω, or θ₀ + Pω, of each row, (rows, d) → (rows, D).
+
+    Arguments:
+        origin: θ₀, (D,); None means 0.
+        theta: where the result goes, (rows, D); None means new memory.
+    """
     rows, dim = omega.shape
     # `product` then works on whole vectors.
     padded = torch.nn.functional.pad(omega, (0, -dim % LANES)).view(-1).numpy()
-    theta = empty_in_large_pages(omega, rows, int(starts[-1]))
+    origin = omega.new_empty(0) if origin is None else origin
+    theta = empty_in_large_pages(omega, rows, int(starts[-1])) if theta is None else theta
     flat = theta.view(-1).numpy()
     in_threads(
         _project_blocks, padded, rows, dim, round_keys(key), starts, levels,
-        g.numpy(), s.numpy(), flat, index_type(levels), parts=len(starts) - 1,
+        g.numpy(), s.numpy(), origin.numpy(), flat, index_type(levels), parts=len(starts) - 1,
         estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     return theta
@@ -53,13 +71,28 @@ def adjoint(
     g: Tensor, s: Tensor,
 ) -> Tensor:  # fmt: skip
     """Pᵀθ of each row, (rows, D) → (rows, d)."""
-    rows, blocks = len(theta), len(starts) - 1
+    return _adjoint(rows_in_one_piece(theta), dim, key, starts, levels, g, s)
+
+
+def adjoint_of_pieces(
+    pieces: Sequence[Tensor], dim: int, key: tuple[int, int], starts: np.ndarray, levels: int,
+    g: Tensor, s: Tensor,
+) -> Tensor:  # fmt: skip
+    """Pᵀθ, (1, d), of a θ in contiguous pieces."""
+    return _adjoint(locate(pieces), dim, key, starts, levels, g, s)
+
+
+def _adjoint(
+    pieces: Pieces, dim: int, key: tuple[int, int], starts: np.ndarray, levels: int,
+    g: Tensor, s: Tensor,
+) -> Tensor:  # fmt: skip
+    rows, blocks = len(pieces[0]), len(starts) - 1
     parts = min(_PARTS, blocks)
     width = dim + -dim % LANES
-    sums = theta.new_zeros(parts, rows, width)
+    sums = torch.zeros(parts, rows, width, device="cpu", dtype=torch.float32)
     flat = sums.view(-1).numpy()
     in_threads(
-        _adjoint_parts, theta.view(-1).numpy(), rows, dim, round_keys(key), starts, levels,
+        _adjoint_parts, *pieces, dim, round_keys(key), starts, levels,
         g.numpy(), s.numpy(), flat, parts, index_type(levels), parts=parts,
         estimate=rows * (len(starts) << levels),
     )  # fmt: skip
@@ -109,57 +142,73 @@ def _block_diagonals(key, block, starts, levels, g, s, block_g, block_s):
 
 
 @jit
-def _buffers(levels, stored):
-    """Two vectors of a block's size, 128 signs, and room for G_b and S_b if they are computed."""
+def _buffers(levels, width, stored):
+    """Two vectors of a block's size, signs for `width` numbers, and G_b and S_b if not stored."""
     size = 1 << levels
     computed = 0 if stored else size
-    return aligned(size), aligned(size), aligned(_SIGNS), aligned(computed), aligned(computed)
+    signs = aligned(-(-width // _SIGNS) * _SIGNS)
+    return aligned(size), aligned(size), signs, aligned(computed), aligned(computed)
 
 
 @jit
-def _project_blocks(omega, rows, dim, key, starts, levels, g, s, theta, like, first, last):
+def _draw_signs(key, block, width, words, signs):
+    """The first `width` of B_b's signs, and more up to a multiple of _SIGNS."""
+    for i in range(0, width, _SIGNS):
+        sign_words(key, i // 128, block, words)
+        for lane in range(min(LANES, (width - i + 127) // 128)):
+            signs_from(words, lane, signs, i + 128 * lane)
+
+
+@jit
+def _project_blocks(omega, rows, dim, key, starts, levels, g, s, origin, theta, like, first, last):
     native, width = starts[-1], len(omega) // rows
-    one, two, signs, new_g, new_s = _buffers(levels, len(g) > 0)
+    one, two, signs, new_g, new_s = _buffers(levels, width, len(g) > 0)
     keyed, places = np.empty(12, np.uint32), np.empty(TILE, like.dtype)
+    words = np.empty(4 * LANES, np.uint32)
     for block in range(first, last):
         begin, end = starts[block], starts[block + 1]
         permutation_keys(key, block, keyed)
+        _draw_signs(key, block, width, words, signs)
         block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
         for row in range(rows):
             # B ω, padded with zeros to n.
-            for i in range(0, width, _SIGNS):
-                signs128(key, i // _SIGNS, block, signs, 0)
-                product(omega[row * width + i : row * width + width], signs, one[i:])
+            product(omega[row * width : row * width + width], signs, one)
             one[width:] = 0
             transform(one, 0, levels)
             gather(one, block_g, two, keyed, levels, places)
             transform(two, 0, levels)
             at = row * native  # S, into θ: a cut block drops the rest
-            product(two, block_s, theta[at + begin : at + end])
+            if len(origin):
+                product_plus(two, block_s, origin[begin:end], theta[at + begin : at + end])
+            else:
+                product(two, block_s, theta[at + begin : at + end])
 
 
 @jit
-def _adjoint_parts(theta, rows, dim, key, starts, levels, g, s, sums, parts, like, first, last):
-    native, blocks = starts[-1], len(starts) - 1
+def _adjoint_parts(
+    addresses, pieces, dim, key, starts, levels, g, s, sums, parts, like, first, last
+):
+    rows, blocks = len(addresses), len(starts) - 1
     width = len(sums) // (parts * rows)
-    one, two, signs, new_g, new_s = _buffers(levels, len(g) > 0)
+    one, two, signs, new_g, new_s = _buffers(levels, width, len(g) > 0)
     keyed, places = np.empty(12, np.uint32), np.empty(TILE, like.dtype)
+    words = np.empty(4 * LANES, np.uint32)
     for part in range(first, last):
+        piece = 0
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             begin, end = starts[block], starts[block + 1]
             permutation_keys(key, block, keyed)
+            _draw_signs(key, block, width, words, signs)
             block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
+            piece = piece_of(pieces, begin, piece)
             for row in range(rows):
-                at = row * native
-                product(theta[at + begin : at + end], block_s, two)
+                read_products(addresses, pieces, row, begin, piece, block_s, two)
                 two[end - begin :] = 0  # rows that a cut block does not have
                 transform(two, 0, levels)
                 scatter(two, block_g, one, keyed, levels, places)
                 transform(one, 0, levels)
                 at = (part * rows + row) * width
-                for i in range(0, width, _SIGNS):
-                    signs128(key, i // _SIGNS, block, signs, 0)
-                    add_product(one[i:width], signs, sums[at + i : at + width])
+                add_product(one[:width], signs, sums[at : at + width])
 
 
 @jit
@@ -174,6 +223,13 @@ def product(a, b, out):
     """out = a·b, as far as the shortest of the three goes."""
     for i in range(min(len(a), len(b), len(out))):
         out[i] = a[i] * b[i]
+
+
+@jit
+def product_plus(a, b, c, out):
+    """out = a·b + c, over the length of `out`, with two roundings."""
+    for i in range(len(out)):
+        out[i] = a[i] * b[i] + c[i]
 
 
 @jit

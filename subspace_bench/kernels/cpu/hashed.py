@@ -5,32 +5,54 @@ table of 2^k + d numbers: the row reads table[(b·2^k mod d) + π_b(i)]. The adj
 table, whose repetitions are then summed.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from torch import Tensor
 
 from subspace_bench.common.large_pages import empty_in_large_pages
 
-from .permutations import TILE, index_type, move, permutation_keys, permuted, signs128
+from .permutations import (
+    TILE,
+    index_type,
+    permutation_keys,
+    permuted,
+    sign_words,
+    signs_from,
+)
 from .philox import round_keys
-from .simd import aligned, jit
+from .pieces import Pieces, locate, piece_of, rows_in_one_piece
+from .simd import F32, I32, I64, LANES, Address, aligned, in_vectors, index, jit, unpack
 from .threads import in_threads
 
+_GROUP = 128 * LANES  # rows whose signs are drawn at a time; divides the rows of a block
 
-def project(omega: Tensor, native: int, key: tuple[int, int], bits: int, rest: Tensor) -> Tensor:
-    """Pω of each row of an ω that is scaled already, (n, d) → (n, D).
+
+def project(
+    omega: Tensor, native: int, key: tuple[int, int], bits: int, rest: Tensor,
+    origin: Tensor | None = None, theta: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Pω, or θ₀ + Pω, of each row of an ω that is scaled already, (n, d) → (n, D).
 
     Arguments:
         bits: k; a block has 2^k rows.
         rest: the permutation of a last block that is not full, int32.
+        origin: θ₀, (D,); None means 0.
+        theta: where the result goes, (n, D); None means new memory.
     """
     n, dim = omega.shape
     size = 1 << bits
     # Largest index: (d − 1) + (2^k − 1).
     table = omega.repeat(1, -(-(size + dim) // dim))[:, : size + dim].contiguous()
-    theta = empty_in_large_pages(omega, n, native)
+    origin = omega.new_empty(0) if origin is None else origin
+    theta = empty_in_large_pages(omega, n, native) if theta is None else theta
     blocks = -(-native // size)
     in_threads(
-        _project_blocks, table.numpy(), theta.numpy(), dim, round_keys(key), bits,
+        _project_blocks, table.numpy(), origin.numpy(), theta.numpy(), dim, round_keys(key), bits,
         rest.numpy(), index_type(bits), parts=blocks, estimate=0.6 * n * native,
     )  # fmt: skip
     return theta
@@ -45,66 +67,149 @@ def adjoint(
         parts: the number of partial sums, on which bits depend.
         Others as of `project`.
     """
-    n, native = theta.shape
+    return _adjoint(rows_in_one_piece(theta), dim, key, bits, rest, parts)
+
+
+def adjoint_of_pieces(
+    pieces: Sequence[Tensor], dim: int, key: tuple[int, int], bits: int, rest: Tensor, parts: int
+) -> Tensor:
+    """Pᵀθ before it is scaled, (1, d), of a θ in contiguous pieces; otherwise `adjoint`."""
+    return _adjoint(locate(pieces), dim, key, bits, rest, parts)
+
+
+def _adjoint(
+    pieces: Pieces, dim: int, key: tuple[int, int], bits: int, rest: Tensor, parts: int
+) -> Tensor:
+    addresses, starts = pieces
+    n, native = len(addresses), int(starts[-1])
     size = 1 << bits
     blocks = -(-native // size)
     parts = min(parts, blocks)
     # A multiple of d long, so that `sum` can fold the repetitions.
-    table = theta.new_zeros(parts, n, -(-(size + dim) // dim) * dim)
+    table = torch.zeros(parts, n, -(-(size + dim) // dim) * dim, device="cpu", dtype=torch.float32)
     in_threads(
-        _adjoint_parts, theta.numpy(), table.numpy(), dim, round_keys(key), bits,
-        rest.numpy(), index_type(bits), parts=parts, estimate=1.5 * n * native,
+        _adjoint_parts, addresses, starts, table.numpy(), dim, round_keys(key), bits,
+        rest.numpy(), index_type(bits), parts=parts, estimate=0.8 * n * native,
     )  # fmt: skip
     return table.view(parts, n, -1, dim).sum((0, 2))
 
 
 @jit
-def _draw_tile(key, block, i, count, keyed, bits, rest, full, places, signs):
-    """Places and signs of rows i … i + TILE − 1 of a block, of which `count` exist."""
+def _draw(key, block, i, count, keyed, bits, rest, full, words, places, signs):
+    """Places and signs of rows i … i + _GROUP − 1 of a block, of which `count` exist."""
     if block < full:
-        permuted(keyed, bits, i, places)
+        for j in range(0, _GROUP, TILE):
+            permuted(keyed, bits, i + j, places[j:])
     else:
         for j in range(count):
             places[j] = rest[i + j]
-    signs128(key, i // 128, block, signs, 0)
-    signs128(key, i // 128 + 1, block, signs, 128)
+    sign_words(key, i // 128, block, words)
+    for lane in range(LANES):
+        signs_from(words, lane, signs, 128 * lane)
 
 
 @jit
-def _project_blocks(table, theta, dim, key, bits, rest, like, first, last):
+def _buffers(like):
+    """Words, places and signs of a group of rows."""
+    return np.empty(4 * LANES, np.uint32), np.empty(_GROUP, like.dtype), aligned(_GROUP)
+
+
+@jit
+def _project_blocks(table, origin, theta, dim, key, bits, rest, like, first, last):
     n, native = theta.shape
     size, full = 1 << bits, native >> bits
-    keyed, signs, tile = np.empty(12, np.uint32), aligned(TILE), aligned(TILE)
-    places = np.zeros(TILE, like.dtype)  # valid where a last tile has no rows: it moves whole
+    words, places, signs = _buffers(like)
+    keyed = np.empty(12, np.uint32)
     for block in range(first, last):
         permutation_keys(key, block, keyed)
         start, base = block * size, block * size % dim
-        for i in range(0, min(size, native - start), TILE):
-            count = min(TILE, native - start - i)
-            _draw_tile(key, block, i, count, keyed, bits, rest, full, places, signs)
+        for i in range(0, min(size, native - start), _GROUP):
+            at = start + i
+            count = min(_GROUP, native - at)
+            _draw(key, block, i, count, keyed, bits, rest, full, words, places, signs)
             for row in range(n):
-                source = table[row, base:]
-                target = theta[row, start + i : start + i + count]
-                move(source, signs, target if count == TILE else tile, 0, places, 0)
-                if count < TILE:
-                    target[:] = tile[:count]
+                if len(origin):
+                    gather(table[row, base:], signs, places, origin, theta[row], at, count, 1)
+                else:
+                    gather(table[row, base:], signs, places, origin, theta[row], at, count, 0)
 
 
 @jit
-def _adjoint_parts(theta, table, dim, key, bits, rest, like, first, last):
-    n, native = theta.shape
+def _adjoint_parts(addresses, starts, table, dim, key, bits, rest, like, first, last):
+    n, native = len(addresses), starts[-1]
     size, full, parts = 1 << bits, native >> bits, len(table)
     blocks = (native + size - 1) >> bits
-    keyed, signs, places = np.empty(12, np.uint32), aligned(TILE), np.empty(TILE, like.dtype)
+    words, places, signs = _buffers(like)
+    keyed = np.empty(12, np.uint32)
     for part in range(first, last):
+        piece = 0
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             permutation_keys(key, block, keyed)
             start, base = block * size, block * size % dim
-            for i in range(0, min(size, native - start), TILE):
-                count = min(TILE, native - start - i)
-                _draw_tile(key, block, i, count, keyed, bits, rest, full, places, signs)
+            for i in range(0, min(size, native - start), _GROUP):
+                count = min(_GROUP, native - start - i)
+                _draw(key, block, i, count, keyed, bits, rest, full, words, places, signs)
+                piece = piece_of(starts, start + i, piece)
                 for row in range(n):
-                    sums = table[part, row, base:]
-                    values = theta[row, start + i : start + i + count]
-                    for j in range(count):
-                        sums[places[j]] += signs[j] * values[j]
+                    sums, done, at = table[part, row, base:], 0, piece
+                    while done < count:
+                        source = start + i - starts[at]  # where the group begins in the piece
+                        stop = min(count, starts[at + 1] - start - i)
+                        add(addresses[row, at], source, signs, places, sums, done, stop)
+                        done, at = stop, at + 1
+
+
+@intrinsic(prefer_literal=True)
+def gather(typing, table, signs, places, origin, out, first, count, DISPLACE):
+    """out[first + j] = signs[j] · table[places[j]], j < count, plus origin[first + j] if DISPLACE.
+
+    One pass, so that the processor fetches memory for one row while it computes another.
+    """
+
+    def codegen(context, builder, signature, args):
+        table, signs, places, origin, out, first, count, DISPLACE = unpack(
+            context, builder, signature, args, 1
+        )
+
+        def gather_lanes(j, lanes):
+            values = ir.Constant(ir.VectorType(F32, lanes), ir.Undefined)
+            for lane in range(lanes):
+                place = builder.zext(places.scalar(j, lane), I64)
+                values = builder.insert_element(values, table.scalar(place), I32(lane))
+            values = builder.fmul(signs.load(j, lanes=lanes), values)
+            if DISPLACE:
+                values = builder.fadd(values, origin.load(first, j, lanes=lanes))
+            out.store(values, first, j)
+
+        in_vectors(builder, index(0), count, gather_lanes)
+        return context.get_dummy_value()
+
+    return types.void(table, signs, places, origin, out, first, count, DISPLACE), codegen
+
+
+@intrinsic
+def add(typing, address, first, signs, places, out, start, stop):
+    """out[places[j]] += signs[j] · v[first + j], start ≤ j < stop, for v at an address.
+
+    The places are all different.
+    """
+
+    def codegen(context, builder, signature, args):
+        address, first, signs, places, out, start, stop = unpack(
+            context, builder, signature, args, 0
+        )
+        values = Address(builder, address)
+
+        def add_lanes(j, lanes):
+            signed = builder.fmul(signs.load(j, lanes=lanes), values.load(first, j, lanes=lanes))
+            # All loads before all stores: LLVM cannot know that they do not depend on these.
+            targets = [out.at(builder.zext(places.scalar(j, k), I64)) for k in range(lanes)]
+            sums = [builder.load(target) for target in targets]
+            for lane in range(lanes):
+                value = builder.extract_element(signed, I32(lane))
+                builder.store(builder.fadd(sums[lane], value), targets[lane])
+
+        in_vectors(builder, start, stop, add_lanes)
+        return context.get_dummy_value()
+
+    return types.void(address, first, signs, places, out, start, stop), codegen

@@ -10,6 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .philox import store_words
 from .simd import F32, FLOATS, I32, I64, LANES, index, jit, splat, unpack
 
 ROUNDS = 5  # of the permutation
@@ -25,8 +26,7 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 def philox(key, c0, c1, c2):
     """The four 32-bit words of counter (c0, c1, c2, 0), in uint64.
 
-    One counter at a time: signs and round keys need one per 128 elements or per block, too few for
-    the vectors of philox.py to pay.
+    One counter at a time, for round keys: they need few words per block.
     """
     k0, k1, c3 = np.uint64(key[0]), np.uint64(key[1]), np.uint64(0)
     c0, c1, c2 = np.uint64(c0), np.uint64(c1), np.uint64(c2)
@@ -45,6 +45,25 @@ def signs128(key, counter, block, out, at):
     signs32(b, out, at + 32)
     signs32(c, out, at + 64)
     signs32(d, out, at + 96)
+
+
+@jit
+def sign_words(key, first, block, out):
+    """out[:64] = the words of counters first … first + 15, for `signs_from` (uint32).
+
+    All 16 at once cost as much as two calls of `philox`, which is most of the cost of `signs128`.
+
+    Arguments:
+        key: the `round_keys`.
+    """
+    store_words(out, 0, key, first, block, 1)
+
+
+@jit
+def signs_from(words, lane, out, at):
+    """out[at : at + 128] = ±1, float32: `signs128` of counter first + lane, from `sign_words`."""
+    for w in range(4):
+        signs32(words[w * LANES + lane], out, at + 32 * w)
 
 
 @jit

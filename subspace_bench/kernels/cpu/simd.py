@@ -15,9 +15,13 @@ from pathlib import Path
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from subspace_bench.common.errors import UserError
+
+from .kernel_cache import enable_cache
 
 LANES = 16
 I32, I64, F32, F64 = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
@@ -39,9 +43,20 @@ def jit(function):
     ends in a checksum of all kernels: a change in any of them compiles all of them anew.
 
     error_model "numpy": division by zero gives inf or nan, which spares a branch per division.
+
+    With NUMBA_DISABLE_JIT, a kernel raises UserError when called: LLVM intrinsics have no form in
+    Python, and the equivalents in PyTorch have other bits.
     """
+    if config.DISABLE_JIT:
+        return _disabled
     function.__qualname__ += f"_{FINGERPRINT:08x}"
-    return njit(cache=True, nogil=True, error_model="numpy")(function)
+    dispatcher = njit(nogil=True, error_model="numpy")(function)
+    enable_cache(dispatcher)
+    return dispatcher
+
+
+def _disabled(*args):
+    raise UserError("NUMBA_DISABLE_JIT is set, but kernels need numba's compiler: unset it")
 
 
 class Array:
@@ -82,6 +97,22 @@ class Array:
     def store(self, vector, *offsets):
         pointer = self.builder.bitcast(self.at(*offsets), vector.type.as_pointer())
         self.builder.store(vector, pointer, align=self.bytes)
+
+
+class Address(Array):
+    """float32 numbers at an address that is a 64-bit integer, used like an `Array`."""
+
+    def __init__(self, builder, address):
+        self.builder, self.element, self.bytes = builder, F32, 4
+        self.data = builder.inttoptr(address, ir.PointerType(F32))
+
+
+def in_vectors(builder, start, stop, body):
+    """Calls body(j, lanes) for vectors of 16 from `start` on, then one by one up to `stop`."""
+    whole = builder.sub(stop, builder.and_(builder.sub(stop, start), index(LANES - 1)))
+    for begin, end, lanes in ((start, whole, LANES), (whole, stop, 1)):
+        with cgutils.for_range_slice(builder, begin, end, index(lanes), inc=True) as (j, _):
+            body(j, lanes)
 
 
 def unpack(context, builder, signature, args, constants):

@@ -13,19 +13,23 @@ from . import on_device
 
 TILE = 12  # log2 of the numbers that a program holds
 RUN = 5  # log2 of neighbours read together: 128 bytes
+WARPS = 8
 
 
-def transform_(x: torch.Tensor) -> None:
-    """Transforms the last dimension of x (…, 2^k), contiguous, in place."""
+def transform_(x: torch.Tensor, tile: int = TILE, run: int = RUN, warps: int = WARPS) -> None:
+    """Transforms the last dimension of x (…, 2^k), contiguous, in place.
+
+    Larger tiles need fewer passes, more registers and threads; the bits are the same.
+    """
     size, levels = x.numel(), x.shape[-1].bit_length() - 1
     if not size:
         return
-    done = min(levels, TILE)
+    done = min(levels, tile)
     with on_device(x):
-        _pass[(triton.cdiv(size, 1 << TILE),)](x, size, 0, 0, done, TILE, num_warps=8)
+        _pass[(triton.cdiv(size, 1 << tile),)](x, size, 0, 0, done, tile, num_warps=warps)
         while done < levels:
-            step = min(TILE - RUN, levels - done)
-            _pass[(size >> (step + RUN),)](x, size, done, RUN, step, step + RUN, num_warps=8)
+            step = min(tile - run, levels - done)
+            _pass[(size >> (step + run),)](x, size, done, run, step, step + run, num_warps=warps)
             done += step
 
 

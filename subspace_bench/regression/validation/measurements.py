@@ -64,10 +64,7 @@ class Measurement:
 
 
 def measure(
-    name: str,
-    accuracies: Mapping[trials.Trial, float | str],
-    references: References,
-    pool: Pool,
+    name: str, accuracies: Mapping[trials.Trial, float | str], references: References, pool: Pool
 ) -> Measurement:
     """The effect of one mutation and its check."""
     effects: dict[str, tuple[float, float] | None] = {}

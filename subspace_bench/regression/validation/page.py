@@ -18,10 +18,7 @@ from subspace_bench.regression.validation import resampling, trials
 from subspace_bench.regression.validation.measurements import Measurement, measure, pool_of
 from subspace_bench.regression.validation.mutations import CONV, MEASURED, MUTATIONS, SUBSPACES
 from subspace_bench.regression.validation.resampling import References
-from subspace_bench.regression.validation.trials import (
-    ALPHA,
-    minimum_detectable_effect,
-)
+from subspace_bench.regression.validation.trials import ALPHA, design_of, minimum_detectable_effect
 from subspace_bench.reporting.page import Page, PageFigure
 from subspace_bench.reporting.statistics import binomial
 
@@ -53,7 +50,7 @@ def build() -> Page:
     detectable = [m for m in measured if m.detectable]
     small = [m for m in measured if not m.detectable and not m.fails_runs]
     failing = [m for m in measured if m.fails_runs]
-    critical = {f"{_design(references, n).critical_p:.2g}" for n in references}
+    critical = {f"{design_of(references, n).critical_p:.2g}" for n in references}
     return Page(
         name="regression",
         title="Error rates of `subspace-bench check`",
@@ -95,10 +92,6 @@ def build() -> Page:
         figures={"regression": PageFigure(lambda: draw(measured, references), CAPTION)},
         command="python -m subspace_bench.regression.validation page",
     )
-
-
-def _design(references: References, run: str) -> Design:
-    return Design(ALPHA, len(references), len(references[run].values))
 
 
 def detected_of(measured: Sequence[Measurement]) -> str:
@@ -143,7 +136,7 @@ def _mutation_row(measurement: Measurement) -> dict[str, str]:
         "mutation": measurement.name,
         "what is wrong": MUTATIONS[measurement.name].description,
         "run": measurement.run,
-        "effect, points": f"{effect[0]:+.2f} ± {effect[1]:.2f}" if effect else "runs fail",
+        "effect, points": f"{effect[0]:+z.2f} ± {effect[1]:.2f}" if effect else "runs fail",
         "relative effect": f"{measurement.size:.2f}" if effect else "",
         "check": f"{'detected' if measurement.detected else 'missed'}: {shown.name}, {result}",
     }
@@ -152,25 +145,21 @@ def _mutation_row(measurement: Measurement) -> dict[str, str]:
 def false_positives_table(fixed: Mapping[str, float], drawn: Mapping[str, float]) -> pd.DataFrame:
     """False-positive rate of each run and its share of α."""
     return pd.DataFrame(
-        [
-            {
-                "run": name,
-                "committed reference": f"{fixed[name]:.3%}",
-                "references drawn": f"{share:.3%}",
-                "stated maximum": f"{ALPHA / len(drawn):.3%}",
-            }
-            for name, share in drawn.items()
-        ]
+        {
+            "run": name,
+            "committed reference": f"{fixed[name]:.3%}",
+            "references drawn": f"{share:.3%}",
+            "stated maximum": f"{ALPHA / len(drawn):.3%}",
+        }
+        for name, share in drawn.items()
     )
 
 
 def power_table(power: Mapping[str, Mapping[float, float]]) -> pd.DataFrame:
     """Share of checks that detect a constant shift, in units of the minimum detectable effect."""
     return pd.DataFrame(
-        [
-            {"run": name, **{f"{shift:+g} ×": f"{share:.1%}" for shift, share in shares.items()}}
-            for name, shares in power.items()
-        ]
+        {"run": name, **{f"{shift:+g} ×": f"{share:.1%}" for shift, share in shares.items()}}
+        for name, shares in power.items()
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from subspace_bench.regression.reference import Reference
 from subspace_bench.regression.sequential import STAGES, Design
-from subspace_bench.regression.validation.trials import ALPHA, minimum_detectable_effect
+from subspace_bench.regression.validation.trials import ALPHA, design_of, minimum_detectable_effect
 from subspace_bench.reporting.statistics import Rate
 
 CHECKS, RESAMPLES = 20_000, 400
@@ -95,7 +95,7 @@ def power(
     """
     detected: dict[str, dict[float, float]] = {}
     for name, reference in references.items():
-        design = Design(ALPHA, len(references), len(reference.values))
+        design = design_of(references, name)
         effect = minimum_detectable_effect(references, name)
         _, new = draw_seeds(np.arange(len(pool[name])), 0, CHECKS, rng)
         old = np.array([reference.values])

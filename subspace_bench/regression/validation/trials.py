@@ -10,11 +10,14 @@ from __future__ import annotations
 import functools
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal, TypedDict
 
 import pandas as pd
 
 from subspace_bench.common.files import digest
+from subspace_bench.common.schema import Fraction, Natural, Pattern, Range, Seconds
 from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.records.table import KeyedTable
 from subspace_bench.regression import check as checking
@@ -32,18 +35,55 @@ FIRST_SEED, BLOCK = 10_000_000, 1_000  # of all mutations; number of seeds reser
 EFFECT = 500  # the first seed of a block on which the effect is measured
 ALPHA = 0.01
 Trial = tuple[str, str, int]  # mutation, run, seed
+Digest = Annotated[str, Pattern("[0-9a-f]{8}")]
+
+
+@dataclass(frozen=True)
+class AccuracyOrReason:
+    """Text that is a percentage, or else the reason why there is none."""
+
+    def __call__(self, text: str) -> bool:
+        value = parse_accuracy(text)
+        return bool(text) if isinstance(value, str) else 0 <= value <= 100
+
+    def __str__(self) -> str:
+        return "a percentage or a reason"
+
+
+class TrialRow(TypedDict):
+    """The columns of RUNS."""
+
+    mutation: str
+    run: str
+    seed: Natural
+    accuracy: Annotated[str, AccuracyOrReason()]
+    digest: Digest
+
+
+CheckRow = TypedDict(
+    "CheckRow",
+    {
+        "check": Natural,
+        "run": str,
+        "first seed": Natural,
+        "n": Natural,
+        "difference": Annotated[float, Range(-100, 100)] | None,
+        "p": Fraction | None,
+        "verdict": Literal["no change found", "changed", "not judged"],
+        "seconds": Seconds,
+        "digest": Digest,
+    },
+)
 
 
 def runs_table() -> KeyedTable:
     """The stored trials; the digest shows whether a mutation has changed."""
-    return KeyedTable(
-        RUNS, key=("mutation", "run", "seed"), text=("mutation", "run", "accuracy", "digest")
-    )
+    return KeyedTable(RUNS, TrialRow, ("mutation", "run", "seed"))
 
 
 def checks_table() -> KeyedTable:
     """The real checks: one row per run; the seconds are for the whole check."""
-    return KeyedTable(CHECKS, key=("check", "run"), text=("run", "verdict", "digest"))
+    return KeyedTable(CHECKS, CheckRow, ("check", "run"))
 
 
 def accuracies() -> dict[Trial, float | str]:
@@ -90,11 +130,14 @@ def first_seed(mutation: str) -> int:
     return FIRST_SEED + BLOCK * (zlib.crc32(mutation.encode()) % 1_000_000)
 
 
+def design_of(references: Mapping[str, Reference], run: str) -> Design:
+    """The test of a run when a check tests all runs together."""
+    return Design(ALPHA, len(references), len(references[run].values))
+
+
 def minimum_detectable_effect(references: Mapping[str, Reference], run: str) -> float:
     """The minimum detectable effect of a run, in points, when a check tests all runs together."""
-    reference = references[run]
-    design = Design(ALPHA, len(references), len(reference.values))
-    return design.minimum_detectable_effect() * reference.sample.sd
+    return design_of(references, run).minimum_detectable_effect() * references[run].sample.sd
 
 
 class MissingTrials(Exception):
@@ -105,9 +148,7 @@ class MissingTrials(Exception):
 
 
 def check_mutation(
-    mutation: str,
-    references: Mapping[str, Reference],
-    accuracies: Mapping[Trial, float | str],
+    mutation: str, references: Mapping[str, Reference], accuracies: Mapping[Trial, float | str]
 ) -> list[checking.Outcome]:
     """The check of a mutation, as `subspace-bench check` would decide, on its measured runs.
 

@@ -1,0 +1,176 @@
+"""The Triton kernels on the device: each checked against plain PyTorch, then timed at a large size.
+
+A timed kernel says the bytes that it must move, or the entries of P that it computes, so that the
+page can hold its time to what the device's bandwidth allows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.kernel_checks import CHECKS, KEY, Check
+from benchmarks.gpu.stages import Item, Setting, Values
+from subspace_bench.profiling.stopwatch import Stopwatch, quartiles
+
+SAMPLES = 9
+NATIVE, DIM = 21_840, 10_000  # of the post's conv net
+DRY_NATIVE, DRY_DIM = 300, 8
+# Larger tiles of the transform, in fewer passes: (tile, run, warps).
+SHAPES = ((13, 5, 16), (14, 5, 32), (14, 4, 32))
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A call to time.
+
+    Attributes:
+        moved: bytes that it reads and writes at least.
+        entries: of P that it computes; 0 where P is stored.
+    """
+
+    call: Callable[[], Any]
+    moved: int
+    entries: int = 0
+
+
+def items(setting: Setting) -> list[Item]:
+    """Checks first, as only right kernels are worth timing."""
+    checks = [Item(f"check {name}", partial(run_check, check, setting.device))
+              for name, check in CHECKS.items()]  # fmt: skip
+    timed = [Item(name, partial(measure, make, setting)) for name, make in TIMED.items()]
+    return checks + timed
+
+
+def run_check(check: Check, device: str) -> Values:
+    """Seconds of the check, nearly all of them for compiling."""
+    start = time.perf_counter()
+    check(device)
+    return {"compile_s": time.perf_counter() - start}
+
+
+def measure(make: Callable[[Setting], Timed], setting: Setting) -> Values:
+    """Milliseconds of one call on the device, its GB/s, and its entries per second."""
+    timed, stopwatch = make(setting), Stopwatch(setting.device)
+    count = 1 if setting.dry else SAMPLES
+    for _ in range(1 if setting.dry else 3):
+        timed.call()
+    times = quartiles("device", [stopwatch.device_seconds(timed.call) for _ in range(count)])
+    return {
+        **times,
+        "moved_bytes": timed.moved,
+        "gbs": timed.moved / times["device_ms"] / 1e6,
+        **({"entries_per_s": timed.entries / times["device_ms"] * 1e3} if timed.entries else {}),
+    }
+
+
+def hadamard(setting: Setting, levels: int, shape: tuple[int, int, int] | None = None) -> Timed:
+    """A transform of 2^levels numbers, in as many passes over memory as it takes.
+
+    Arguments:
+        shape: (tile, run, warps) to try instead of the kernel's own.
+    """
+    from subspace_bench.kernels.triton.hadamard import RUN, TILE, WARPS, transform_
+
+    tile, run, warps = shape or (TILE, RUN, WARPS)
+    levels = 9 if setting.dry else levels
+    rows = 1 if setting.dry else (1 << 27) >> levels  # 512 MB, far beyond the L2 cache
+    x = torch.zeros(rows, 1 << levels, device=setting.device)
+    passes = 1 + -(-max(0, levels - tile) // (tile - run))
+    return Timed(lambda: transform_(x, tile, run, warps), moved=8 * x.numel() * passes)
+
+
+def permutation(setting: Setting, scatter: bool) -> Timed:
+    """Fastfood's ΠG of blocks of 2^14, or its adjoint."""
+    from subspace_bench.kernels.triton.fastfood import permute
+
+    blocks = 1 if setting.dry else 1 << 12
+    x = torch.zeros(1, blocks, 1 << (8 if setting.dry else 14), device=setting.device)
+    factors = torch.zeros_like(x[0])
+    return Timed(lambda: permute(x, factors, KEY, 0, scatter), moved=12 * x.numel())
+
+
+def signs(setting: Setting) -> Timed:
+    """Fastfood's B of blocks of 2^14."""
+    from subspace_bench.kernels.triton.fastfood import multiply_signs_
+
+    blocks = 1 if setting.dry else 1 << 12
+    x = torch.zeros(1, blocks, 1 << (8 if setting.dry else 14), device=setting.device)
+    return Timed(lambda: multiply_signs_(x, KEY, 0), moved=8 * x.numel())
+
+
+def hashed(setting: Setting, dim: int, adjoint: bool) -> Timed:
+    """One product with 2^27 rows, θ of 512 MB."""
+    from subspace_bench.kernels.triton import hashed as kernels
+
+    native, dim = (DRY_NATIVE, DRY_DIM) if setting.dry else (1 << 27, dim)
+    bits = max(12, (2 * dim - 1).bit_length())
+    rest = torch.zeros(0, dtype=torch.int32, device=setting.device)
+    native = native >> bits << bits or 1 << bits
+    vector = torch.zeros(1, native if adjoint else dim, device=setting.device)
+    calls = {
+        False: lambda: kernels.project(vector, native, KEY, bits, rest),
+        True: lambda: kernels.adjoint(vector, dim, KEY, bits, rest),
+    }
+    return Timed(calls[adjoint], moved=4 * (native + dim))
+
+
+def dense(setting: Setting, adjoint: bool) -> Timed:
+    """One product with P in bfloat16."""
+    from subspace_bench.kernels.triton import dense as kernels
+
+    native, dim = (DRY_NATIVE, DRY_DIM) if setting.dry else (NATIVE, DIM)
+    columns = torch.zeros(dim, native, dtype=torch.int16, device=setting.device)
+    vector = torch.zeros(1, native if adjoint else dim, device=setting.device)
+    act = kernels.adjoint if adjoint else kernels.project
+    moved = columns.nbytes + 4 * (native + dim)
+    return Timed(lambda: act(columns, vector), moved)
+
+
+def regenerated(setting: Setting, kind: int, adjoint: bool) -> Timed:
+    """One product with entries of P computed in registers."""
+    from subspace_bench.kernels.triton import regenerated as kernels
+
+    native, dim = (DRY_NATIVE, DRY_DIM) if setting.dry else (NATIVE, DIM)
+    omega, theta = (torch.zeros(1, size, device=setting.device) for size in (dim, native))
+    calls = {
+        False: lambda: kernels.project(omega, theta, KEY, kind),
+        True: lambda: kernels.adjoint(theta, omega, KEY, kind),
+    }
+    return Timed(calls[adjoint], moved=4 * (native + dim), entries=native * dim)
+
+
+TIMED: dict[str, Callable[[Setting], Timed]] = {
+    **{f"Hadamard 2^{levels}": partial(hadamard, levels=levels) for levels in (12, 15, 20, 24, 27)},
+    **{
+        f"Hadamard 2^{levels}, tile 2^{shape[0]}, run 2^{shape[1]}": partial(
+            hadamard, levels=levels, shape=shape
+        )
+        for levels in (15, 24)
+        for shape in SHAPES
+    },
+    "Fastfood permutation": partial(permutation, scatter=False),
+    "Fastfood adjoint permutation": partial(permutation, scatter=True),
+    "Fastfood signs": signs,
+    **{
+        f"hashed {'Pᵀθ' if adjoint else 'Pω'}, d = {dim:,}": partial(
+            hashed, dim=dim, adjoint=adjoint
+        )
+        for dim in (1_000, 100_000)
+        for adjoint in (False, True)
+    },
+    "dense bf16 Pω": partial(dense, adjoint=False),
+    "dense bf16 Pᵀθ": partial(dense, adjoint=True),
+    **{
+        f"regenerated {what} {'Pᵀθ' if adjoint else 'Pω'}": partial(
+            regenerated, kind=kind, adjoint=adjoint
+        )
+        for kind, what in enumerate(("normals", "signs"))
+        for adjoint in (False, True)
+    },
+}

@@ -1,0 +1,169 @@
+"""Other implementations on the same device, in the same process, at the same sizes as ours.
+
+Each is checked before it is timed. What is not installed is left out and said.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu.correctness import relative_error, require
+from benchmarks.gpu.kernel_checks import gaussian
+from benchmarks.gpu.stages import Item, Setting, Values
+from subspace_bench import projectors
+from subspace_bench.profiling.stopwatch import Stopwatch, quartiles
+from subspace_bench.projectors.hadamard import hadamard_, levels_
+from subspace_bench.projectors.sparse import Sparse
+
+SAMPLES = 15
+CLOSE = 1e-4
+Map = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Our implementation of a task and a peer's.
+
+    Attributes:
+        check: raises AssertionError if the peer's result is wrong.
+    """
+
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    check: Callable[[], None]
+
+
+def items(setting: Setting) -> list[Item]:
+    """One item for each peer and task."""
+    sizes = ((700, 30),) if setting.dry else ((21_840, 1_000), (21_840, 10_000))
+    large = (700, 30) if setting.dry else (1 << 20, 10_000)
+    levels = (8,) if setting.dry else (12, 15, 20, 24)
+    pairs: dict[str, Callable[[], Pair]] = {}
+    for size in sizes:
+        text = f"{size[0]:,} × {size[1]:,}"
+        pairs[f"dense {text}: torch, two products"] = partial(torch_dense, size, setting.device)
+    for size in dict.fromkeys((*sizes[:1], large)):
+        text = f"{size[0]:,} × {size[1]:,}"
+        pairs[f"Fastfood {text}: intrinsic-dimensionality"] = partial(
+            intrinsic_fastfood, size, setting.device
+        )
+        pairs[f"sparse {text}: torch.sparse CSR"] = partial(torch_sparse, size, setting.device)
+    for level in levels:
+        name = f"Hadamard transform 2^{level}"
+        pairs[f"{name}: fast-hadamard-transform"] = partial(dao, level, setting.device)
+        pairs[f"{name}: hadamard-transform"] = partial(amit, level, setting.device)
+        pairs[f"{name}: plain PyTorch"] = partial(plain, level, setting.device)
+    return [Item(name, partial(compare, make, setting)) for name, make in pairs.items()]
+
+
+def compare(make: Callable[[], Pair], setting: Setting) -> Values:
+    """Milliseconds on the device of both, taking turns, and the ratio of their medians."""
+    pair, stopwatch = make(), Stopwatch(setting.device)
+    pair.check()
+    samples: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for i in range(3 + (1 if setting.dry else SAMPLES)):
+        for name, call in (("ours", pair.ours), ("theirs", pair.theirs)):
+            seconds = stopwatch.device_seconds(call)
+            if i >= 3:
+                samples[name].append(seconds)
+    times = quartiles("ours", samples["ours"]) | quartiles("theirs", samples["theirs"])
+    return {**times, "times_ours": times["theirs_ms"] / times["ours_ms"]}
+
+
+def vectors(size: tuple[int, int], device: str) -> tuple[Tensor, Tensor]:
+    """ω and θ."""
+    return gaussian(1, size[1]).to(device), gaussian(2, size[0]).to(device)
+
+
+def torch_dense(size: tuple[int, int], device: str) -> Pair:
+    """cuBLAS with a stored P in float32: what `gaussian` calls, without its checks."""
+    p = projectors.make("gaussian", *size, seed=0).to(device)
+    columns, (omega, theta) = p.get_buffer("columns"), vectors(size, device)
+
+    def check() -> None:
+        require(relative_error(omega @ columns, p(omega)) < CLOSE, "Pω differs")
+
+    return Pair(
+        lambda: (p(omega), p.transpose(theta)), lambda: (omega @ columns, columns @ theta), check
+    )
+
+
+def torch_sparse(size: tuple[int, int], device: str) -> Pair:
+    """The entries of our `sparse` as torch.sparse CSR matrices, P and its transpose (cuSPARSE)."""
+    made = projectors.make("sparse", *size, seed=0)
+    assert isinstance(made, Sparse)
+    rows, columns = made._places()
+    values = size[0] ** -0.25 * (1 - 2 * (columns & 1)).float()
+    p_coo = torch.sparse_coo_tensor(torch.stack([rows, columns.long() // 2]), values, size)
+    forward, back = p_coo.to_sparse_csr().to(device), p_coo.T.to_sparse_csr().to(device)
+    p, (omega, theta) = made.to(device), vectors(size, device)
+
+    def check() -> None:
+        require(relative_error(forward @ omega, p(omega)) < CLOSE, "Pω differs")
+        require(relative_error(back @ theta, p.transpose(theta)) < CLOSE, "Pᵀθ differs")
+
+    return Pair(
+        lambda: (p(omega), p.transpose(theta)), lambda: (forward @ omega, back @ theta), check
+    )
+
+
+def intrinsic_fastfood(size: tuple[int, int], device: str) -> Pair:
+    """Through autograd, the only way to its adjoint; ours likewise. Its map is random, so the check
+    is that it is linear."""
+    module = importlib.import_module("intrinsic.fastfood")
+    drawn = module.fastfood_vars(size[0], device)
+    p = projectors.make("fastfood", *size, seed=0).to(device)
+    omega, theta = vectors(size, device)
+    omega.requires_grad_()
+
+    def both(forward: Map) -> Tensor:
+        return torch.autograd.grad(forward(omega), omega, theta)[0]
+
+    def theirs(vector: Tensor) -> Tensor:
+        result: Tensor = module.fastfood_torched(vector, size[0], drawn)
+        return result
+
+    def check() -> None:
+        with torch.no_grad():
+            twice = theirs(2 * omega)
+            require(relative_error(twice, 2 * theirs(omega)) < CLOSE, "it is not linear")
+
+    return Pair(lambda: both(p), lambda: both(theirs), check)
+
+
+def transform(level: int, device: str, theirs: Map, scale: float) -> Pair:
+    """A peer that returns `scale` times the transform of a vector of 2^level numbers."""
+    x = gaussian(0, 1 << level)
+    there, buffer = x.to(device), torch.zeros(1 << level, device=device)
+
+    def check() -> None:
+        exact = levels_(x.double())
+        require(relative_error(theirs(there.clone()) / scale, exact) < CLOSE, "Hx differs")
+
+    return Pair(lambda: hadamard_(buffer), lambda: theirs(buffer), check)
+
+
+def dao(level: int, device: str) -> Pair:
+    """Dao-AILab's CUDA kernel, up to 32,768 numbers; to be built where nvcc is."""
+    module = importlib.import_module("fast_hadamard_transform")
+    if level > 15:
+        raise ImportError("fast-hadamard-transform has no transform above 2^15")
+    return transform(level, device, module.hadamard_transform, 1.0)
+
+
+def amit(level: int, device: str) -> Pair:
+    """The package hadamard-transform, in plain PyTorch, normalised."""
+    module = importlib.import_module("hadamard_transform")
+    return transform(level, device, module.hadamard_transform, 2 ** (-level / 2))
+
+
+def plain(level: int, device: str) -> Pair:
+    """Our own transform without a kernel: one pass over memory for each level."""
+    return transform(level, device, levels_, 1.0)

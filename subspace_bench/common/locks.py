@@ -1,0 +1,47 @@
+"""Locks between processes that write to one folder; the death of a holder releases them.
+
+A lock is a file beside the one it guards, locked by the kernel (`flock` on Unix). It works between
+processes, containers and, over NFS with its lock service, machines. Where a file system has no
+locks, as NFS mounted with `nolock`, nothing is locked: work may be done twice, but every file is
+still written whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+class Locked(Exception):
+    """Another process holds the lock."""
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Holds the lock of a file, which need not exist; its folder must.
+
+    Arguments:
+        timeout: seconds to wait; negative means for ever.
+
+    Raises:
+        Locked: if another process still holds it.
+    """
+    name = path.with_name(f".{path.name}.lock")
+    lock = FileLock(name, timeout=timeout, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Locked(f"another process holds {name}") from None
+    except OSError:  # no locks here, or a folder that a later write reports as read-only
+        yield
+        return
+    try:
+        yield
+    finally:
+        # While it is locked: a process that then locks the deleted file sees that, and starts over.
+        with contextlib.suppress(OSError):
+            name.unlink()
+        lock.release()

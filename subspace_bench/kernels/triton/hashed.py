@@ -1,0 +1,165 @@
+"""Pω and Pᵀθ of `hashed` on CUDA: both are gathers, as the permutation of a block has an inverse.
+
+Row i of a block lies in column (π(i) + the block's first row) mod d, with a sign; see
+projectors/hashed.py. A program of the adjoint sums the rows π⁻¹(p) of its columns over some blocks,
+so there are no atomic additions, and the bits are the same each time. Not timed on a device.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from . import on_device
+from .fastfood import _philox, _round
+
+_TILE = 4096  # rows of a program of the forward product; fewer where blocks are shorter
+_PLACES = 1024  # places of a block that a program of the adjoint holds at a time
+_PROGRAMS = 1 << 11  # enough programs to fill a device
+_WARPS = 8  # of the forward product
+_KEYS = ["k0", "k1"]
+
+
+def project(
+    omega: torch.Tensor, native: int, key: tuple[int, int], bits: int, rest: torch.Tensor
+) -> torch.Tensor:
+    """The signed entries of ω (n, d) of each row, (n, D), float32.
+
+    Arguments:
+        bits: log2 of the rows of a block.
+        rest: the permutation of the last block, which may be shorter, int32.
+    """
+    theta, (count, dim) = omega.new_empty(len(omega), native), omega.shape
+    size = 1 << bits
+    tile = min(_TILE, size)
+    shape = (dim, native, *key, bits, tile)
+    with on_device(omega):
+        if full := native >> bits:
+            grid = ((full << bits) // tile, count)
+            _project[grid](omega, theta, rest, *shape, False, num_warps=_WARPS)
+        if len(rest):
+            grid = (triton.cdiv(len(rest), tile), count)
+            _project[grid](omega, theta, rest, *shape, True, num_warps=_WARPS)
+    return theta
+
+
+def adjoint(
+    theta: torch.Tensor, dim: int, key: tuple[int, int], bits: int, rest: torch.Tensor
+) -> torch.Tensor:
+    """The signed sums of θ (n, D) over the rows of each column, (n, d), float32; see `project`."""
+    count, native = theta.shape
+    columns = min(triton.next_power_of_2(dim), _PLACES)
+    tiles, full = triton.cdiv(dim, columns), native >> bits
+    parts = max(1, min(full, _PROGRAMS // (tiles * count)))
+    span = triton.cdiv(full, parts)
+    inverse = torch.empty_like(rest)
+    places = torch.arange(len(rest), device=rest.device, dtype=rest.dtype)
+    inverse.scatter_(0, rest.long(), places)
+    sums = theta.new_zeros(parts + 1, count, dim)
+    shape = (dim, native, *key, full, span, bits, columns, _PLACES // columns)
+    with on_device(theta):
+        if full:
+            _adjoint[tiles, parts, count](theta, sums, inverse, 0, *shape, False)
+        if len(rest):
+            _adjoint[tiles, 1, count](theta, sums, inverse, parts, *shape, True)
+    return sums.sum(0)
+
+
+@triton.jit(do_not_specialize=[*_KEYS, "dim", "native"])
+def _project(
+    omega, theta, rest, dim, native, k0, k1, BITS: tl.constexpr, TILE: tl.constexpr,
+    REST: tl.constexpr,
+):  # fmt: skip
+    tile, row = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+    tiles: tl.constexpr = (1 << BITS) // TILE
+    block = native >> BITS if REST else tile // tiles
+    begin = (tile if REST else tile % tiles) * TILE
+    i = (begin + tl.arange(0, TILE)).to(tl.int32)
+    inside = (block << BITS) + i < native
+    if REST:
+        place = tl.load(rest + i, mask=inside, other=0).to(tl.uint32)
+    else:
+        m0, m1, m2, m3, m4, a0, a1, a2, a3, a4 = _keys(k0, k1, block)
+        place = i.to(tl.uint32)
+        place = _round(place, m0, a0, BITS)
+        place = _round(place, m1, a1, BITS)
+        place = _round(place, m2, a2, BITS)
+        place = _round(place, m3, a3, BITS)
+        place = _round(place, m4, a4, BITS)
+        place = place ^ (place >> ((BITS + 1) // 2))
+    first = ((block << BITS) % dim).to(tl.uint32)
+    column = ((place + first) % tl.cast(dim, tl.uint32)).to(tl.int64)
+    value = tl.load(omega + row * dim + column, mask=inside, other=0.0)
+    # One counter has the signs of 128 rows, in four words.
+    counter = begin // 128 + tl.arange(0, TILE // 128)
+    a, b, c, d = _philox(k0, k1, counter, block, 1)
+    words = tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), (TILE // 32, 1))
+    minus = (words >> tl.arange(0, 32)[None, :].to(tl.uint32)) & 1
+    minus = tl.reshape(minus, (TILE,))
+    value = tl.where(minus != 0, -value, value)
+    tl.store(theta + row * native + (block << BITS) + i, value, mask=inside)
+
+
+@triton.jit(do_not_specialize=[*_KEYS, "dim", "native", "part", "full", "span"])
+def _adjoint(
+    theta, sums, inverse, part, dim, native, k0, k1, full, span,
+    BITS: tl.constexpr, COLUMNS: tl.constexpr, TIMES: tl.constexpr, REST: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(2).to(tl.int64)
+    part += tl.program_id(1).to(tl.int64)
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    times = tl.arange(0, TIMES)[:, None]
+    begin = full if REST else tl.program_id(1) * span
+    end = full + 1 if REST else tl.minimum(begin + span, full)
+    total = tl.zeros((COLUMNS,), tl.float32)
+    for block in range(begin, end):
+        start = tl.cast(block, tl.int64) << BITS
+        rows = (native - start).to(tl.int32) if REST else 1 << BITS
+        first = (start % dim).to(tl.int32)
+        place = (column + dim - first) % dim  # of the block's first row in each column
+        m0, m1, m2, m3, m4, a0, a1, a2, a3, a4 = _keys(k0, k1, block)
+        m0, m1, m2, m3, m4 = _inverse(m0), _inverse(m1), _inverse(m2), _inverse(m3), _inverse(m4)
+        for time in range(0, tl.cdiv(rows, dim), TIMES):
+            p = place[None, :] + (time + times) * dim
+            inside = (p < rows) & (column < dim)[None, :]
+            if REST:
+                i = tl.load(inverse + p, mask=inside, other=0).to(tl.uint32)
+            else:
+                i = p.to(tl.uint32)
+                i = i ^ (i >> ((BITS + 1) // 2))
+                i = _unround(i, m4, a4, BITS)
+                i = _unround(i, m3, a3, BITS)
+                i = _unround(i, m2, a2, BITS)
+                i = _unround(i, m1, a1, BITS)
+                i = _unround(i, m0, a0, BITS)
+            value = tl.load(theta + row * native + start + i.to(tl.int64), mask=inside, other=0.0)
+            a, b, c, d = _philox(k0, k1, i >> 7, block, 1)
+            which = (i >> 5) & 3
+            word = tl.where(which == 0, a, tl.where(which == 1, b, tl.where(which == 2, c, d)))
+            minus = (word >> (i & 31)) & 1
+            total += tl.sum(tl.where(minus != 0, -value, value), 0)
+    tl.store(sums + (part * tl.num_programs(2) + row) * dim + column, total, mask=column < dim)
+
+
+@triton.jit
+def _keys(k0, k1, block):
+    """Five multipliers and five addends of a block's permutation."""
+    m0, m1, m2, m3 = _philox(k0, k1, 0, block, 2)
+    m4, a0, a1, a2 = _philox(k0, k1, 1, block, 2)
+    a3, a4, _, _ = _philox(k0, k1, 2, block, 2)
+    return m0 | 1, m1 | 1, m2 | 1, m3 | 1, m4 | 1, a0, a1, a2, a3, a4
+
+
+@triton.jit
+def _inverse(odd):
+    """1/odd modulo 2³²: Newton's steps double the right bits, of which odd has three."""
+    inverse = odd
+    for _ in tl.static_range(4):
+        inverse = inverse * (2 - odd * inverse)
+    return inverse
+
+
+@triton.jit
+def _unround(p, inverse, addend, BITS: tl.constexpr):
+    """The inverse of fastfood's `_round`."""
+    p = ((p - addend) * inverse) & ((1 << BITS) - 1)
+    return p ^ (p >> ((BITS + 1) // 2))

@@ -1,0 +1,104 @@
+"""Runs a stage of benchmarks.gpu with `--device cuda` on a CPU: `python fake_cuda.py STAGE FOLDER`.
+
+Every tensor that is asked for on "cuda" is made on the CPU, and stand-ins replace `torch.cuda`. So
+the branches for CUDA run, which a device must not be the first to do. Kernels, and what streams and
+graphs really do, are not covered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from benchmarks.gpu import worker
+
+
+def on_cpu(value: Any) -> Any:
+    """Gives "cpu" for "cuda", as a string or a device; anything else as it is."""
+    if isinstance(value, torch.device):
+        return torch.device("cpu") if value.type == "cuda" else value
+    return "cpu" if isinstance(value, str) and value.startswith("cuda") else value
+
+
+class OnCpu(TorchFunctionMode):
+    """Replaces "cuda" among the arguments of every function of PyTorch."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = {name: on_cpu(value) for name, value in (kwargs or {}).items()}
+        return func(*map(on_cpu, args), **kwargs)
+
+
+class Event:
+    """Marks a time."""
+
+    def __init__(self, enable_timing: bool = False) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        self.time = time.perf_counter()
+
+    def synchronize(self) -> None:
+        assert self.time
+
+    def elapsed_time(self, end: Event) -> float:
+        return 1e3 * (end.time - self.time)
+
+
+class Stream:
+    def wait_stream(self, other: Stream) -> None:
+        assert isinstance(other, Stream)
+
+    def synchronize(self) -> None:
+        pass
+
+
+class Graph:
+    """A graph whose replay does nothing."""
+
+    def replay(self) -> None:
+        pass
+
+    def reset(self) -> None:
+        pass
+
+
+class Properties:
+    name, major, minor, multi_processor_count = "Fake GPU", 9, 0, 132
+    total_memory, L2_cache_size = 80 << 30, 1 << 20
+
+
+def install() -> None:
+    """Replaces what the benchmarks use of `torch.cuda`."""
+    replaced: dict[str, Any] = {
+        "Event": Event,
+        "Stream": Stream,
+        "CUDAGraph": Graph,
+        "current_stream": Stream,
+        "stream": lambda stream: contextlib.nullcontext(),
+        "graph": lambda graph: contextlib.nullcontext(),
+        "synchronize": lambda: None,
+        "empty_cache": lambda: None,
+        "get_device_properties": lambda *device: Properties(),
+        "get_device_name": lambda: Properties.name,
+        "mem_get_info": lambda: (70 << 30, 80 << 30),
+        "memory_allocated": lambda: 0,
+        "max_memory_allocated": lambda: 0,
+        "reset_peak_memory_stats": lambda: None,
+        "set_sync_debug_mode": lambda mode: None,
+    }
+    for name, stand_in in replaced.items():
+        assert hasattr(torch.cuda, name)
+        setattr(torch.cuda, name, stand_in)
+
+
+if __name__ == "__main__":
+    install()
+    stage, folder = sys.argv[1:]
+    sys.argv[1:] = [stage, "--device", "cuda", "--work", folder, "--seconds", "300", "--dry"]
+    with OnCpu():
+        sys.exit(worker.main())

@@ -1,0 +1,75 @@
+"""Runs that train together end where they end alone, up to rounding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.rng import seed_torch
+from subspace_bench.datasets.batches import scale_pixels
+from subspace_bench.training import presets
+from subspace_bench.training.batched import BatchedTraining
+from subspace_bench.training.loop import evaluate, make_batches, prepare, step
+from subspace_bench.training.optimizers import make_optimizer
+
+STEPS = 5
+TOLERANCE = 1e-4  # of θ's largest change, after five steps
+
+
+def alone(run, dataset) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """(θ, losses, accuracy) after STEPS updates."""
+    net = prepare(run)
+    optimizer, batches, losses = make_optimizer(run, net), make_batches(run, dataset), []
+    for update in range(STEPS):
+        x, y = batches(update)
+        seed_torch(run.seed, "dropout", update)
+        losses.append(step(net, optimizer, x, y))
+    images, labels = dataset.test_images[:200], dataset.test_labels[:200]
+    accuracy = evaluate(net.module, images, labels, run.protocol.scale)
+    return net.theta, torch.stack(losses), accuracy
+
+
+RUNS = {
+    "the post's net": presets.post("conv", 30, 1),
+    "the post's baseline": presets.post("conv", None, 1),
+    "no dropout, hashed, fan-in, one cycle": replace(
+        presets.post("fc", None, 1),
+        protocol=replace(presets.RECIPE, steps=20),
+        dim=50,
+        projector="hashed",
+        scaling="fan-in",
+    ),
+    "a net of the MNIST-lite table": presets.lite("cnn-3369", 1),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_runs_end_where_they_end_alone(name, digits) -> None:
+    runs = [replace(RUNS[name], seed=seed) for seed in (0, 3, 4)]
+    together = BatchedTraining(runs, digits)
+    start = together.theta.clone()
+    losses = torch.stack([together.step() for _ in range(STEPS)])
+    images = scale_pixels(digits.test_images[:200], runs[0].protocol.scale, torch.float32)
+    accuracies = together.accuracies(images, digits.test_labels[:200])
+    for i, run in enumerate(runs):
+        theta, expected, accuracy = alone(run, digits)
+        change = (theta - start[i]).abs().max()
+        assert (together.theta[i] - theta).abs().max() <= TOLERANCE * change
+        torch.testing.assert_close(losses[:, i], expected, rtol=1e-4, atol=1e-6)
+        assert accuracies[i] == pytest.approx(accuracy, abs=1)  # two of 200 images
+    assert not torch.equal(together.theta[0], together.theta[1])
+
+
+def test_other_runs_do_not_train_together(digits) -> None:
+    run = RUNS["the post's net"]
+    for runs in (
+        [run, run],
+        [run, replace(run, dim=31, seed=1)],
+        [replace(run, protocol=replace(run.protocol, bias_lr=2), seed=s) for s in (0, 1)],
+    ):
+        with pytest.raises(UserError):
+            BatchedTraining(runs, digits)
