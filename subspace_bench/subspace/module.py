@@ -126,7 +126,7 @@ class Subspace(nn.Module):
     def pieces(self) -> tuple[Tensor, ...]:
         """θ as tensors shaped like the module's trainable parameters, in order."""
         cache = self._cache
-        if cache is not None:
+        if cache is not None and not torch.compiler.is_compiling():  # it has no version counters
             self._require_unwritten(cache, range(len(cache.pieces)))
         if (
             cache is None
