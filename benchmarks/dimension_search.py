@@ -26,7 +26,7 @@ from benchmarks import measurements
 from benchmarks.measurements import Measurements
 from subspace_bench.common import rng
 from subspace_bench.dimension.plan import BASELINES, Plan
-from subspace_bench.dimension.search import Estimate, Search, Target
+from subspace_bench.dimension.search import Estimate, Search
 from subspace_bench.experiments import published
 from subspace_bench.experiments.study import Evidence
 from subspace_bench.experiments.study import Plan as StudyPlan
@@ -86,23 +86,27 @@ class Simulation:
     def train(self, d: int, random: np.random.Generator) -> float:
         return float(self.curve.function()(math.log(d))) + self.noise * random.standard_normal()
 
-    def draw_target(self, random: np.random.Generator) -> Target:
-        """The target after the baseline has been trained, with the same noise."""
-        return self.plan.target([self.train(self.curve.native, random) for _ in range(BASELINES)])
+    def train_baseline(self, random: np.random.Generator) -> float:
+        return self.train(self.curve.native, random)
 
     def search(self, random: np.random.Generator) -> Estimate:
         """The estimate of one search."""
-        search = Search(self.curve.native, self.draw_target(random))
+        baseline = [self.train_baseline(random) for _ in range(BASELINES)]
+        search = Search(self.curve.native, self.plan.target(baseline))
         for _ in range(self.plan.trainings):
             d = search.ask()
-            search.tell(d, self.train(d, random))
+            if d is None:
+                baseline.append(self.train_baseline(random))
+                search.target = self.plan.target(baseline)
+            else:
+                search.tell(d, self.train(d, random))
         estimate = search.estimate()
         assert estimate is not None
         return estimate
 
     def grid(self, random: np.random.Generator) -> int:
         """The smallest d of a grid that reaches the target: the search by hand."""
-        target = self.draw_target(random)
+        target = self.plan.target([self.train_baseline(random) for _ in range(BASELINES)])
         grid = np.geomspace(10, self.curve.native, self.plan.trainings).round().astype(int)
         reached = [d for d in grid.tolist() if self.train(d, random) >= target.score]
         return min(reached, default=self.curve.native)
@@ -140,8 +144,7 @@ def simulate(simulation: Simulation, searches: int) -> dict[str, Any]:
         estimate = simulation.search(random)
         errors.append(math.log(estimate.dimension or simulation.curve.native) - truth)
         high = estimate.high or simulation.curve.native
-        # The interval is rounded to whole numbers, the truth is not.
-        covered += math.log(estimate.low - 0.5) <= truth <= math.log(high + 0.5)
+        covered += estimate.low <= math.ceil(math.exp(truth)) <= high
         widths.append(estimate.width)
         grid_errors.append(math.log(simulation.grid(random)) - truth)
     return {

@@ -21,7 +21,7 @@ from subspace_bench.common.formatting import (
 
 if TYPE_CHECKING:
     from subspace_bench.dimension.plan import Plan
-    from subspace_bench.dimension.search import Estimate
+    from subspace_bench.dimension.trainings import Trainings
     from subspace_bench.dimension.trial import Outcome, Trial
 
 
@@ -43,7 +43,7 @@ def dimension(
         typer.Option(help="Score to reach: at most this far from the baseline's mean."),
     ] = None,
     trainings: Annotated[
-        int, typer.Option(help="Trainings in subspaces, besides 3 of the baseline.")
+        int, typer.Option(help="Trainings, besides the first 3 of the baseline.")
     ] = 20,
     minutes: Annotated[
         float | None, typer.Option(help="Stop after this time; the same command continues.")
@@ -93,22 +93,23 @@ class ProgressLines:
     """Prints a line a training: its score, and what is known of d_int."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self.count = plan, 0
+        self.plan, self.announced = plan, False
 
-    def __call__(self, trial: Trial, outcome: Outcome, estimate: Estimate | None) -> None:
+    def __call__(self, trial: Trial, outcome: Outcome, trainings: Trainings) -> None:
         from subspace_bench.dimension.plan import BASELINES
 
-        self.count += 1
-        total = self.plan.trainings + BASELINES
-        if self.count == 1:
-            seconds = outcome.seconds * total / self.plan.jobs
+        count, total = len(trainings.outcomes), self.plan.trainings + BASELINES
+        if not self.announced:
+            self.announced = True
+            seconds = outcome.seconds * (total - count) / self.plan.jobs
             print(
-                f"D = {outcome.native:,}. One training took {outcome.seconds:.2g} s and "
-                f"{format_bytes(outcome.peak_bytes)}; {total} take {format_duration(seconds)}",
+                f"D = {outcome.native:,}. One training took {outcome.seconds:.3g} s and "
+                f"{format_bytes(outcome.peak_bytes)}; {total - count} more take about "
+                f"{format_duration(seconds)}.",
                 file=sys.stderr,
             )
-        known = ""
+        estimate, known = trainings.estimate(), ""
         if estimate is not None:
             high = "D" if estimate.high is None else f"{estimate.high:,}"
             known = f"; d_int between {estimate.low:,} and {high}"
-        print(f"{trial.label}: {outcome.score:.4g}{known}", file=sys.stderr)
+        print(f"{count}/{total} {trial.label}: {outcome.score:.4g}{known}", file=sys.stderr)

@@ -23,8 +23,23 @@ Array = NDArray[np.floating]
 
 LENGTHS = (0.7, 1.5, 3.0, 6.0)  # ℓ, in units of log d: a factor of 2 to 400 in d
 RATIOS = (1.0, 10.0, 100.0, 1_000.0)  # r; r = 0, a straight line, is one more case
-GRID = 241  # points of x between log 1 and log D; quantiles are interpolated between them
+GRID = 121  # points of x; quantiles are interpolated between them
 NEGLIGIBLE = 1e-4  # posterior weights below this are left out
+
+
+@dataclass(frozen=True)
+class Target:
+    """The score that d_int must reach.
+
+    Attributes:
+        score: higher is better.
+        error: its standard error, if it comes from the baseline; else 0.
+        freedom: degrees of freedom of this error.
+    """
+
+    score: float
+    error: float = 0.0
+    freedom: int = 1
 
 
 @dataclass(frozen=True)
@@ -92,17 +107,21 @@ class CrossingModel:
         spread = weights @ (np.stack(variances) + (np.stack(means) - mean) ** 2)
         return mean, np.sqrt(spread)
 
-    def probability(self, x: Array, target: float, target_error: float = 0.0) -> Array:
+    def probability(self, x: Array, target: Target) -> Array:
         """P(f(x) ≥ target) at each x.
 
-        Arguments:
-            target_error: standard error of the target; 0 if it is a given number.
+        The difference of two t distributions is taken for a t with the degrees of freedom of Welch
+        and Satterthwaite.
         """
-        total = np.zeros(len(x))
+        total, error = np.zeros(len(x)), target.error**2
         for weight, posterior in self._mixture:
             mean, variance = self._moments(posterior, x)
-            scale = np.sqrt(variance + target_error**2)
-            total += weight * special.stdtr(self.freedom, (mean - target) / np.maximum(scale, 1e-9))
+            variance = np.maximum(variance, 1e-18)
+            freedom = (variance + error) ** 2 / (
+                variance**2 / self.freedom + error**2 / target.freedom
+            )
+            z = (mean - target.score) / np.sqrt(variance + error)
+            total += weight * special.stdtr(freedom, z)
         return total
 
     def _moments(self, p: _Posterior, x: Array) -> tuple[Array, Array]:
@@ -115,12 +134,15 @@ class CrossingModel:
         factor = p.ratio - (cross**2).sum(0) + (gap * np.linalg.solve(p.precision, gap.T).T).sum(1)
         return mean, np.maximum(factor, 0.0) * p.variance
 
-    def quantiles(
-        self, levels: Sequence[float], upper: float, target: float, target_error: float = 0.0
-    ) -> list[float]:
+    def quantiles(self, levels: Sequence[float], upper: float, target: Target) -> list[float]:
         """Quantiles of the crossing, in x: 0 … `upper`; −inf or inf if it lies outside."""
-        grid = np.linspace(0.0, upper, GRID)
-        below = monotone(self.probability(grid, target, target_error))
+        low, high = 0.0, upper
+        for _ in range(2):  # the second grid has only the cells of the first that hold quantiles
+            grid = np.linspace(low, high, GRID)
+            below = monotone(self.probability(grid, target))
+            first = int(np.searchsorted(below, min(*levels, 0.5)))
+            last = int(np.searchsorted(below, max(*levels, 0.5)))
+            low, high = grid[max(first - 1, 0)], grid[min(last, GRID - 1)]
         return [_quantile(level, below, grid) for level in levels]
 
 

@@ -6,7 +6,9 @@ arXiv 1804.08838).
 
 from __future__ import annotations
 
+import itertools
 import math
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -16,15 +18,17 @@ from typing import Any
 from torch import nn
 
 from subspace_bench.common.errors import UserError
+from subspace_bench.common.hardware import core_count
 from subspace_bench.dimension.plan import BASELINES, PROJECTOR, Plan
 from subspace_bench.dimension.result import IntrinsicDimension
-from subspace_bench.dimension.search import Estimate
 from subspace_bench.dimension.task import Task
 from subspace_bench.dimension.trainings import Trainings
 from subspace_bench.dimension.trial import Outcome, Trial, carry_out
-from subspace_bench.training.worker_pool import WorkerPool
+from subspace_bench.training.worker_pool import WorkerDied, WorkerPool
 
-Progress = Callable[[Trial, Outcome, Estimate | None], None]
+Progress = Callable[[Trial, Outcome, Trainings], None]
+# What a worker process raises where it cannot load `build` and `train`, or dies.
+UNUSABLE = (WorkerDied, pickle.PicklingError, AttributeError, ImportError)
 
 
 def intrinsic_dimension(
@@ -52,7 +56,7 @@ def intrinsic_dimension(
         name: of the task in the result.
         out: folder that keeps finished trainings; the same call continues with them.
         fraction, threshold, within, trainings, minutes, width, projector, jobs: see `Plan`. With
-            more than one job, `build` and `train` must be importable by worker processes.
+            more than one job, worker processes import `build` and `train` from their module.
 
     Raises:
         UserError: for bad arguments, or a `build` or `train` that fails (see `trial.carry_out`).
@@ -69,7 +73,7 @@ def measure(
 
     Arguments:
         out: folder that keeps finished trainings; those in it are not repeated.
-        on_outcome: called after each training, with the estimate so far.
+        on_outcome: called after each training, with all that are finished.
 
     Raises:
         UserError: see `Plan`, `Trainings` and `trial.carry_out`; finished trainings are kept.
@@ -77,6 +81,7 @@ def measure(
     deadline = time.monotonic() + (60 * plan.minutes if plan.minutes else math.inf)
     trainings = Trainings(task, plan, out)
     executor: Executor = InProcess() if plan.jobs == 1 else WorkerPool(plan.jobs, stop_seconds=0)
+    threads = None if plan.jobs == 1 else max(1, core_count() // plan.jobs)
     pending: dict[Future[Outcome], Trial] = {}
     with executor:
         while True:
@@ -84,31 +89,56 @@ def measure(
                 trial = next_trial(trainings, plan, list(pending.values()))
                 if trial is None:
                     break
-                pending[executor.submit(carry_out, task, trial, plan.projector)] = trial
+                future = executor.submit(carry_out, task, trial, plan.projector, threads)
+                pending[future] = trial
             if not pending:
                 return trainings.result()
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            done = wait(pending, return_when=FIRST_COMPLETED).done
+            for future in sorted(done, key=lambda future: future.exception() is not None):
                 trial = pending.pop(future)
-                trainings.add(trial, future.result())
-                on_outcome(trial, future.result(), trainings.estimate())
+                outcome = outcome_of(future, trial)
+                trainings.add(trial, outcome)
+                on_outcome(trial, outcome, trainings)
+
+
+def outcome_of(future: Future[Outcome], trial: Trial) -> Outcome:
+    """The outcome of a finished training.
+
+    Raises:
+        UserError: if it failed.
+    """
+    try:
+        return future.result()
+    except UNUSABLE as failure:
+        reason = (str(failure).splitlines() or [""])[0]
+        raise UserError(
+            f"a worker process could not train {trial.label}: {type(failure).__name__}: {reason}. "
+            "With several jobs, build and train must stand in a file, and fit into memory together"
+        ) from failure
 
 
 def next_trial(trainings: Trainings, plan: Plan, running: Sequence[Trial]) -> Trial | None:
     """What to train next, while `running` are being trained; None if nothing is to be started."""
-    for seed in range(BASELINES):
-        trial = Trial(None, seed)
-        if trial not in trainings.outcomes and trial not in running:
-            return trial
-    if any(trial.dim is None for trial in running):
-        return None  # the target depends on them
-    search = trainings.search()
-    count = len(search.dims) + len(running)
-    if count >= plan.trainings:
+    trials = [*trainings.outcomes, *running]
+    baselines = {trial.seed for trial in trials if trial.dim is None}
+    if len(baselines) < BASELINES:
+        return Trial(None, _unused(baselines))
+    if len(trainings.baseline) < BASELINES:
+        return None  # the target depends on those that are running
+    if len(trials) >= BASELINES + plan.trainings:
         return None
+    search = trainings.search()
     estimate = search.estimate()
     if plan.width is not None and estimate is not None and estimate.width <= plan.width:
         return None
-    return Trial(search.ask(len(running)), count)
+    dim = search.ask(len(running))
+    if dim is None:
+        return Trial(None, _unused(baselines))
+    return Trial(dim, _unused({trial.seed for trial in trials if trial.dim is not None}))
+
+
+def _unused(seeds: set[int]) -> int:
+    return next(seed for seed in itertools.count() if seed not in seeds)
 
 
 class InProcess(Executor):
@@ -118,6 +148,6 @@ class InProcess(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except UserError as failure:
+        except Exception as failure:
             future.set_exception(failure)
         return future

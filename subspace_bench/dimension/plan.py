@@ -10,10 +10,11 @@ import numpy as np
 
 from subspace_bench.common import validation
 from subspace_bench.common.errors import UserError
-from subspace_bench.dimension.search import FEWEST, Target
+from subspace_bench.dimension.crossing import Target
+from subspace_bench.dimension.search import FEWEST
 from subspace_bench.projectors import names
 
-BASELINES = 3  # trainings of the plain module
+BASELINES = 3  # first trainings of the plain module
 PROJECTOR = "hashed"
 
 
@@ -25,7 +26,7 @@ class Plan:
         fraction: the target as a fraction of the baseline's mean (Li et al. 2018: 0.9, "local").
         threshold: the target as a score instead (Li et al. 2018: 90%, "global").
         within: the target as the baseline's mean less this many points instead.
-        trainings: in subspaces, besides BASELINES of the plain module.
+        trainings: after the first BASELINES of the plain module.
         minutes: stop after this time.
         width: stop when the ends of the interval differ by at most this factor.
         projector: name of P.
@@ -55,24 +56,29 @@ class Plan:
         validation.require_at_least(1, jobs=self.jobs, width=self.width)
         validation.require_choice("projector", [self.projector], names())
 
-    def target(self, baseline: Sequence[float]) -> Target:
-        """The target.
+    def target(self, baseline: Sequence[float], higher_is_better: bool = True) -> Target:
+        """The target, with the sign of a loss turned, so that higher is better.
 
         Arguments:
-            baseline: scores of the plain module; higher is better, so a loss is negated.
+            baseline: scores of the plain module, as the task returned them.
         """
+        sign = 1.0 if higher_is_better else -1.0
         if self.threshold is not None:
-            return Target(self.threshold)
-        mean, count = float(np.mean(baseline)), len(baseline)
+            return Target(sign * self.threshold)
+        mean, count = sign * float(np.mean(baseline)), len(baseline)
         error = float(np.std(baseline, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+        freedom = max(count - 1, 1)
         if self.within is not None:
-            return Target(mean - self.within, error)
-        share = self.fraction if mean >= 0 else 1 / self.fraction  # a negative score gets worse too
-        return Target(share * mean, share * error)
+            return Target(mean - self.within, error, freedom)
+        share = self.fraction if mean >= 0 else 1 / self.fraction  # a loss of 0.9 may grow to 1.0
+        return Target(share * mean, share * error, freedom)
 
-    def describe_target(self) -> str:
+    def describe_target(self, higher_is_better: bool = True) -> str:
+        """The target in words."""
         if self.threshold is not None:
             return f"a score of {self.threshold:g}"
         if self.within is not None:
             return f"{self.within:g} from the baseline"
-        return f"{100 * self.fraction:g}% of the baseline"
+        if higher_is_better:
+            return f"{100 * self.fraction:g}% of the baseline"
+        return f"the baseline's loss / {self.fraction:g}"

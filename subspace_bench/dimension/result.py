@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CURVE_POINTS = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # frames have no truth value
 class IntrinsicDimension:
     """How many numbers a model needs on a task.
 

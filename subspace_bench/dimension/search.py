@@ -1,35 +1,24 @@
 """The search for the intrinsic dimension: ask for the next d, and tell its score.
 
 It first halves a bracket in log d, then tries d's at quantiles of the crossing's posterior
-(crossing.py), where a training tells most about it.
+(crossing.py), where a training tells most about it. While the baseline is less certain than the
+score at the crossing, it asks for another training of the baseline instead.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from subspace_bench.dimension.crossing import CrossingModel
+import numpy as np
+
+from subspace_bench.dimension.crossing import CrossingModel, Target
 
 FEWEST = 4  # trainings before the model is fitted
 BRACKET = 1.0  # bisect until the bracket is narrower than this in log d, a factor of 2.7
 SPLITS = (1 / 2, 1 / 4, 3 / 4, 1 / 8, 5 / 8, 3 / 8, 7 / 8)  # of the bracket, for parallel trainings
 ASK_LEVELS = (0.25, 0.75)  # either side of the crossing, so that the slope is known as well
 INTERVAL_LEVELS = (0.025, 0.975)
-
-
-@dataclass(frozen=True)
-class Target:
-    """The score that d_int must reach.
-
-    Attributes:
-        score: higher is better.
-        error: its standard error, if it comes from the baseline; else 0.
-    """
-
-    score: float
-    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +46,7 @@ class Search:
 
     Attributes:
         native: D.
+        target: the score to reach; replace it when the baseline has been trained again.
         dims, scores: the trainings told so far.
     """
 
@@ -65,13 +55,17 @@ class Search:
     dims: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
 
-    def ask(self, running: int = 0) -> int:
-        """The next d to train, while `running` others are being trained."""
+    def ask(self, running: int = 0) -> int | None:
+        """The next d to train, while `running` others are being trained; None for the baseline."""
         low, high = self.bracket()
         if len(self.dims) < FEWEST or high - low > BRACKET:
             return self._dimension(low + (high - low) * SPLITS[running % len(SPLITS)])
         level = ASK_LEVELS[(len(self.dims) + running) % len(ASK_LEVELS)]
-        return self._dimension(self._quantiles([level])[0])
+        model = self._model()
+        step, middle = model.quantiles([level, 0.5], self._upper, self.target)
+        if self.target.error > model.predict(np.array([min(max(middle, 0.0), self._upper)]))[1]:
+            return None
+        return self._dimension(step)
 
     def tell(self, dim: int, score: float) -> None:
         """Adds the score of a training at d = `dim`."""
@@ -91,17 +85,24 @@ class Search:
         """The crossing so far; None while there are too few trainings."""
         if len(self.dims) < FEWEST or len(set(self.dims)) < 2:
             return None
-        low, middle, high = self._quantiles([INTERVAL_LEVELS[0], 0.5, INTERVAL_LEVELS[1]])
+        levels = [INTERVAL_LEVELS[0], 0.5, INTERVAL_LEVELS[1]]
+        low, middle, high = self._model().quantiles(levels, self._upper, self.target)
         return Estimate(
-            None if math.isinf(middle) and middle > 0 else self._dimension(middle),
-            self._dimension(low),
-            None if math.isinf(high) and high > 0 else self._dimension(high),
+            self._first_reaching(middle),
+            self._first_reaching(low) or self.native,
+            self._first_reaching(high),
         )
 
-    def _quantiles(self, levels: Sequence[float]) -> list[float]:
-        model = CrossingModel([math.log(dim) for dim in self.dims], self.scores)
-        upper = math.log(self.native)
-        return model.quantiles(levels, upper, self.target.score, self.target.error)
+    @property
+    def _upper(self) -> float:
+        return math.log(self.native)
+
+    def _model(self) -> CrossingModel:
+        return CrossingModel([math.log(dim) for dim in self.dims], self.scores)
 
     def _dimension(self, step: float) -> int:
-        return round(math.exp(min(max(step, 0.0), math.log(self.native))))
+        return round(math.exp(min(max(step, 0.0), self._upper)))
+
+    def _first_reaching(self, crossing: float) -> int | None:
+        """The smallest whole d right of a crossing in log d; None if it lies beyond D."""
+        return None if crossing == math.inf else math.ceil(math.exp(max(crossing, 0.0)))

@@ -13,18 +13,22 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
+from subspace_bench.common.schema import Pattern, require
 
 EXAMPLE = "define build(seed) -> torch.nn.Module and train(net, seed) -> float"
+TaskName = Annotated[str, Pattern(r"\w[\w .=+()-]{0,79}")]  # of a row, a figure and a file
+DIRECTION = re.compile(r"^higher_is_better\b.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class Task:
         train: (net, seed) → score. It trains `net.parameters()` in place.
         higher_is_better: False for a loss.
         reference: what `load` made it from, so that a worker process can load it again.
+
+    Raises:
+        UserError: if the name has other characters than words, or `higher_is_better` is no bool.
     """
 
     name: str
@@ -45,13 +52,23 @@ class Task:
     higher_is_better: bool = True
     reference: str = ""
 
+    def __post_init__(self) -> None:
+        try:
+            require(self.name, TaskName, "the name of the task")
+            require(self.higher_is_better, bool, "higher_is_better")
+        except ValueError as failure:
+            raise UserError(str(failure)) from failure
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self.reference:
             return load, (self.reference,)
         return Task, (self.name, self.build, self.train, self.higher_is_better)
 
     def code_digest(self) -> str:
-        """SHA-256 of the source files of `build` and `train`; "" where there is none."""
+        """SHA-256 of the source files of `build` and `train`; "" where there is none.
+
+        The line that sets `higher_is_better` is left out, because it changes no score.
+        """
         try:
             return digest([_source(self.build), _source(self.train)])
         except (OSError, TypeError):
@@ -78,30 +95,37 @@ def load(reference: str) -> Task:
             name = attribute or module_name.rpartition(".")[2]
     except UserError:
         raise
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         raise UserError(
             f"cannot import {reference}: {type(failure).__name__}: {failure}; {EXAMPLE}"
         ) from failure
     for function in ("build", "train"):
         if not callable(getattr(source, function, None)):
             raise UserError(f"{reference} has no function {function!r}: {EXAMPLE}")
-    higher_is_better = bool(getattr(source, "higher_is_better", True))
+    higher_is_better = getattr(source, "higher_is_better", True)
     return Task(name, source.build, source.train, higher_is_better, reference)
 
 
 def _import_file(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path} is not a file: give a Python file, or package.module:name")
+    if path.stem in sys.modules or path.stem in sys.stdlib_module_names:
+        raise UserError(f"{path} has the name of another module, {path.stem}: rename it")
     sys.path.insert(0, str(path.parent.resolve()))  # its neighbours can be imported
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
     return module
 
 
 def _source(function: Any) -> str:
     file = inspect.getsourcefile(function)
-    return Path(file).read_text(encoding="utf-8") if file else inspect.getsource(function)
+    text = Path(file).read_text(encoding="utf-8") if file else inspect.getsource(function)
+    return DIRECTION.sub("", text)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
 
 import pandas as pd
 from scipy import stats
 
 from subspace_bench.common.errors import UserError
+from subspace_bench.common.schema import Count, Name, Natural, Pattern, Seconds
 from subspace_bench.dimension.plan import BASELINES, Plan
 from subspace_bench.dimension.result import IntrinsicDimension
 from subspace_bench.dimension.search import Estimate, Search
@@ -18,6 +19,31 @@ from subspace_bench.records.table import KeyedTable
 
 FALLING = -0.6  # Kendall's τ of score and d, at or below which the score gets worse with d
 FEWEST_TO_JUDGE = 6  # trainings, those of the baseline included, before τ is looked at
+SMALLEST = 10  # D
+
+
+class TrainingRow(TypedDict):
+    """The columns of the csv."""
+
+    model: Literal["plain", "subspace"]
+    d: Count
+    seed: Natural
+    score: float
+    native: Count
+    seconds: Seconds
+    peak_bytes: Natural
+    projector: Name
+    code: Annotated[str, Pattern("([0-9a-f]{64})?")]
+
+
+def require_consistent(row: dict[str, Any]) -> None:
+    """Checks that d fits D.
+
+    Raises:
+        ValueError: if not.
+    """
+    if row["d"] > row["native"] or (row["model"] == "plain" and row["d"] < row["native"]):
+        raise ValueError(f"d = {row['d']} does not fit D = {row['native']}")
 
 
 class Trainings:
@@ -38,7 +64,8 @@ class Trainings:
         self.table = None
         if folder is not None:
             path = folder / "trainings" / f"{task.name}.csv"
-            self.table = KeyedTable(path, ("d", "seed"), ("projector", "code"))
+            key = ("model", "d", "seed")
+            self.table = KeyedTable(path, TrainingRow, key, check=require_consistent)
             self._restore(self.table)
 
     def _restore(self, table: KeyedTable) -> None:
@@ -48,18 +75,22 @@ class Trainings:
                     f"{table.path} has trainings of other code or another projector: "
                     "move it away, or choose another folder with --out"
                 )
-            trial = Trial(None if math.isnan(row["d"]) else int(row["d"]), int(row["seed"]))
+            trial = Trial(None if row["model"] == "plain" else row["d"], row["seed"])
             self.outcomes[trial] = Outcome(
-                row["score"], int(row["native"]), row["seconds"], int(row["peak_bytes"])
+                float(row["score"]), row["native"], float(row["seconds"]), row["peak_bytes"]
             )
 
     def add(self, trial: Trial, outcome: Outcome) -> None:
         """Keeps a training.
 
         Raises:
-            UserError: if `build` made another number of parameters than before, or if scores get
-                worse as d grows.
+            UserError: if `build` made another number of parameters than before, or fewer than
+                SMALLEST, or if scores get worse as d grows.
         """
+        if outcome.native < SMALLEST:
+            raise UserError(
+                f"the module has {outcome.native} parameters: a search needs {SMALLEST}"
+            )
         for other, earlier in self.outcomes.items():
             if earlier.native != outcome.native:
                 raise UserError(
@@ -70,7 +101,8 @@ class Trainings:
         if self.table is not None:
             self.table.put(
                 {
-                    "d": math.nan if trial.dim is None else trial.dim,
+                    "model": "plain" if trial.dim is None else "subspace",
+                    "d": trial.dim or outcome.native,
                     "seed": trial.seed,
                     "score": outcome.score,
                     "native": outcome.native,
@@ -94,7 +126,8 @@ class Trainings:
 
     def search(self) -> Search:
         """The search with everything told that is finished; needs a baseline."""
-        search = Search(self.native, self.plan.target([self.sign * s for s in self.baseline]))
+        target = self.plan.target(self.baseline, self.task.higher_is_better)
+        search = Search(self.native, target)
         for trial, outcome in self.outcomes.items():
             if trial.dim is not None:
                 search.tell(trial.dim, self.sign * outcome.score)
@@ -102,7 +135,7 @@ class Trainings:
 
     def estimate(self) -> Estimate | None:
         """d_int so far; None while too little is known."""
-        complete = len(self.baseline) == BASELINES
+        complete = len(self.baseline) >= BASELINES
         return self.search().estimate() if complete else None
 
     def result(self) -> IntrinsicDimension:
@@ -114,8 +147,8 @@ class Trainings:
         estimate = self.estimate()
         if estimate is None:
             raise UserError(
-                f"{len(self.outcomes)} trainings are too few for an estimate: give more --minutes "
-                "and the same --out, which keeps finished trainings"
+                f"{len(self.outcomes)} trainings are too few for an estimate: give more minutes; "
+                "with the same folder, finished trainings count"
             )
         target = self.sign * self.search().target.score
         rows = [
@@ -125,7 +158,8 @@ class Trainings:
         ]
         return IntrinsicDimension(
             self.task.name, self.native, self.plan.projector, target,
-            self.plan.describe_target(), self.task.higher_is_better, tuple(self.baseline),
+            self.plan.describe_target(self.task.higher_is_better), self.task.higher_is_better,
+            tuple(self.baseline),
             pd.DataFrame(rows), estimate, self._notices(estimate),
         )  # fmt: skip
 
@@ -137,7 +171,10 @@ class Trainings:
                 "interval is too narrow."
             )
         if estimate.dimension is None:
-            notices.append(f"No d up to D = {self.native:,} is likely to reach the target.")
+            notices.append(
+                f"No d up to D = {self.native:,} is likely to reach the target: d_int is at least "
+                f"{estimate.low:,} (97.5%)."
+            )
         elif estimate.dimension == 1:
             notices.append("d = 1 already reaches the target.")
         return tuple(notices)

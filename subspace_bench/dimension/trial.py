@@ -54,19 +54,22 @@ class Outcome:
     peak_bytes: int
 
 
-def carry_out(task: Task, trial: Trial, projector: str) -> Outcome:
+def carry_out(task: Task, trial: Trial, projector: str, threads: int | None = None) -> Outcome:
     """Builds the module, trains it, and checks that the loop trained something.
 
     Python's, NumPy's and PyTorch's global generators are seeded first.
 
     Arguments:
         projector: name of P.
+        threads: of PyTorch; None leaves their number.
 
     Raises:
         UserError: if `build` or `train` raises, if `build` returns no module, if the score is not a
             finite number, or if the loop left every parameter as it was.
     """
     start = time.perf_counter()
+    if threads is not None:
+        torch.set_num_threads(threads)
     random.seed(trial.seed)
     np.random.seed(trial.seed)
     torch.manual_seed(trial.seed)
@@ -94,7 +97,7 @@ def carry_out(task: Task, trial: Trial, projector: str) -> Outcome:
 def _call(what: str, trial: Trial, function: Any, *arguments: Any) -> Any:
     try:
         return function(*arguments)
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         reason = (str(failure).splitlines() or [""])[0]
         raise UserError(
             f"{what} raised {type(failure).__name__} at {trial.label}: {reason}"

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.dimension_search import Curve, Simulation
 from subspace_bench.common.errors import UserError
+from subspace_bench.dimension.crossing import Target
 from subspace_bench.dimension.plan import Plan
-from subspace_bench.dimension.search import Search, Target
+from subspace_bench.dimension.search import Search
 
 
 def run(search: Search, trainings: int, noise: float, seed: int, slope: float = 10.0) -> Search:
@@ -18,17 +19,19 @@ def run(search: Search, trainings: int, noise: float, seed: int, slope: float = 
     random = np.random.default_rng(seed)
     for _ in range(trainings):
         d = search.ask()
+        assert d is not None
         assert 1 <= d <= search.native
         search.tell(d, slope * math.log(d) + noise * random.standard_normal())
     return search
 
 
-@pytest.mark.parametrize("crossing", [2, 40, 3_000, 90_000])
-def test_without_noise_it_finds_the_crossing(crossing: int) -> None:
-    search = run(Search(100_000, Target(10 * math.log(crossing))), 12, 1e-6, 0)
-    estimate = search.estimate()
+@pytest.mark.parametrize("dimension", [2, 40, 3_000, 90_000])
+def test_without_noise_it_finds_the_smallest_dimension(dimension: int) -> None:
+    target = Target(10 * math.log(dimension - 0.5))  # `dimension` is the first to reach it
+    estimate = run(Search(100_000, target), 12, 1e-6, 0).estimate()
     assert estimate is not None
-    assert estimate.dimension == pytest.approx(crossing, abs=0.02 * crossing)
+    assert estimate.dimension == pytest.approx(dimension, rel=1e-3)
+    assert estimate.width < 1.01
 
 
 def test_trainings_gather_at_the_crossing() -> None:
@@ -39,6 +42,13 @@ def test_trainings_gather_at_the_crossing() -> None:
 def test_parallel_trainings_are_asked_for_different_dimensions() -> None:
     search = Search(100_000, Target(50.0))
     assert len({search.ask(running) for running in range(4)}) == 4
+
+
+def test_an_uncertain_baseline_is_trained_again() -> None:
+    search = run(Search(100_000, Target(50.0, 1e-3, 2)), 12, 0.5, 0)
+    assert search.ask() is not None
+    search.target = Target(50.0, 2.0, 2)
+    assert search.ask() is None
 
 
 def test_a_target_beyond_every_d_has_no_estimate_but_a_bound() -> None:
@@ -64,10 +74,12 @@ def test_the_estimate_waits_for_four_trainings() -> None:
 def test_targets() -> None:
     scores = [90.0, 92.0, 94.0]
     error = 2 / math.sqrt(3)
-    assert Plan().target(scores) == Target(pytest.approx(82.8), pytest.approx(0.9 * error))
+    assert Plan().target(scores) == Target(pytest.approx(82.8), pytest.approx(0.9 * error), 2)
     assert Plan(threshold=95.0).target(scores) == Target(95.0, 0.0)
-    assert Plan(within=1.5).target(scores) == Target(pytest.approx(90.5), pytest.approx(error))
-    assert Plan().target([-0.9]).score == pytest.approx(-1.0)  # a loss of 0.9, negated
+    assert Plan(within=1.5).target(scores) == Target(pytest.approx(90.5), pytest.approx(error), 2)
+    assert Plan().target([0.9], higher_is_better=False).score == pytest.approx(-1.0)
+    assert Plan(threshold=0.3).target([0.9], higher_is_better=False).score == -0.3
+    assert Plan(within=0.2).target([0.9], higher_is_better=False).score == pytest.approx(-1.1)
 
 
 @pytest.mark.parametrize(
