@@ -1,19 +1,21 @@
 """How good is the search of `subspace-bench dimension`? Writes results/dimension-search.md.
 
-    python -m benchmarks.dimension_search [--searches 42] [--rebuild]
+    python -m benchmarks.dimension_search [--searches 34] [--jobs 2] [--rebuild]
 
 A simulated training at d scores f(d) + noise, where f interpolates a measured curve in log d. Each
-search has 3 trainings of the baseline and 20 that it chooses, as the command does. A grid of the same
-number of trainings stands beside it. The default takes about ten minutes of one core
-(OMP_NUM_THREADS=1: more threads are slower).
+search has 3 trainings of the baseline and 20 that it chooses, as the command does. A grid of the
+same number of trainings stands beside it. Five minutes of one core with OMP_NUM_THREADS=1; more
+threads are slower.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import math
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -241,12 +243,14 @@ def _percent(share: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--searches", type=int, default=42, help="of each curve, target and noise")
+    parser.add_argument("--searches", type=int, default=34, help="of each curve, target and noise")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--rebuild", action="store_true", help="write the page; simulate nothing")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     if not options.rebuild:
-        rows = [simulate(simulation, options.searches) for simulation in simulations()]
+        with ProcessPoolExecutor(options.jobs) as pool:
+            rows = list(pool.map(simulate, simulations(), itertools.repeat(options.searches)))
         measurements.save("dimension-search", options.out, pd.DataFrame(rows), {})
     stored = measurements.load("dimension-search", options.out)
     print(*write_page(page(stored), options.out), sep="\n")

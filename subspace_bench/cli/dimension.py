@@ -73,7 +73,7 @@ def dimension(
     plan = Plan(target, threshold, within, trainings, minutes, width, projector or PROJECTOR, jobs)
     loaded = [load(reference) for reference in tasks]
     validation.require_distinct("task", [task.name for task in loaded])
-    console, results = make_console(), []
+    results = []
     try:
         for task in loaded:
             show = ProgressLines(plan)
@@ -81,7 +81,10 @@ def dimension(
     except KeyboardInterrupt:
         return report_interruption(f"finished trainings are kept in {out}")
     written = page(results, this_command())
-    print_table(console, written.title, written.tables["dimensions"])
+    for line in [*map(str, results), *written.notices]:
+        print(line)
+    if len(results) > 1:
+        print_table(make_console(), written.title, written.tables["dimensions"])
     content = [result.to_dict() for result in results]
     write_atomically(out / "dimension.json", json.dumps(content, indent=1) + "\n")
     for path in [*write_page(written, out), out / "dimension.json"]:

@@ -13,6 +13,7 @@ from torch import nn
 
 from benchmarks import (
     asv_detection,
+    dimension_search,
     learning_rates_page,
     measurements,
     peer_differences,
@@ -30,6 +31,7 @@ PAGES = {
     "peers": peers.page,
     "asv": asv_detection.page,
     "learning-rates": learning_rates_page.page,
+    "dimension-search": dimension_search.page,
 }
 
 

@@ -80,6 +80,7 @@ def test_it_writes_a_page_and_continues(call: Call) -> None:
     page = Path("dimension/dimension.md").read_bytes()
     assert f"about {content['dimension']} numbers".encode() in page
     assert Path("dimension/figures/dimension-linear.svg").exists()
+    assert f"about {content['dimension']} numbers" in out
     assert "dimension.md" in out
     finished = pd.read_csv("dimension/trainings/linear.csv")
     assert len(finished) == 9
@@ -114,8 +115,7 @@ def test_trainings_of_other_code_are_not_mixed(call: Call) -> None:
     Path("linear.py").write_text(TASK)
     assert call("linear.py", *BUDGET)[0] == 0
     Path("linear.py").write_text(TASK.replace("max_iter=20", "max_iter=10"))
-    for name in ("linear",):
-        del sys.modules[name]
+    del sys.modules["linear"]
     task.load.cache_clear()
     code, _, err = call("linear.py", *BUDGET)
     assert code == 2
