@@ -51,7 +51,7 @@ def test_python_blocks_of_the_readme_run(block: str) -> None:
 
 
 def test_the_readme_has_blocks_to_run() -> None:
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from subspace_bench.dimension.result import IntrinsicDimension
-from subspace_bench.reporting.page import Page, PageFigure
+from subspace_bench.reporting.figures import PageFigure
+from subspace_bench.reporting.page import Page
 
 
 def page(results: Sequence[IntrinsicDimension], command: str) -> Page:
