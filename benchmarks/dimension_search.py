@@ -238,7 +238,7 @@ def _pooled(numbers: pd.DataFrame, column: str) -> list[float]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f}%"
+    return f"{round(100 * share, 1) + 0.0:.1f}%"  # no negative zero
 
 
 def main() -> None:
