@@ -1,9 +1,8 @@
 """Ctrl-C, `kill` and a closed terminal: each interrupts a command, which then keeps what it has.
 
-A signal raises KeyboardInterrupt in the main thread, but not while an extension module is loaded,
-which may lose the exception and be left half initialised. Python discards an exception that is
-raised inside some callbacks. Such a signal is sent again, and it is remembered: long loops ask with
-`raise_if_interrupted`.
+A signal raises KeyboardInterrupt in the main thread, except where Python or an extension module may
+lose it (see `_is_fragile`); there, and where Python reports that it was lost, the signal is sent
+again. It is also remembered: long loops ask with `raise_if_interrupted`.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from typing import Any
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
+OWN = "subspace_bench"  # modules whose frames handle exceptions rightly
 AGAIN_SECONDS = 0.05  # until a signal is sent again
 
 _handling = False
@@ -103,7 +103,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     _received = signal.Signals(number)
     if _deferred:
         return
-    if _is_loading(frame):
+    if _is_fragile(frame):
         _send_again(_received)
     else:
         raise KeyboardInterrupt
@@ -121,12 +121,17 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _is_loading(frame: FrameType | None) -> bool:
-    """Whether the frame is of the import system, or called by the loader of an extension module."""
+def _is_fragile(frame: FrameType | None) -> bool:
+    """Whether Python may lose an exception raised in this frame, which called none of ours.
+
+    True in the import system, in the initialisation of an extension module, and in code executed
+    from a string: CPython ends by SIGINT if KeyboardInterrupt leaves `exec`, even if it is caught.
+    """
     if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
         return True
-    while frame is not None:
-        if frame.f_code.co_qualname.startswith("ExtensionFileLoader."):
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith(OWN):
+        code = frame.f_code
+        if code.co_filename == "<string>" or code.co_qualname.startswith("ExtensionFileLoader."):
             return True
         frame = frame.f_back
     return False
