@@ -22,7 +22,12 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, TypeVar
 
-from subspace_bench.common.interruption import block_signals, ignore_signals, uninterrupted
+from subspace_bench.common.interruption import (
+    block_signals,
+    ignore_signals,
+    raise_if_interrupted,
+    uninterrupted,
+)
 
 CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
 STOP_SECONDS = 15.0  # a worker asked to stop is killed after this much silence
@@ -99,8 +104,10 @@ class WorkerPool(Executor):
         self._tasks.put(_Task(future, listen, call, FOREVER if seconds is None else seconds))
         if len(self._threads) < self.max_workers:
             thread = threading.Thread(target=self._serve, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            with uninterrupted():  # `shutdown` cannot join a thread whose start was interrupted
+                thread.start()
+                self._threads.append(thread)
+            raise_if_interrupted()
         return future
 
     def stop(self) -> None:
