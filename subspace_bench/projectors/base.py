@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from subspace_bench.common.errors import UserError
+from subspace_bench.kernels.cpu.pieces import Factors
 
 HALF = (torch.bfloat16, torch.float16)
 DTYPES = (torch.float64, torch.float32, *HALF)
@@ -142,12 +143,19 @@ class LinearMap(nn.Module, ABC):
         """Whether `_displace` and `_adjoint_of_pieces` exist for such vectors."""
         return False
 
-    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
-        """`displace` in one pass over memory."""
+    def _displace(
+        self, origin: Tensor, omega: Tensor, theta: Tensor, factors: Factors | None = None
+    ) -> None:
+        """`displace` in one pass over memory, with the rows of P multiplied by factors."""
         raise NotImplementedError
 
-    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
-        """`transpose_pieces` of contiguous pieces that have D elements in total."""
+    def _adjoint_of_pieces(
+        self, pieces: Sequence[Tensor], factors: Factors | None = None
+    ) -> Tensor:
+        """`transpose_pieces`, likewise, of contiguous pieces that have D elements in total.
+
+        The factors are of these pieces.
+        """
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
