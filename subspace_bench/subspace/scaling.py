@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from subspace_bench import models
 from subspace_bench.common.errors import UserError
+from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.kernels.cpu.pieces import Factors
 from subspace_bench.projectors import LinearMap
 
@@ -42,7 +43,9 @@ class RowScaled(LinearMap):
         return self._scale_(self.inner._project(omega))
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        return self.inner._adjoint(self._scale_(theta.clone()))
+        return self.inner._adjoint(
+            self._scale_(empty_in_large_pages(theta, *theta.shape).copy_(theta))
+        )
 
     def _scale_(self, theta: Tensor) -> Tensor:
         """Multiplies each row of θ (n, D) by S, in place."""
