@@ -1,10 +1,9 @@
-"""The pages of the suite. To add one, add a module with a `STUDY` to this package."""
+"""The reproduction and what goes beyond it: one module a page (registry.py)."""
 
 from __future__ import annotations
 
-from subspace_bench.experiments.study import Evidence, Plan, Study, discover
+from subspace_bench.experiments.registry import STUDIES
+from subspace_bench.experiments.study import Evidence, Plan, Study
 from subspace_bench.reporting.page import Page
-
-STUDIES: dict[str, Study] = discover(__name__)
 
 __all__ = ["STUDIES", "Evidence", "Page", "Plan", "Study"]

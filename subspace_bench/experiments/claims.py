@@ -16,7 +16,8 @@ from subspace_bench.experiments import published
 from subspace_bench.experiments.criteria import EPOCHS, JUDGES, Claim, Judged, planned_seeds
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
-from subspace_bench.reporting.page import Page, PageFigure
+from subspace_bench.reporting.figures import PageFigure
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import FAILS, HOLDS, UNDECIDED, Sample
 from subspace_bench.training import presets
 

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from subspace_bench import projectors
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
-from subspace_bench.reporting.page import Page, PageFigure
+from subspace_bench.reporting.figures import PageFigure
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import Sample, tukey_hsd
 from subspace_bench.training import presets
 

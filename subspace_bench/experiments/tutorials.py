@@ -15,7 +15,8 @@ from subspace_bench.experiments import published
 from subspace_bench.experiments.comparison_table import ComparisonTable
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
-from subspace_bench.reporting.page import Page, PageFigure
+from subspace_bench.reporting.figures import PageFigure
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import TOO_FEW, Interval, Published, verdict
 from subspace_bench.training import presets
 

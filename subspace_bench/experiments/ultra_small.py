@@ -31,7 +31,8 @@ from subspace_bench.experiments.curves import Curve, draw_curves
 from subspace_bench.experiments.initial_sigma import CurveFit, Decision, curve_fit, show_fit
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
-from subspace_bench.reporting.page import Page, PageFigure
+from subspace_bench.reporting.figures import PageFigure
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import REPRODUCES, TOO_FEW, Published
 from subspace_bench.training import presets
 

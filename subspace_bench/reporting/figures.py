@@ -1,9 +1,10 @@
-"""Style and files of figures. Equal figures give equal bytes."""
+"""Figures of pages: captions, style and files. Equal figures give equal bytes."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,19 @@ STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
 }
 FORMATS: dict[str, dict[str, None]] = {"svg": {"Date": None}, "png": {"Software": None}}
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure of a page.
+
+    Attributes:
+        draw: returns the matplotlib figure; called when the page is written.
+        caption: one line, shown under the figure and read by screen readers.
+    """
+
+    draw: Callable[[], Figure]
+    caption: str
 
 
 def write_figure(name: str, draw: Callable[[], Figure], out: Path) -> list[Path]:

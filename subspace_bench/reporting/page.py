@@ -1,31 +1,19 @@
 """A page of results: its summary, tables, figures and numbers, and its template.
 
 A study makes pages; `render` writes them. The text of the page `name` is in
-`templates/<name>.md.j2`, so code has no paragraphs.
+`templates/<name>.md.j2`, so code has no paragraphs. A new page is a module of `experiments/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
-
-@dataclass(frozen=True)
-class PageFigure:
-    """A figure of a page.
-
-    Attributes:
-        draw: returns the matplotlib figure; called when the page is written.
-        caption: one line, shown under the figure and read by screen readers.
-    """
-
-    draw: Callable[[], Figure]
-    caption: str
+    from subspace_bench.reporting.figures import PageFigure
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from flat_records import record, records
 
 from subspace_bench.experiments import STUDIES, Evidence, Plan
-from subspace_bench.experiments.study import discover
+from subspace_bench.experiments.registry import discover
 from subspace_bench.records.store import Record, Store
 from subspace_bench.training import presets
 

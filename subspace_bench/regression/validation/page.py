@@ -19,7 +19,8 @@ from subspace_bench.regression.validation.measurements import Measurement, measu
 from subspace_bench.regression.validation.mutations import CONV, MEASURED, MUTATIONS, SUBSPACES
 from subspace_bench.regression.validation.resampling import References
 from subspace_bench.regression.validation.trials import ALPHA, design_of, minimum_detectable_effect
-from subspace_bench.reporting.page import Page, PageFigure
+from subspace_bench.reporting.figures import PageFigure
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import binomial
 
 TARGETS = {CONV: 0.5, **dict.fromkeys(SUBSPACES, 1.0)}  # points
