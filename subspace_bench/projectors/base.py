@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from subspace_bench.common.errors import UserError
+from subspace_bench.common.large_pages import empty_in_large_pages
+from subspace_bench.kernels.cpu.pieces import Factors
 
 HALF = (torch.bfloat16, torch.float16)
 DTYPES = (torch.float64, torch.float32, *HALF)
@@ -132,22 +134,29 @@ class LinearMap(nn.Module, ABC):
         Raises:
             UserError: as `transpose`.
         """
-        if self._has_fused_kernels(pieces[0]):
-            flat = [piece.contiguous() for piece in pieces]
-            if sum(piece.numel() for piece in flat) == self.native:
-                return self._adjoint_of_pieces(flat)
-        return self.transpose(torch.cat([piece.reshape(-1) for piece in pieces]))
+        size = sum(piece.numel() for piece in pieces)
+        if size == self.native and self._has_fused_kernels(pieces[0]):
+            return self._adjoint_of_pieces([piece.contiguous() for piece in pieces])
+        theta = empty_in_large_pages(pieces[0], size)
+        return self.transpose(torch.cat([piece.reshape(-1) for piece in pieces], out=theta))
 
     def _has_fused_kernels(self, vector: Tensor) -> bool:
         """Whether `_displace` and `_adjoint_of_pieces` exist for such vectors."""
         return False
 
-    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
-        """`displace` in one pass over memory."""
+    def _displace(
+        self, origin: Tensor, omega: Tensor, theta: Tensor, factors: Factors | None = None
+    ) -> None:
+        """`displace` in one pass over memory, with the rows of P multiplied by factors."""
         raise NotImplementedError
 
-    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
-        """`transpose_pieces` of contiguous pieces that have D elements in total."""
+    def _adjoint_of_pieces(
+        self, pieces: Sequence[Tensor], factors: Factors | None = None
+    ) -> Tensor:
+        """`transpose_pieces`, likewise, of contiguous pieces that have D elements in total.
+
+        The factors are of these pieces.
+        """
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
