@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,10 +12,18 @@ from torch.autograd import forward_ad
 
 from subspace_bench.common.errors import UserError
 
-if TYPE_CHECKING:
-    from subspace_bench.projectors.base import LinearMap
-
 HALF = (torch.bfloat16, torch.float16)
+
+
+class LinearMap(Protocol):
+    """What `base.LinearMap` defines for rows of vectors."""
+
+    native: int
+    dim: int
+
+    def _project(self, omega: Tensor) -> Tensor: ...
+
+    def _adjoint(self, theta: Tensor) -> Tensor: ...
 
 
 def apply_map(vector: Tensor, projector: LinearMap, adjoint: bool) -> Tensor:
