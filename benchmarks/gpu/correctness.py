@@ -4,22 +4,19 @@ equal bits from run to run, no hidden waiting, CUDA graphs, streams, memory retu
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from benchmarks.gpu import subspace_checks
 from benchmarks.gpu.ceilings import tf32_products
-from benchmarks.gpu.kernel_checks import KEY, gaussian
+from benchmarks.gpu.kernel_checks import KEY, gaussian, relative_error, require
 from benchmarks.gpu.stages import Item, Setting, Values
-from subspace_bench import Subspace, projectors
+from subspace_bench import projectors
 from subspace_bench.profiling.cases import layer_sizes
-from subspace_bench.profiling.stopwatch import WARM_UPS, recorded
+from subspace_bench.profiling.stopwatch import recorded
 from subspace_bench.projectors import Projector, permutations
 from subspace_bench.projectors.hadamard import hadamard_, levels_
 from subspace_bench.projectors.registry import BUILT_IN
@@ -66,18 +63,6 @@ def label(what: str, name: str, size: tuple[int, int]) -> str:
 
 def make(name: str, size: tuple[int, int]) -> Projector:
     return projectors.make(name, *size, seed=4, layers=layer_sizes(size[0]))
-
-
-def require(condition: bool, what: str) -> None:
-    """Raises AssertionError; `assert` would vanish under `python -O`."""
-    if not condition:
-        raise AssertionError(what)
-
-
-def relative_error(found: Tensor, exact: Tensor) -> float:
-    """The largest difference over the largest element of `exact`."""
-    exact = exact.double().cpu()
-    return float((found.double().cpu() - exact).abs().max() / exact.abs().max())
 
 
 def compare(name: str, size: tuple[int, int], device: str) -> Values:
@@ -247,69 +232,8 @@ def keeps_float32(device: str) -> Values:
     return {"float32": error}
 
 
-def subspace(device: str) -> tuple[Subspace, Tensor, Tensor]:
-    """A small net in a subspace, with a batch."""
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 5)).to(device)
-    return Subspace(net, 40, "fastfood", seed=1), gaussian(1, 16, 20).to(device), torch.arange(
-        16, device=device
-    ) % 5  # fmt: skip
-
-
-def loss_and_gradient(net: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the mean cross-entropy, with ω's gradient."""
-    loss = nn.functional.cross_entropy(net(x), y)
-    [omega] = [p for p in net.parameters() if p.requires_grad]
-    [gradient] = torch.autograd.grad(loss, omega)
-    return loss.detach(), gradient
-
-
-def trains_in_a_graph(device: str) -> Values:
-    """Five Adam steps of a Subspace under one CUDA graph give the ω of five eager ones."""
-    net, x, y = subspace(device)
-    eager = copy.deepcopy(net)
-    capturable = device == "cuda"
-
-    def stepper(which: Subspace) -> Callable[[], None]:
-        omega = which.omega
-        adam = torch.optim.Adam([omega], lr=1e-2, capturable=capturable)
-        omega.grad = torch.zeros_like(omega)
-
-        def step() -> None:
-            adam.zero_grad(set_to_none=False)
-            nn.functional.cross_entropy(which(x), y).backward()  # type: ignore[no-untyped-call]
-            adam.step()
-
-        return step
-
-    step = stepper(eager)
-    warm_ups = WARM_UPS if device == "cuda" else 0  # of `recorded`
-    for _ in range(5 + warm_ups):
-        step()
-    with recorded(stepper(net), 1, device) as replay:
-        for _ in range(5):
-            replay()
-    error = relative_error(net.omega.detach(), eager.omega.detach())
-    require(error < 1e-4, f"ω is off by {error:.2g}")
-    return {"float32": error}
-
-
-def compiles(device: str) -> Values:
-    """`torch.compile` of a Subspace gives the same loss and gradient."""
-    if device != "cuda":
-        return {"status": "left out: tested on the CPU elsewhere"}
-    net, x, y = subspace(device)
-    expected = loss_and_gradient(net, x, y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = loss_and_gradient(torch.compile(net), x, y)
-    error = max(map(relative_error, found, expected))
-    require(error < 1e-4, f"loss or gradient are off by {error:.2g}")
-    return {"float32": error}
-
-
 WHOLE: dict[str, Callable[[str], Values]] = {
     "float32 where TF32 is allowed": keeps_float32,
-    "Subspace in a CUDA graph": trains_in_a_graph,
-    "Subspace in torch.compile": compiles,
+    "Subspace in a CUDA graph": subspace_checks.trains_in_a_graph,
+    "Subspace in torch.compile": subspace_checks.compiles,
 }

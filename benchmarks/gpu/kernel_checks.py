@@ -24,6 +24,18 @@ def gaussian(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def require(condition: bool, what: str) -> None:
+    """Raises AssertionError; `assert` would vanish under `python -O`."""
+    if not condition:
+        raise AssertionError(what)
+
+
+def relative_error(found: Tensor, exact: Tensor) -> float:
+    """The largest difference over the largest element of `exact`."""
+    exact = exact.double().cpu()
+    return float((found.double().cpu() - exact).abs().max() / exact.abs().max())
+
+
 def check_dense(device: str) -> None:
     from subspace_bench.kernels.triton.dense import adjoint, project
 

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.correctness import relative_error, require
-from benchmarks.gpu.kernel_checks import gaussian
+from benchmarks.gpu.kernel_checks import gaussian, relative_error, require
 from benchmarks.gpu.stages import Item, Setting, Values
 from subspace_bench import projectors
 from subspace_bench.profiling.stopwatch import Stopwatch, quartiles

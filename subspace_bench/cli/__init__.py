@@ -5,6 +5,7 @@ Commands import torch and pandas only when they run, so --help is fast.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 import traceback
@@ -60,8 +61,10 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 done; 1 runs failed, or accuracy changed; 2 bad input, or nothing could be done;
     3 an error of this program; 130 interrupted.
     """
-    with handled_signals():
-        sys.exit(run(arguments))
+    code = INTERRUPTED
+    with contextlib.suppress(KeyboardInterrupt), handled_signals():
+        code = run(arguments)
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None) -> int:
@@ -74,7 +77,7 @@ def run(arguments: list[str] | None) -> int:
         return print_error(failure.format_message()) if failure.format_message() else BAD_INPUT
     except OSError as failure:
         return print_error(describe_os_error(failure))
-    except Abort:
+    except (Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BaseException as failure:
         if is_out_of_memory(failure):

@@ -57,10 +57,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             try:
                 _write_part(path, data)
                 break
-            except FileNotFoundError:  # the folder was removed, or `_sweep` took an unlocked part
+            except FileNotFoundError:  # the folder was removed, or another process swept the part
                 if not attempts_left:
                     raise
-        _sweep(path.parent)
+        sweep_parts(path.parent)
     except OSError as failure:
         raise Unwritable(
             f"cannot write {path}: {failure.strerror or failure}; "
@@ -87,7 +87,7 @@ def _write_part(path: Path, data: bytes) -> None:
             part.unlink(missing_ok=True)
 
 
-def _sweep(folder: Path) -> None:
+def sweep_parts(folder: Path) -> None:
     """Deletes parts that processes left when they were killed; a living writer holds a lock."""
     for name in filter(PART_NAME.fullmatch, os.listdir(folder)):
         with contextlib.suppress(OSError), (folder / name).open("rb") as file:

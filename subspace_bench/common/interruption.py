@@ -1,50 +1,79 @@
 """Ctrl-C, `kill` and a closed terminal: each interrupts a command, which then keeps what it has.
 
-A signal raises KeyboardInterrupt in the main thread. Python discards an exception that is raised
-inside some of its callbacks, for example of an import, so the signal is also remembered, and long
-loops ask with `raise_if_interrupted`.
+A signal raises KeyboardInterrupt in the main thread, except where Python or an extension module may
+lose it (see `_is_fragile`); there, and where Python reports that it was lost, the signal is sent
+again. It is also remembered: long loops ask with `raise_if_interrupted`.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import functools
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 # SIGHUP does not exist on Windows.
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-_received = False
+OWN = "subspace_bench"  # modules whose frames handle exceptions rightly
+AGAIN_SECONDS = 0.05  # until a signal is sent again
+
+_handling = False
+_received: signal.Signals | None = None
 _deferred = False
 
 
 def raise_if_interrupted() -> None:
     """Raises KeyboardInterrupt if a signal arrived since `handled_signals` began."""
-    if _received:
+    if _received is not None:
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def handled_signals() -> Iterator[None]:
     """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, except those that `nohup` and the like
-    have set to be ignored.
+    have set to be ignored. Does nothing outside the main thread.
     """
-    global _received
-    _received = False
-    with _handlers(_interrupt):
+    global _handling, _received
+    if not _in_main_thread():
         yield
+        return
+    nested, hook = _handling, sys.unraisablehook
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    _handling, _received = True, None
+    try:
+        sys.unraisablehook = functools.partial(_raise_again, hook)
+        for number, handler in before.items():
+            if handler not in (signal.SIG_IGN, None):
+                signal.signal(number, _interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler not in (signal.SIG_IGN, None):
+                signal.signal(number, handler)
+        sys.unraisablehook, _handling = hook, nested
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Remembers signals instead of raising KeyboardInterrupt, for clean-up that must complete."""
+    """Remembers signals instead of raising KeyboardInterrupt, for what must complete.
+
+    What takes long in it asks with `raise_if_interrupted`. Does nothing outside the main thread.
+    """
     global _deferred
+    if not _in_main_thread():
+        yield
+        return
     before, _deferred = _deferred, True
     try:
-        with _handlers(_interrupt):
+        with contextlib.nullcontext() if _handling else handled_signals():
             yield
     finally:
         _deferred = before
@@ -71,21 +100,49 @@ def ignore_signals() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     global _received
-    _received = True
-    if not _deferred:
+    _received = signal.Signals(number)
+    if _deferred:
+        return
+    if _is_fragile(frame):
+        _send_again(_received)
+    else:
         raise KeyboardInterrupt
 
 
-@contextlib.contextmanager
-def _handlers(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Installs a handler for those SIGNALS that are not ignored; only in the main thread."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+def _raise_again(hook: Callable[[Any], Any], lost: Any) -> None:
+    """Answers an exception that Python cannot raise: sends a signal again, else calls the hook."""
+    if lost.exc_type is KeyboardInterrupt and _received is not None:
+        _send_again(_received)
+    else:
+        hook(lost)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _is_fragile(frame: FrameType | None) -> bool:
+    """Whether Python may lose an exception raised in this frame, which called none of ours.
+
+    True in the import system, in the initialisation of an extension module, and in code executed
+    from a string: CPython ends by SIGINT if KeyboardInterrupt leaves `exec`, even if it is caught.
+    """
+    if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        return True
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith(OWN):
+        code = frame.f_code
+        if code.co_filename == "<string>" or code.co_qualname.startswith("ExtensionFileLoader."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(number: signal.Signals) -> None:
+    """Makes this process handle a signal a moment later."""
+
+    def send() -> None:
+        time.sleep(AGAIN_SECONDS)
+        _thread.interrupt_main(number)  # does nothing if the signal is ignored or not handled
+
+    # Not `threading`: its locks may be held by the code that the signal interrupted.
+    _thread.start_new_thread(send, ())

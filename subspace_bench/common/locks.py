@@ -45,3 +45,11 @@ def exclusive(path: Path, timeout: float = -1) -> Iterator[None]:
         with contextlib.suppress(OSError):
             name.unlink()
         lock.release()
+
+
+def sweep_locks(folder: Path) -> None:
+    """Deletes the lock files that processes left when they were killed."""
+    for name in folder.glob(".*.lock"):
+        guarded = name.with_name(name.name.removeprefix(".").removesuffix(".lock"))
+        with contextlib.suppress(Locked), exclusive(guarded, timeout=0):
+            pass  # which deletes it at the end

@@ -11,6 +11,7 @@ from pathlib import Path
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.formatting import format_bytes
+from subspace_bench.common.interruption import uninterrupted
 
 LARGEST = 2**31 - 1  # bound on numbers that have no smaller one
 
@@ -98,5 +99,6 @@ def check_writable(folder: Path) -> None:
         Unwritable: (a UserError) that failed.
     """
     probe = folder / ".probe"
-    write_atomically(probe, "")
-    probe.unlink(missing_ok=True)
+    with uninterrupted():
+        write_atomically(probe, "")
+        probe.unlink(missing_ok=True)

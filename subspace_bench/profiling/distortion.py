@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from subspace_bench.projectors import Projector
-from subspace_bench.projectors.base import HALF
+from subspace_bench.projectors.operation import HALF
 
 COLUMNS = 100  # columns of P, each compared with as many others
 DRAWS = 24  # random ω

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from subspace_bench.common.errors import UserError
+from subspace_bench.common.large_pages import empty_in_large_pages
+from subspace_bench.kernels.cpu.pieces import Factors
+from subspace_bench.projectors.operation import HALF, apply_map, refuse_nan
 
-HALF = (torch.bfloat16, torch.float16)
 DTYPES = (torch.float64, torch.float32, *HALF)
 ColumnNorms = Literal["orthonormal", "unit", "expected"]
 
@@ -93,7 +93,7 @@ class LinearMap(nn.Module, ABC):
                 CPU, contains NaN. On CUDA NaN passes through: to see it, the host would wait.
         """
         self._validate(omega, self.dim, "ω")
-        return _act(omega, self, False)
+        return apply_map(omega, self, False)
 
     def transpose(self, theta: Tensor) -> Tensor:
         """Pᵀθ: (…, D) → (…, d), the exact adjoint: ⟨Pω, θ⟩ = ⟨ω, Pᵀθ⟩; differentiable.
@@ -102,7 +102,7 @@ class LinearMap(nn.Module, ABC):
             UserError: as `forward`, except for NaN, which passes through.
         """
         self._validate(theta, self.native, "θ")
-        return _act(theta, self, True)
+        return apply_map(theta, self, True)
 
     @torch.no_grad()
     def displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
@@ -118,7 +118,7 @@ class LinearMap(nn.Module, ABC):
         """
         self._validate(omega, self.dim, "ω")
         if self._has_fused_kernels(omega):
-            _refuse_nan(omega)
+            refuse_nan(omega)
             self._displace(origin, omega.contiguous(), theta)
         else:
             torch.add(self(omega), origin, out=theta)
@@ -132,22 +132,29 @@ class LinearMap(nn.Module, ABC):
         Raises:
             UserError: as `transpose`.
         """
-        if self._has_fused_kernels(pieces[0]):
-            flat = [piece.contiguous() for piece in pieces]
-            if sum(piece.numel() for piece in flat) == self.native:
-                return self._adjoint_of_pieces(flat)
-        return self.transpose(torch.cat([piece.reshape(-1) for piece in pieces]))
+        size = sum(piece.numel() for piece in pieces)
+        if size == self.native and self._has_fused_kernels(pieces[0]):
+            return self._adjoint_of_pieces([piece.contiguous() for piece in pieces])
+        theta = empty_in_large_pages(pieces[0], size)
+        return self.transpose(torch.cat([piece.reshape(-1) for piece in pieces], out=theta))
 
     def _has_fused_kernels(self, vector: Tensor) -> bool:
         """Whether `_displace` and `_adjoint_of_pieces` exist for such vectors."""
         return False
 
-    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
-        """`displace` in one pass over memory."""
+    def _displace(
+        self, origin: Tensor, omega: Tensor, theta: Tensor, factors: Factors | None = None
+    ) -> None:
+        """`displace` in one pass over memory, with the rows of P multiplied by factors."""
         raise NotImplementedError
 
-    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
-        """`transpose_pieces` of contiguous pieces that have D elements in total."""
+    def _adjoint_of_pieces(
+        self, pieces: Sequence[Tensor], factors: Factors | None = None
+    ) -> Tensor:
+        """`transpose_pieces`, likewise, of contiguous pieces that have D elements in total.
+
+        The factors are of these pieces.
+        """
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
@@ -233,98 +240,6 @@ class Projector(LinearMap):
     def nonzero_rows(cls, native: int, dim: int) -> float:
         """Expected fraction of P's rows with a nonzero entry: the share of θ that Pᵀθ reads."""
         return 1.0
-
-
-def _act(vector: Tensor, projector: LinearMap, adjoint: bool) -> Tensor:
-    """Applies P or Pᵀ to the last dimension.
-
-    The call goes through autograd, which costs 60 µs, only if a gradient or transform needs it.
-    """
-    plain = not (
-        (vector.requires_grad and torch.is_grad_enabled())
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-        or torch.compiler.is_compiling()
-    )
-    act = _Linear.forward if plain else _Linear.apply
-    result: Tensor = act(vector, projector, adjoint)
-    return result
-
-
-class _Linear(torch.autograd.Function):
-    """P or Pᵀ as an operation of autograd and `torch.func`: each is the other's derivative."""
-
-    @staticmethod
-    def forward(vector: Tensor, projector: LinearMap, adjoint: bool) -> Tensor:
-        if not adjoint:
-            _refuse_nan(vector)
-        act = projector._adjoint if adjoint else projector._project
-        shape = (*vector.shape[:-1], projector.dim if adjoint else projector.native)
-        if not vector.numel():
-            return vector.new_empty(shape)
-        rows = vector.reshape(-1, vector.shape[-1]).contiguous()
-        guard = _without_tf32() if vector.is_cuda else nullcontext()
-        with guard, _without_autocast(vector.device.type):
-            if rows.dtype in HALF:  # sums of thousands of terms need more precision
-                return act(rows.float()).to(vector.dtype).view(shape)
-            return act(rows).view(shape)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, LinearMap, bool], output: Tensor) -> None:
-        _, ctx.projector, ctx.adjoint = inputs
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _Linear.apply(grad, ctx.projector, not ctx.adjoint), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *rest: None) -> Tensor:
-        result: Tensor = _Linear.apply(tangent, ctx.projector, ctx.adjoint)
-        return result
-
-    @staticmethod
-    def vmap(
-        info: Any, dims: tuple[int, None, None], vector: Tensor, projector: LinearMap, adjoint: bool
-    ) -> tuple[Tensor, int]:
-        rows = vector.movedim(dims[0], 0)
-        return _Linear.apply(rows, projector, adjoint), 0
-
-
-def _refuse_nan(vector: Tensor) -> None:
-    # Elsewhere than on the CPU, reading the result waits for the device in every training step.
-    if vector.device.type == "cpu" and vector.isnan().any():
-        raise UserError(
-            "ω (or a gradient through Pᵀ) contains NaN: training diverged before the projection"
-        )
-
-
-def _without_autocast(device: str) -> AbstractContextManager[object]:
-    """Turns autocast off: it would round P and the vectors, so Pω and Pᵀθ would not be adjoint."""
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()
-
-
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    """Turns TF32 off for matrix products on CUDA, where a user allows it: it rounds as autocast."""
-    matmul = torch.backends.cuda.matmul
-    # torch 2.9 has two settings. Reading the older one raises where only the newer one was written.
-    newer = hasattr(matmul, "fp32_precision")
-    if not (matmul.fp32_precision == "tf32" if newer else matmul.allow_tf32):
-        yield
-        return
-    try:
-        before = torch.get_float32_matmul_precision()
-    except RuntimeError:
-        before = ""
-    matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        matmul.allow_tf32 = True
-        if before:
-            torch.set_float32_matmul_precision(before)
 
 
 def require_sizes(native: int, dim: int, seed: int) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from subspace_bench.common import rng
 from subspace_bench.common.errors import UserError
 from subspace_bench.kernels.cpu import fastfood as kernels
+from subspace_bench.kernels.cpu.pieces import Factors
 from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations, philox
 from subspace_bench.projectors.base import Footprint, Projector
@@ -98,11 +99,15 @@ class Fastfood(Projector):
     def _has_fused_kernels(self, vector: Tensor) -> bool:
         return vector.device.type == "cpu" and vector.dtype == self.g.dtype == torch.float32
 
-    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
-        kernels.project(omega[None], *self._blocks(), origin, theta[None])
+    def _displace(
+        self, origin: Tensor, omega: Tensor, theta: Tensor, factors: Factors | None = None
+    ) -> None:
+        kernels.project(omega[None], *self._blocks(), origin, theta[None], factors)
 
-    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
-        return kernels.adjoint_of_pieces(pieces, self.dim, *self._blocks())[0]
+    def _adjoint_of_pieces(
+        self, pieces: Sequence[Tensor], factors: Factors | None = None
+    ) -> Tensor:
+        return kernels.adjoint_of_pieces(pieces, self.dim, *self._blocks(), factors)[0]
 
     def _blocks(self) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor]:
         """The arguments of kernels besides the vectors."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from subspace_bench.common import rng
 from subspace_bench.kernels.cpu import hashed as kernels
+from subspace_bench.kernels.cpu.pieces import Factors
 from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
@@ -92,13 +93,17 @@ class Hashed(Projector):
     def _has_fused_kernels(self, vector: Tensor) -> bool:
         return vector.device.type == "cpu" and vector.dtype == torch.float32
 
-    def _displace(self, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
+    def _displace(
+        self, origin: Tensor, omega: Tensor, theta: Tensor, factors: Factors | None = None
+    ) -> None:
         scaled, blocks = (omega * self._scale(omega))[None], (self._key, self._bits, self.rest)
-        kernels.project(scaled, self.native, *blocks, origin, theta[None])
+        kernels.project(scaled, self.native, *blocks, origin, theta[None], factors)
 
-    def _adjoint_of_pieces(self, pieces: Sequence[Tensor]) -> Tensor:
+    def _adjoint_of_pieces(
+        self, pieces: Sequence[Tensor], factors: Factors | None = None
+    ) -> Tensor:
         omega = kernels.adjoint_of_pieces(
-            pieces, self.dim, self._key, self._bits, self.rest, _PARTS
+            pieces, self.dim, self._key, self._bits, self.rest, _PARTS, factors
         )[0]
         return omega * self._scale(omega)
 

@@ -24,13 +24,13 @@ from subspace_bench.common.hardware import available_memory
 from subspace_bench.common.interruption import raise_if_interrupted
 from subspace_bench.common.validation import require_choice
 from subspace_bench.projectors.base import (
-    HALF,
     ColumnNorms,
     Footprint,
     PredictedSeconds,
     Projector,
     require_sizes,
 )
+from subspace_bench.projectors.operation import HALF
 
 GROUP = "subspace_bench.projectors"
 BUILT_IN = {

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.common.files import digest, read_regular, write_atomically
-from subspace_bench.common.locks import Locked, exclusive
+from subspace_bench.common.files import digest, read_regular, sweep_parts, write_atomically
+from subspace_bench.common.locks import Locked, exclusive, sweep_locks
 from subspace_bench.common.schema import (
     OPEN,
     Count,
@@ -108,6 +108,12 @@ class Store:
         """Deletes the run's record and checkpoint, so that it is trained from the start."""
         self.path(run).unlink(missing_ok=True)
         self.checkpoint(run).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Deletes what workers left beside records and checkpoints when they were killed."""
+        with contextlib.suppress(OSError):
+            sweep_locks(self.folder)
+            sweep_parts(self.folder)
 
     @contextlib.contextmanager
     def claim(self, run: RunConfig) -> Iterator[None]:

@@ -17,9 +17,9 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import LinearMap
 from subspace_bench.projectors.base import require_sizes
 from subspace_bench.subspace import slots, state, support
-from subspace_bench.subspace.flat import fingerprint, flatten, trainable_parameters
+from subspace_bench.subspace.flat import as_one_vector, fingerprint, flatten, trainable_parameters
+from subspace_bench.subspace.pieces import CachedPieces
 from subspace_bench.subspace.projection import (
-    CachedPieces,
     Pieces,
     ThetaMemory,
     ZeroPositions,
@@ -130,9 +130,9 @@ class Subspace(nn.Module):
             self._require_unwritten(cache, range(len(cache.pieces)))
         if (
             cache is None
-            or not self._is_current(cache)
+            or not cache.matches(self.omega)
             or (cache.values is None and torch.is_grad_enabled())
-            or cache.origin_versions != self._origin_versions()
+            or not cache.matches_origins(self._origins())
         ):
             cache = None  # not to keep its memory
             return self._recompute().pieces
@@ -151,7 +151,7 @@ class Subspace(nn.Module):
             return current[number]
         if cache is not None:
             self._require_unwritten(cache, [number])
-        if cache is None or cache.origins[number] is not origin or not self._is_current(cache):
+        if cache is None or cache.origins[number] is not origin or not cache.matches(self.omega):
             if type(origin) is not OriginParameter:
                 raise UserError(
                     "the parameters of net.module were replaced: use "
@@ -250,25 +250,9 @@ class Subspace(nn.Module):
         """θ₀ (D,), detached: one tensor, with the parameters as its views where possible."""
         origins = self._origins()
         if not all(type(p) is OriginParameter for p in origins):  # in functional_call
-            return torch.cat([p.detach().reshape(-1) for p in origins])
-        flat, start = self._flat, 0
-        if flat is not None:
-            for p in origins:
-                address = flat.data_ptr() + start * flat.itemsize if p.numel() else 0
-                if (p.data_ptr(), p.device, p.dtype) != (address, flat.device, flat.dtype):
-                    flat = None
-                    break
-                start += p.numel()
-        if flat is None:
-            for p, shape in zip(origins, self._shapes, strict=True):
-                support.require_shape(p, shape)
-            flat, start = flatten(origins), 0  # type: ignore[arg-type]
-            if torch._C._are_functorch_transforms_active():
-                return flat  # which must not outlive the transform
-            if flat.device.type != "meta":
-                for p in origins:
-                    p.data = flat[start : start + p.numel()].view_as(p)
-                    start += p.numel()
+            return flatten(origins)
+        flat = as_one_vector(origins, self._shapes, self._flat)
+        if not torch._C._are_functorch_transforms_active():  # which it must not outlive
             self._flat = flat
         return flat
 
@@ -294,54 +278,13 @@ class Subspace(nn.Module):
         else:
             theta = self._memory.take(origin)
             pieces = Pieces.apply(omega, self.projector, origin, theta, self._shapes, fixed)
-        traced = torch._C._are_functorch_transforms_active()
-        keep = omega.device.type == "cpu" and not traced
-        unversioned = traced or pieces[0].is_inference()
-        return CachedPieces(
-            pieces,
-            None if unversioned else [piece._version for piece in pieces],
-            omega,
-            0 if traced or omega.is_inference() else omega._version,
-            0 if traced else omega.data_ptr(),
-            omega.detach().clone() if keep else None,
-            self._origins(),
-            self._origin_versions(),
-            pieces[0].requires_grad,
-            torch.is_inference_mode_enabled(),
-        )
-
-    def _is_current(self, cache: CachedPieces) -> bool:
-        """Whether the pieces are valid: computed from this ω, with a graph if one is needed."""
-        omega = self.omega
-        if torch._C._are_functorch_transforms_active():
-            return cache.omega is omega
-        needs_graph = torch.is_grad_enabled() and omega.requires_grad
-        return (
-            cache.omega is omega
-            and (omega.is_inference() or cache.version == omega._version)
-            and cache.address == omega.data_ptr()
-            and (cache.differentiable or not needs_graph)
-            and (torch.is_inference_mode_enabled() or not cache.inference)
-            and (cache.values is None or torch.equal(cache.values, omega.detach()))
-        )
+        return CachedPieces.of(pieces, omega, self._origins())
 
     def _require_unwritten(self, cache: CachedPieces, numbers: Iterable[int]) -> None:
         """Raises UserError if a piece of θ was written in place, which changes neither θ₀ nor ω."""
-        versions = cache.piece_versions
-        if versions is None or torch._C._are_functorch_transforms_active():
-            return
-        if any(cache.pieces[i]._version != versions[i] for i in numbers):
+        if cache.was_written(numbers):
             self._cache = None
             raise UserError(support.WRITTEN)
-
-    def _origin_versions(self) -> list[tuple[int, int, int]]:
-        """Values that change when θ₀ is written or its tensors are replaced."""
-        if torch._C._are_functorch_transforms_active():
-            return []
-        return [
-            (p.data_ptr(), 0 if p.is_inference() else p._version, getattr(p, "revision", 0))
-            for p in self._origins()
-        ]
 
     def _fingerprint(self) -> str:
         origin = self._origin()

@@ -18,22 +18,6 @@ from subspace_bench.projectors import LinearMap, make
 from subspace_bench.subspace.scaling import RowScaled
 
 
-@dataclass
-class CachedPieces:
-    """θ cut into the shapes of the module's parameters, and the inputs that it depends on."""
-
-    pieces: tuple[Tensor, ...]
-    piece_versions: list[int] | None
-    omega: Tensor
-    version: int
-    address: int
-    values: Tensor | None  # a copy of ω on the CPU, where comparing is cheap
-    origins: list[Tensor]
-    origin_versions: list[tuple[int, int, int]]
-    differentiable: bool
-    inference: bool
-
-
 class ProjectorHandle:
     """Holds P outside the module tree: P follows from (D, d, seed), so it is not state.
 

@@ -8,6 +8,7 @@ as large, relative to its usual initialisation, for all D and d.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from subspace_bench import models
 from subspace_bench.common.errors import UserError
+from subspace_bench.common.large_pages import empty_in_large_pages
+from subspace_bench.kernels.cpu.pieces import Factors
 from subspace_bench.projectors import LinearMap
 
 SCALINGS = ("fan-in", "none")
@@ -29,25 +32,44 @@ class RowScaled(LinearMap):
         sizes: the parameters' numbers of elements; their sum is D.
     """
 
-    rows: Tensor
-
     def __init__(self, inner: LinearMap, factors: list[float], sizes: list[int]) -> None:
         super().__init__(inner.native, inner.dim, inner.seed)
-        self.inner = inner
-        device = next((b.device for b in inner.buffers()), torch.device("cpu"))
-        rows = torch.tensor(factors, dtype=torch.float32, device=device).repeat_interleave(
-            torch.tensor(sizes, device=device), output_size=inner.native
-        )
-        self.register_buffer("rows", rows, persistent=False)
+        self.inner, self.sizes, self.factors = inner, sizes, Factors.of(sizes, factors)
 
     def identity(self) -> dict[str, Any]:
         return {**self.inner.identity(), "scaling": "fan-in"}
 
     def _project(self, omega: Tensor) -> Tensor:
-        return self.inner._project(omega).mul_(self.rows)
+        return self._scale_(self.inner._project(omega))
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        return self.inner._adjoint(theta * self.rows)
+        return self.inner._adjoint(
+            self._scale_(empty_in_large_pages(theta, *theta.shape).copy_(theta))
+        )
+
+    def _scale_(self, theta: Tensor) -> Tensor:
+        """Multiplies each row of θ (n, D) by S, in place."""
+        # The factors of `self.factors` are rounded to float32: all ways multiply by the same ones.
+        torch._foreach_mul_(torch.split(theta, self.sizes, dim=1), self.factors.values.tolist())
+        return theta
+
+    def _has_fused_kernels(self, vector: Tensor) -> bool:
+        # Kernels take one factor, so a map that is scaled twice has none.
+        return not isinstance(self.inner, RowScaled) and self.inner._has_fused_kernels(vector)
+
+    def _displace(
+        self, origin: Tensor, omega: Tensor, theta: Tensor, factors: Factors | None = None
+    ) -> None:
+        assert factors is None
+        self.inner._displace(origin, omega, theta, self.factors)
+
+    def _adjoint_of_pieces(
+        self, pieces: Sequence[Tensor], factors: Factors | None = None
+    ) -> Tensor:
+        assert factors is None
+        if [piece.numel() for piece in pieces] != self.sizes:
+            pieces = torch.split(torch.cat([piece.reshape(-1) for piece in pieces]), self.sizes)
+        return self.inner._adjoint_of_pieces(pieces, self.factors)
 
 
 def row_factors(

@@ -13,14 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from subspace_bench.common import errors
-from subspace_bench.common.interruption import raise_if_interrupted
-from subspace_bench.training.worker_pool import (
-    TimeLimitExceeded,
-    WorkerDied,
-    WorkerPool,
-    emit,
-    should_stop,
-)
+from subspace_bench.common.interruption import raise_if_interrupted, uninterrupted
+from subspace_bench.training.worker_pool import TimeLimitExceeded, WorkerDied, WorkerPool
+from subspace_bench.training.worker_process import emit, should_stop
 
 __all__ = [
     "Event",
@@ -33,7 +28,7 @@ __all__ = [
     "should_stop",
 ]
 
-POLL_SECONDS = 1.0  # between looks for a signal whose exception was lost
+POLL_SECONDS = 0.2  # between looks for a signal
 
 C = TypeVar("C", bound=Hashable)
 
@@ -85,25 +80,27 @@ def run_all(
             futures.append(_submit(case, carry_out, executor, events))
 
     ended = 0
-    try:
-        begin(executor.max_workers if isinstance(executor, WorkerPool) else len(cases))
-        while ended < len(cases):
+    with uninterrupted():  # signals are asked for: an exception anywhere could leave a lock held
+        try:
+            begin(executor.max_workers if isinstance(executor, WorkerPool) else len(cases))
+            while ended < len(cases):
+                raise_if_interrupted()
+                try:
+                    event = events.get(timeout=POLL_SECONDS)
+                except queue.Empty:
+                    continue
+                if event.kind == "failed":
+                    if isinstance(event.value, errors.Unwritable):
+                        raise event.value
+                    failures.append(event)
+                if event.kind in ("done", "failed"):
+                    ended += 1
+                    begin(1)
+                on_event(event)
             raise_if_interrupted()
-            try:
-                event = events.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                continue
-            if event.kind == "failed":
-                if isinstance(event.value, errors.Unwritable):
-                    raise event.value
-                failures.append(event)
-            if event.kind in ("done", "failed"):
-                ended += 1
-                begin(1)
-            on_event(event)
-    finally:
-        for future in futures:
-            future.cancel()
+        finally:
+            for future in futures:
+                future.cancel()
     return failures
 
 

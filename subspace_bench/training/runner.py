@@ -6,13 +6,14 @@ order, or what else is running.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from subspace_bench.common.interruption import raise_if_interrupted
+from subspace_bench.common.interruption import raise_if_interrupted, uninterrupted
 from subspace_bench.common.locks import Locked
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record, Store
@@ -57,7 +58,9 @@ def train_all(
             claimed.add(event.case)
             on_event(Event("claimed", event.case))
 
-    with WorkerPool(jobs) as pool:
+    with uninterrupted(), contextlib.ExitStack() as after:
+        after.callback(store.sweep)
+        pool = after.enter_context(WorkerPool(jobs))
         while waiting:
             ended = run_all(waiting, task, pool, listen)
             failures += [event for event in ended if not isinstance(event.value, Locked)]

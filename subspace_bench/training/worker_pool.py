@@ -13,22 +13,25 @@ import pickle
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, TypeVar
 
-from subspace_bench.common.interruption import block_signals, ignore_signals, uninterrupted
+from subspace_bench.common.interruption import (
+    block_signals,
+    raise_if_interrupted,
+    uninterrupted,
+)
+from subspace_bench.training import worker_process
 
 CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
 STOP_SECONDS = 15.0  # a worker asked to stop is killed after this much silence
 SET_UP_STOP_SECONDS = 1.0  # the same before its first event
 FOREVER = float("inf")
-STOP = b""  # the message that asks a worker to end
 
 T = TypeVar("T")
 Listener = Callable[[str, Any], None]  # called with ("started", None) and ("progress", event)
@@ -99,8 +102,10 @@ class WorkerPool(Executor):
         self._tasks.put(_Task(future, listen, call, FOREVER if seconds is None else seconds))
         if len(self._threads) < self.max_workers:
             thread = threading.Thread(target=self._serve, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            with uninterrupted():  # `shutdown` cannot join a thread whose start was interrupted
+                thread.start()
+                self._threads.append(thread)
+            raise_if_interrupted()
         return future
 
     def stop(self) -> None:
@@ -201,7 +206,7 @@ class _Worker:
     def __init__(self) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
         self.process: SpawnProcess = CONTEXT.Process(
-            target=_run_worker, args=(theirs,), daemon=True
+            target=worker_process.run, args=(theirs,), daemon=True
         )
         with self.reaping:
             self.process.start()
@@ -243,7 +248,7 @@ class _Worker:
 
     def request_stop(self) -> None:
         with contextlib.suppress(OSError):
-            self.pipe.send_bytes(STOP)
+            self.pipe.send_bytes(worker_process.STOP)
 
     def kill(self) -> None:
         self.process.kill()
@@ -256,48 +261,3 @@ class _Worker:
         wait([self.process.sentinel])
         with self.reaping:
             self.process.join()
-
-
-_pipe: Connection | None = None  # in a worker: to the pool
-
-
-def emit(event: Any) -> None:
-    """Sends a picklable event from a task to the pool; does nothing outside a worker."""
-    if _pipe is not None:
-        with contextlib.suppress(OSError):  # the parent is gone, so `should_stop` returns True
-            _pipe.send_bytes(pickle.dumps(("event", event)))
-
-
-def should_stop() -> bool:
-    """Whether the task should end: on request, or if its parent is gone. False outside a worker."""
-    # While a task runs, only a request to stop or the end of the pipe can arrive.
-    return _pipe is not None and _pipe.poll()
-
-
-def _run_worker(pipe: Connection) -> None:
-    """Runs in the worker: executes tasks and sends their results until the pipe closes."""
-    global _pipe
-    ignore_signals()
-    _pipe = pipe
-    with contextlib.suppress(EOFError, OSError):  # the parent is done or gone
-        while (message := pipe.recv_bytes()) != STOP:
-            try:
-                fn, args, kwargs = pickle.loads(message)
-                answer = pickle.dumps(("result", fn(*args, **kwargs)))
-            except BaseException as failure:
-                answer = pickle.dumps(("exception", _sendable(failure)))
-            pipe.send_bytes(answer)
-
-
-def _sendable(failure: BaseException) -> BaseException:
-    """The exception with its traceback as a note; a RuntimeError if it cannot be pickled, or if it
-    would end the process that receives it, as SystemExit.
-    """
-    failure.add_note("".join(traceback.format_exception(failure)))
-    try:
-        pickle.loads(pickle.dumps(failure))
-        if isinstance(failure, Exception):
-            return failure
-    except Exception:
-        pass
-    return RuntimeError(f"{type(failure).__name__}: {failure}")

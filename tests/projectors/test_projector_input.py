@@ -8,7 +8,8 @@ import torch
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import make, names
-from subspace_bench.projectors.base import DTYPES, _without_tf32, require_sizes
+from subspace_bench.projectors.base import DTYPES, require_sizes
+from subspace_bench.projectors.operation import without_tf32
 
 NAMES = names()
 
@@ -56,7 +57,7 @@ def test_tf32_is_off_within_products_and_as_before_after(allow) -> None:
         pytest.skip("torch has one setting")
     try:
         exec(allow, {"matmul": matmul})
-        with _without_tf32():
+        with without_tf32():
             assert not matmul.allow_tf32
         assert matmul.allow_tf32
     finally:

@@ -6,12 +6,15 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from subspace_bench import models
 from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import make
 from subspace_bench.subspace import Subspace
+from subspace_bench.subspace.scaling import RowScaled
 
 
 def net_of(widths: list[int]) -> nn.Sequential:
@@ -29,6 +32,49 @@ def test_rows_are_scaled_by_fan_in(projector: str) -> None:
     torch.testing.assert_close(
         net.projector.transpose(theta), plain.projector.transpose(factors * theta)
     )
+
+
+def normal(size: int, seed: int) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
+
+
+@st.composite
+def cuts(draw: st.DrawFn, total: int) -> list[int]:
+    """Sizes that add up to a total, some of them 0 or 1."""
+    cuts = sorted(draw(st.lists(st.integers(0, total), max_size=12)))
+    cuts += [min(c + draw(st.integers(0, 1)), total) for c in cuts]
+    return [stop - start for start, stop in itertools.pairwise([0, *sorted(cuts), total])]
+
+
+@pytest.mark.parametrize("name", ["hashed", "fastfood", "fastfood-layers", "sparse"])
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_fused_kernels_have_the_bits_of_the_separate_operations(name: str, data) -> None:
+    native = data.draw(st.integers(1, 9000))
+    dim = data.draw(st.integers(1, native))
+    sizes, others = data.draw(cuts(native)), data.draw(cuts(native))
+    values = data.draw(st.lists(st.floats(0.01, 100), min_size=len(sizes), max_size=len(sizes)))
+    inner = make(name, native, dim, seed=3, layers=sizes)
+    scaled = RowScaled(inner, values, sizes)
+    rows = torch.tensor(values).repeat_interleave(torch.tensor(sizes))
+    omega, origin, gradient = normal(dim, 1), normal(native, 2), normal(native, 3)
+    theta = torch.full((native,), torch.nan)
+    scaled.displace(origin, omega, theta)
+    assert torch.equal(theta, inner(omega) * rows + origin)
+    expected = inner.transpose(gradient * rows)
+    for cut in (sizes, others):
+        assert torch.equal(scaled.transpose_pieces(gradient.split(cut)), expected)
+    scaled.displace(origin, torch.zeros(dim), theta)
+    assert torch.equal(theta, origin)
+
+
+def test_a_map_can_be_scaled_twice() -> None:
+    once = RowScaled(make("hashed", 30, 5, seed=1), [2.0, 4.0], [10, 20])
+    twice = RowScaled(once, [8.0], [30])
+    omega, theta, gradient = normal(5, 1), torch.empty(30), normal(30, 2)
+    twice.displace(torch.zeros(30), omega, theta)
+    assert torch.equal(theta, 8 * once(omega))
+    assert torch.equal(twice.transpose_pieces([gradient]), once.transpose(8 * gradient))
 
 
 @pytest.mark.parametrize("width", [100, 400])

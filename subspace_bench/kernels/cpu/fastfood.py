@@ -25,7 +25,7 @@ from .permutations import (
     signs_from,
 )
 from .philox import normals_into, round_keys
-from .pieces import Pieces, locate, piece_of, read_products, rows_in_one_piece
+from .pieces import Factors, Pieces, locate, piece_of, read_products, rows_in_one_piece
 from .simd import LANES, aligned, jit
 from .threads import in_threads
 
@@ -44,24 +44,25 @@ def diagonals(key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, 
 
 def project(
     omega: Tensor, key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, s: Tensor,
-    origin: Tensor | None = None, theta: Tensor | None = None,
+    origin: Tensor | None = None, theta: Tensor | None = None, factors: Factors | None = None,
 ) -> Tensor:  # fmt: skip
-    """Pω, or θ₀ + Pω, of each row, (rows, d) → (rows, D).
+    """Pω, or θ₀ + f·Pω, of each row, (rows, d) → (rows, D).
 
     Arguments:
         origin: θ₀, (D,); None means 0.
         theta: where the result goes, (rows, D); None means new memory.
+        factors: f of each piece of θ, with an origin; None means 1.
     """
-    rows, dim = omega.shape
+    rows, dim, native = *omega.shape, int(starts[-1])
     # `product` then works on whole vectors.
     padded = torch.nn.functional.pad(omega, (0, -dim % LANES)).view(-1).numpy()
     origin = omega.new_empty(0) if origin is None else origin
-    theta = empty_in_large_pages(omega, rows, int(starts[-1])) if theta is None else theta
+    theta = empty_in_large_pages(omega, rows, native) if theta is None else theta
     flat = theta.view(-1).numpy()
     in_threads(
         _project_blocks, padded, rows, dim, round_keys(key), starts, levels,
-        g.numpy(), s.numpy(), origin.numpy(), flat, index_type(levels), parts=len(starts) - 1,
-        estimate=rows * (len(starts) << levels),
+        g.numpy(), s.numpy(), origin.numpy(), flat, *(factors or Factors.of([native])),
+        index_type(levels), parts=len(starts) - 1, estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     return theta
 
@@ -76,17 +77,17 @@ def adjoint(
 
 def adjoint_of_pieces(
     pieces: Sequence[Tensor], dim: int, key: tuple[int, int], starts: np.ndarray, levels: int,
-    g: Tensor, s: Tensor,
+    g: Tensor, s: Tensor, factors: Factors | None = None,
 ) -> Tensor:  # fmt: skip
-    """Pᵀθ, (1, d), of a θ in contiguous pieces."""
-    return _adjoint(locate(pieces), dim, key, starts, levels, g, s)
+    """Pᵀ(f·θ), (1, d), of a θ in contiguous pieces."""
+    return _adjoint(locate(pieces, factors), dim, key, starts, levels, g, s)
 
 
 def _adjoint(
     pieces: Pieces, dim: int, key: tuple[int, int], starts: np.ndarray, levels: int,
     g: Tensor, s: Tensor,
 ) -> Tensor:  # fmt: skip
-    rows, blocks = len(pieces[0]), len(starts) - 1
+    rows, blocks = len(pieces.addresses), len(starts) - 1
     parts = min(_PARTS, blocks)
     width = dim + -dim % LANES
     sums = torch.zeros(parts, rows, width, device="cpu", dtype=torch.float32)
@@ -160,13 +161,17 @@ def _draw_signs(key, block, width, words, signs):
 
 
 @jit
-def _project_blocks(omega, rows, dim, key, starts, levels, g, s, origin, theta, like, first, last):
+def _project_blocks(
+    omega, rows, dim, key, starts, levels, g, s, origin, theta, pieces, factors, like, first, last
+):
     native, width = starts[-1], len(omega) // rows
     one, two, signs, new_g, new_s = _buffers(levels, width, len(g) > 0)
     keyed, places = np.empty(12, np.uint32), np.empty(TILE, like.dtype)
     words = np.empty(4 * LANES, np.uint32)
+    piece = 0
     for block in range(first, last):
         begin, end = starts[block], starts[block + 1]
+        piece = piece_of(pieces, begin, piece)
         permutation_keys(key, block, keyed)
         _draw_signs(key, block, width, words, signs)
         block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
@@ -178,15 +183,16 @@ def _project_blocks(omega, rows, dim, key, starts, levels, g, s, origin, theta, 
             gather(one, block_g, two, keyed, levels, places)
             transform(two, 0, levels)
             at = row * native  # S, into θ: a cut block drops the rest
+            out = theta[at + begin : at + end]
             if len(origin):
-                product_plus(two, block_s, origin[begin:end], theta[at + begin : at + end])
+                displace(two, block_s, pieces, factors, piece, begin, origin[begin:end], out)
             else:
-                product(two, block_s, theta[at + begin : at + end])
+                product(two, block_s, out)
 
 
 @jit
 def _adjoint_parts(
-    addresses, pieces, dim, key, starts, levels, g, s, sums, parts, like, first, last
+    addresses, pieces, factors, dim, key, starts, levels, g, s, sums, parts, like, first, last
 ):
     rows, blocks = len(addresses), len(starts) - 1
     width = len(sums) // (parts * rows)
@@ -202,7 +208,7 @@ def _adjoint_parts(
             block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
             piece = piece_of(pieces, begin, piece)
             for row in range(rows):
-                read_products(addresses, pieces, row, begin, piece, block_s, two)
+                read_products(addresses, pieces, factors, row, begin, piece, block_s, two)
                 two[end - begin :] = 0  # rows that a cut block does not have
                 transform(two, 0, levels)
                 scatter(two, block_g, one, keyed, levels, places)
@@ -226,10 +232,14 @@ def product(a, b, out):
 
 
 @jit
-def product_plus(a, b, c, out):
-    """out = a·b + c, over the length of `out`, with two roundings."""
-    for i in range(len(out)):
-        out[i] = a[i] * b[i] + c[i]
+def displace(a, b, starts, factors, piece, first, origin, out):
+    """out = f·a·b + origin, rounding each time; f is of the piece that has `first` + position."""
+    done, at = 0, piece
+    while done < len(out):
+        stop, f = min(len(out), starts[at + 1] - first), factors[at]
+        for i in range(done, stop):
+            out[i] = a[i] * b[i] * f + origin[i]
+        done, at = stop, at + 1
 
 
 @jit

@@ -25,8 +25,8 @@ from .permutations import (
     signs_from,
 )
 from .philox import round_keys
-from .pieces import Pieces, locate, piece_of, rows_in_one_piece
-from .simd import F32, I32, I64, LANES, Address, aligned, in_vectors, index, jit, unpack
+from .pieces import Factors, Pieces, locate, piece_of, rows_in_one_piece
+from .simd import F32, I32, I64, LANES, Address, aligned, in_vectors, jit, splat, unpack
 from .threads import in_threads
 
 _GROUP = 128 * LANES  # rows whose signs are drawn at a time; divides the rows of a block
@@ -34,15 +34,16 @@ _GROUP = 128 * LANES  # rows whose signs are drawn at a time; divides the rows o
 
 def project(
     omega: Tensor, native: int, key: tuple[int, int], bits: int, rest: Tensor,
-    origin: Tensor | None = None, theta: Tensor | None = None,
+    origin: Tensor | None = None, theta: Tensor | None = None, factors: Factors | None = None,
 ) -> Tensor:  # fmt: skip
-    """Pω, or θ₀ + Pω, of each row of an ω that is scaled already, (n, d) → (n, D).
+    """f·Pω, or θ₀ + f·Pω, of each row of an ω that is scaled already, (n, d) → (n, D).
 
     Arguments:
         bits: k; a block has 2^k rows.
         rest: the permutation of a last block that is not full, int32.
         origin: θ₀, (D,); None means 0.
         theta: where the result goes, (n, D); None means new memory.
+        factors: f of each piece of θ; None means 1.
     """
     n, dim = omega.shape
     size = 1 << bits
@@ -52,8 +53,9 @@ def project(
     theta = empty_in_large_pages(omega, n, native) if theta is None else theta
     blocks = -(-native // size)
     in_threads(
-        _project_blocks, table.numpy(), origin.numpy(), theta.numpy(), dim, round_keys(key), bits,
-        rest.numpy(), index_type(bits), parts=blocks, estimate=0.6 * n * native,
+        _project_blocks, table.numpy(), origin.numpy(), theta.numpy(),
+        *(factors or Factors.of([native])), dim, round_keys(key), bits, rest.numpy(),
+        index_type(bits), parts=blocks, estimate=0.6 * n * native,
     )  # fmt: skip
     return theta
 
@@ -71,25 +73,25 @@ def adjoint(
 
 
 def adjoint_of_pieces(
-    pieces: Sequence[Tensor], dim: int, key: tuple[int, int], bits: int, rest: Tensor, parts: int
-) -> Tensor:
-    """Pᵀθ before it is scaled, (1, d), of a θ in contiguous pieces; otherwise `adjoint`."""
-    return _adjoint(locate(pieces), dim, key, bits, rest, parts)
+    pieces: Sequence[Tensor], dim: int, key: tuple[int, int], bits: int, rest: Tensor, parts: int,
+    factors: Factors | None = None,
+) -> Tensor:  # fmt: skip
+    """Pᵀ(f·θ) before it is scaled, (1, d), of a θ in contiguous pieces; otherwise `adjoint`."""
+    return _adjoint(locate(pieces, factors), dim, key, bits, rest, parts)
 
 
 def _adjoint(
     pieces: Pieces, dim: int, key: tuple[int, int], bits: int, rest: Tensor, parts: int
 ) -> Tensor:
-    addresses, starts = pieces
-    n, native = len(addresses), int(starts[-1])
+    n, native = len(pieces.addresses), int(pieces.starts[-1])
     size = 1 << bits
     blocks = -(-native // size)
     parts = min(parts, blocks)
     # A multiple of d long, so that `sum` can fold the repetitions.
     table = torch.zeros(parts, n, -(-(size + dim) // dim) * dim, device="cpu", dtype=torch.float32)
     in_threads(
-        _adjoint_parts, addresses, starts, table.numpy(), dim, round_keys(key), bits,
-        rest.numpy(), index_type(bits), parts=parts, estimate=0.8 * n * native,
+        _adjoint_parts, *pieces, table.numpy(), dim, round_keys(key), bits, rest.numpy(),
+        index_type(bits), parts=parts, estimate=0.8 * n * native,
     )  # fmt: skip
     return table.view(parts, n, -1, dim).sum((0, 2))
 
@@ -115,27 +117,33 @@ def _buffers(like):
 
 
 @jit
-def _project_blocks(table, origin, theta, dim, key, bits, rest, like, first, last):
+def _project_blocks(table, origin, theta, starts, factors, dim, key, bits, rest, like, first, last):
     n, native = theta.shape
     size, full = 1 << bits, native >> bits
     words, places, signs = _buffers(like)
     keyed = np.empty(12, np.uint32)
+    piece = 0
     for block in range(first, last):
         permutation_keys(key, block, keyed)
         start, base = block * size, block * size % dim
         for i in range(0, min(size, native - start), _GROUP):
-            at = start + i
-            count = min(_GROUP, native - at)
+            begin = start + i
+            count = min(_GROUP, native - begin)
             _draw(key, block, i, count, keyed, bits, rest, full, words, places, signs)
+            piece = piece_of(starts, begin, piece)
             for row in range(n):
-                if len(origin):
-                    gather(table[row, base:], signs, places, origin, theta[row], at, count, 1)
-                else:
-                    gather(table[row, base:], signs, places, origin, theta[row], at, count, 0)
+                source, out, done, at = table[row, base:], theta[row], 0, piece
+                while done < count:
+                    stop, f = min(count, starts[at + 1] - begin), factors[at]
+                    if len(origin):
+                        gather(source, signs, places, f, origin, out, begin, done, stop, 1)
+                    else:
+                        gather(source, signs, places, f, origin, out, begin, done, stop, 0)
+                    done, at = stop, at + 1
 
 
 @jit
-def _adjoint_parts(addresses, starts, table, dim, key, bits, rest, like, first, last):
+def _adjoint_parts(addresses, starts, factors, table, dim, key, bits, rest, like, first, last):
     n, native = len(addresses), starts[-1]
     size, full, parts = 1 << bits, native >> bits, len(table)
     blocks = (native + size - 1) >> bits
@@ -155,19 +163,22 @@ def _adjoint_parts(addresses, starts, table, dim, key, bits, rest, like, first, 
                     while done < count:
                         source = start + i - starts[at]  # where the group begins in the piece
                         stop = min(count, starts[at + 1] - start - i)
-                        add(addresses[row, at], source, signs, places, sums, done, stop)
+                        values, f = addresses[row, at], factors[at]
+                        add(values, source, f, signs, places, sums, done, stop)
                         done, at = stop, at + 1
 
 
 @intrinsic(prefer_literal=True)
-def gather(typing, table, signs, places, origin, out, first, count, DISPLACE):
-    """out[first + j] = signs[j] · table[places[j]], j < count, plus origin[first + j] if DISPLACE.
+def gather(typing, table, signs, places, factor, origin, out, first, start, stop, DISPLACE):
+    """out[first + j] = factor · signs[j] · table[places[j]], start ≤ j < stop.
+
+    Plus origin[first + j] if DISPLACE, with a rounding after each operation.
 
     One pass, so that the processor fetches memory for one row while it computes another.
     """
 
     def codegen(context, builder, signature, args):
-        table, signs, places, origin, out, first, count, DISPLACE = unpack(
+        table, signs, places, factor, origin, out, first, start, stop, DISPLACE = unpack(
             context, builder, signature, args, 1
         )
 
@@ -177,31 +188,34 @@ def gather(typing, table, signs, places, origin, out, first, count, DISPLACE):
                 place = builder.zext(places.scalar(j, lane), I64)
                 values = builder.insert_element(values, table.scalar(place), I32(lane))
             values = builder.fmul(signs.load(j, lanes=lanes), values)
+            values = builder.fmul(splat(builder, factor, lanes), values)
             if DISPLACE:
                 values = builder.fadd(values, origin.load(first, j, lanes=lanes))
             out.store(values, first, j)
 
-        in_vectors(builder, index(0), count, gather_lanes)
+        in_vectors(builder, start, stop, gather_lanes)
         return context.get_dummy_value()
 
-    return types.void(table, signs, places, origin, out, first, count, DISPLACE), codegen
+    kinds = (table, signs, places, factor, origin, out, first, start, stop, DISPLACE)
+    return types.void(*kinds), codegen
 
 
 @intrinsic
-def add(typing, address, first, signs, places, out, start, stop):
-    """out[places[j]] += signs[j] · v[first + j], start ≤ j < stop, for v at an address.
+def add(typing, address, first, factor, signs, places, out, start, stop):
+    """out[places[j]] += signs[j] · factor · v[first + j], start ≤ j < stop, for v at an address.
 
     The places are all different.
     """
 
     def codegen(context, builder, signature, args):
-        address, first, signs, places, out, start, stop = unpack(
+        address, first, factor, signs, places, out, start, stop = unpack(
             context, builder, signature, args, 0
         )
         values = Address(builder, address)
 
         def add_lanes(j, lanes):
             signed = builder.fmul(signs.load(j, lanes=lanes), values.load(first, j, lanes=lanes))
+            signed = builder.fmul(splat(builder, factor, lanes), signed)
             # All loads before all stores: LLVM cannot know that they do not depend on these.
             targets = [out.at(builder.zext(places.scalar(j, k), I64)) for k in range(lanes)]
             sums = [builder.load(target) for target in targets]
@@ -212,4 +226,4 @@ def add(typing, address, first, signs, places, out, start, stop):
         in_vectors(builder, start, stop, add_lanes)
         return context.get_dummy_value()
 
-    return types.void(address, first, signs, places, out, start, stop), codegen
+    return types.void(address, first, factor, signs, places, out, start, stop), codegen

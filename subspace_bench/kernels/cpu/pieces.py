@@ -1,35 +1,59 @@
-"""A vector in several pieces of memory, as gradients of parameters are, read without joining it.
+"""A vector in several pieces, as θ and its gradient are: one factor for each, and their addresses.
 
-Kernels get the addresses of the pieces, (rows, pieces) int64, and the positions in the vector where
-each piece starts, with the length of the vector at the end: (pieces + 1,) int64.
+Kernels read pieces where they lie, without joining them, and multiply each by its factor.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from .simd import Address, in_vectors, jit, unpack
-
-Pieces = tuple[np.ndarray, np.ndarray]
+from .simd import Address, in_vectors, jit, splat, unpack
 
 
-def locate(pieces: Sequence[Tensor]) -> Pieces:
-    """Addresses and starts of contiguous float32 tensors that make up one vector.
+class Factors(NamedTuple):
+    """One factor for each piece of a vector.
+
+    Attributes:
+        starts: where each piece starts, and the length of the vector, (pieces + 1,) int64.
+        values: (pieces,) float32.
+    """
+
+    starts: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, sizes: Sequence[int], values: Sequence[float] | None = None) -> "Factors":
+        """The factors of pieces of these sizes; by default 1, which leaves all bits alone."""
+        values = [1.0] * len(sizes) if values is None else values
+        return cls(np.cumsum([0, *sizes], dtype=np.int64), np.array(values, np.float32))
+
+
+class Pieces(NamedTuple):
+    """Addresses of the pieces of each row, (rows, pieces) int64, and what `Factors` has."""
+
+    addresses: np.ndarray
+    starts: np.ndarray
+    factors: np.ndarray
+
+
+def locate(pieces: Sequence[Tensor], factors: Factors | None = None) -> Pieces:
+    """Contiguous float32 tensors that make up one vector, with factors of these pieces.
 
     The caller must keep the tensors alive as long as a kernel runs.
     """
     addresses = np.array([[piece.data_ptr() for piece in pieces]], np.int64)
-    return addresses, np.cumsum([0, *(piece.numel() for piece in pieces)], dtype=np.int64)
+    return Pieces(addresses, *(factors or Factors.of([piece.numel() for piece in pieces])))
 
 
 def rows_in_one_piece(rows: Tensor) -> Pieces:
-    """Addresses and starts of the rows of a contiguous matrix, each in one piece."""
+    """The rows of a contiguous matrix, each in one piece."""
     count, size = rows.shape
     addresses = rows.data_ptr() + size * rows.itemsize * np.arange(count, dtype=np.int64)
-    return addresses[:, None], np.array([0, size], np.int64)
+    return Pieces(addresses[:, None], *Factors.of([size]))
 
 
 @jit
@@ -41,30 +65,35 @@ def piece_of(starts, position, piece):
 
 
 @jit
-def read_products(addresses, starts, row, first, piece, factors, out):
-    """out[j] = factors[j] · element first + j of a row, for all factors; `piece` has `first`."""
+def read_products(addresses, starts, factors, row, first, piece, scales, out):
+    """out[j] = scales[j] · (f · v[first + j]) for all scales, where f is the factor of a piece.
+
+    v is a row; `piece` has element `first`.
+    """
     done, at = 0, piece
-    while done < len(factors):
+    while done < len(scales):
         begin = first + done
-        stop = min(len(factors), done + starts[at + 1] - begin)
-        multiply(addresses[row, at], begin - starts[at], factors, out, done, stop)
+        stop = min(len(scales), done + starts[at + 1] - begin)
+        multiply(addresses[row, at], begin - starts[at], factors[at], scales, out, done, stop)
         done, at = stop, at + 1
 
 
 @intrinsic
-def multiply(typing, address, first, factors, out, start, stop):
-    """out[j] = factors[j] · v[first + j − start], start ≤ j < stop, for v at an address."""
+def multiply(typing, address, first, factor, scales, out, start, stop):
+    """out[j] = scales[j] · (factor · v[first + j − start]), start ≤ j < stop, v at an address."""
 
     def codegen(context, builder, signature, args):
-        address, first, factors, out, start, stop = unpack(context, builder, signature, args, 0)
+        address, first, factor, scales, out, start, stop = unpack(
+            context, builder, signature, args, 0
+        )
         values = Address(builder, address)
         first = builder.sub(first, start)
 
         def multiply_lanes(j, lanes):
-            product = builder.fmul(factors.load(j, lanes=lanes), values.load(first, j, lanes=lanes))
-            out.store(product, j)
+            value = builder.fmul(splat(builder, factor, lanes), values.load(first, j, lanes=lanes))
+            out.store(builder.fmul(scales.load(j, lanes=lanes), value), j)
 
         in_vectors(builder, start, stop, multiply_lanes)
         return context.get_dummy_value()
 
-    return types.void(address, first, factors, out, start, stop), codegen
+    return types.void(address, first, factor, scales, out, start, stop), codegen

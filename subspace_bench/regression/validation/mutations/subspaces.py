@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,19 @@ def patch_map(kind: Any, name: str, change: Callable[[Tensor], Tensor]) -> None:
     """Changes the vectors, as rows, that P or Pᵀ (`_project` or `_adjoint`) is applied to."""
     original = getattr(kind, name)
     setattr(kind, name, lambda self, rows: original(self, change(rows)))
+    train_through_maps(kind)
+
+
+def train_through_maps(kind: Any) -> None:
+    """Makes training call `_project` and `_adjoint` instead of kernels that do more in one pass."""
+
+    def displace(self: Any, origin: Tensor, omega: Tensor, theta: Tensor) -> None:
+        torch.add(self._project(omega[None])[0], origin, out=theta)
+
+    def adjoint_of_pieces(self: Any, pieces: Sequence[Tensor]) -> Tensor:
+        return self._adjoint(torch.cat([piece.reshape(-1) for piece in pieces])[None])[0]
+
+    kind._displace, kind._adjoint_of_pieces = displace, adjoint_of_pieces
 
 
 def patch_subspace(change: Callable[[Any, Tensor, Tensor], Any]) -> None:
@@ -193,7 +206,7 @@ def projector_of_seed_0() -> None:
 def patch_fastfood(name: str, change: Callable[[Any], Any], adjoint_only: bool) -> None:
     """Changes a function of Fastfood, on its PyTorch path, in P and Pᵀ or in Pᵀ only."""
     kind, original = fastfood.Fastfood, getattr(fastfood, name)
-    kind._vectors = lambda self, rows: False
+    kind._has_fused_kernels = lambda self, vector: False
     if not adjoint_only:
         setattr(fastfood, name, change(original))
         return
@@ -262,3 +275,4 @@ def signs_missing() -> None:
     kind._rows = unsigned  # used for float64 only, hence the conversions
     kind._project = lambda self, omega: project(self, omega.double()).float()
     kind._adjoint = lambda self, theta: adjoint(self, theta.double()).float()
+    train_through_maps(kind)
