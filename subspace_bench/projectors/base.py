@@ -109,15 +109,16 @@ class LinearMap(nn.Module, ABC):
         """θ ← θ₀ + Pω of one ω, without autograd; P's kernel may do both in one pass.
 
         Arguments:
-            origin: θ₀, (D,), of the dtype and on the device of ω.
+            origin: θ₀, (D,), on the device of ω.
             omega: ω, (d,).
-            theta: where θ goes, (D,), likewise.
+            theta: where θ goes, (D,), of the dtype of θ₀.
 
         Raises:
             UserError: as `forward`.
         """
         self._validate(omega, self.dim, "ω")
-        if self._has_fused_kernels(omega):
+        # RNN.double() reads its weights while they are converted, when ω is not yet.
+        if self._has_fused_kernels(omega) and origin.dtype == omega.dtype:
             refuse_nan(omega)
             self._displace(origin, omega.contiguous(), theta)
         else:

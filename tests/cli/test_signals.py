@@ -35,9 +35,14 @@ def start(out: Path, *prefix: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        # A shell's background jobs, such as these tests may be, inherit that SIGINT is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=restore_signals,
     )
+
+
+def restore_signals() -> None:
+    """A shell's background jobs, as these tests may be, ignore SIGINT, and under nohup SIGHUP."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def await_line(process: subprocess.Popen[str], beginning: str) -> None:

@@ -157,7 +157,7 @@ def test_every_command_takes_it_and_broken_ones_fail_alone(site, tmp_path) -> No
 
     sizes = ["--projectors", ",".join(ENTRIES), "--native", "500", "--dims", "7"]
     compared = run(site, "subspace_bench", "compare", *sizes, *out)
-    assert compared.returncode == 0, compared.stderr
+    assert compared.returncode == 1, compared.stderr  # some cases failed
     cells = pd.read_csv(tmp_path / "out" / "projectors-cpu.csv").set_index("projector")
     assert set(cells.index) == set(ENTRIES)
     measured = cells.index[cells.status == "ok"]

@@ -90,6 +90,7 @@ def test_jobs_are_as_many_as_memory_holds() -> None:
 def test_a_run_that_does_not_fit_is_refused(monkeypatch) -> None:
     costs = {"small": Cost(0, 1, 1e9, 0), "large": Cost(0, 1, 3e9, 0)}
     monkeypatch.setattr(checks, "available_memory", lambda: 3e9)
+    monkeypatch.setattr(checks, "resident_memory", lambda: 0)
     assert choose_jobs({"small": costs["small"]}, 10**9) == 1
     with pytest.raises(UserError, match="large"):
         choose_jobs(costs, None)
