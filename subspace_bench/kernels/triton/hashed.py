@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from . import on_device
-from .fastfood import _philox, _round
+from .permutations import permutation_keys, permute_index, philox
 
 _TILE = 4096  # rows of a program of the forward product; fewer where blocks are shorter
 _PLACES = 1024  # places of a block that a program of the adjoint holds at a time
@@ -78,20 +78,13 @@ def _project(
     if REST:
         place = tl.load(rest + i, mask=inside, other=0).to(tl.uint32)
     else:
-        m0, m1, m2, m3, m4, a0, a1, a2, a3, a4 = _keys(k0, k1, block)
-        place = i.to(tl.uint32)
-        place = _round(place, m0, a0, BITS)
-        place = _round(place, m1, a1, BITS)
-        place = _round(place, m2, a2, BITS)
-        place = _round(place, m3, a3, BITS)
-        place = _round(place, m4, a4, BITS)
-        place = place ^ (place >> ((BITS + 1) // 2))
+        place = permute_index(i, k0, k1, block, BITS)
     first = ((block << BITS) % dim).to(tl.uint32)
     column = ((place + first) % tl.cast(dim, tl.uint32)).to(tl.int64)
     value = tl.load(omega + row * dim + column, mask=inside, other=0.0)
     # One counter has the signs of 128 rows, in four words.
     counter = begin // 128 + tl.arange(0, TILE // 128)
-    a, b, c, d = _philox(k0, k1, counter, block, 1)
+    a, b, c, d = philox(k0, k1, counter, block, 1)
     words = tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), (TILE // 32, 1))
     minus = (words >> tl.arange(0, 32)[None, :].to(tl.uint32)) & 1
     minus = tl.reshape(minus, (TILE,))
@@ -116,7 +109,7 @@ def _adjoint(
         rows = (native - start).to(tl.int32) if REST else 1 << BITS
         first = (start % dim).to(tl.int32)
         place = (column + dim - first) % dim  # of the block's first row in each column
-        m0, m1, m2, m3, m4, a0, a1, a2, a3, a4 = _keys(k0, k1, block)
+        m0, m1, m2, m3, m4, a0, a1, a2, a3, a4 = permutation_keys(k0, k1, block)
         m0, m1, m2, m3, m4 = _inverse(m0), _inverse(m1), _inverse(m2), _inverse(m3), _inverse(m4)
         for time in range(0, tl.cdiv(rows, dim), TIMES):
             p = place[None, :] + (time + times) * dim
@@ -132,21 +125,12 @@ def _adjoint(
                 i = _unround(i, m1, a1, BITS)
                 i = _unround(i, m0, a0, BITS)
             value = tl.load(theta + row * native + start + i.to(tl.int64), mask=inside, other=0.0)
-            a, b, c, d = _philox(k0, k1, i >> 7, block, 1)
+            a, b, c, d = philox(k0, k1, i >> 7, block, 1)
             which = (i >> 5) & 3
             word = tl.where(which == 0, a, tl.where(which == 1, b, tl.where(which == 2, c, d)))
             minus = (word >> (i & 31)) & 1
             total += tl.sum(tl.where(minus != 0, -value, value), 0)
     tl.store(sums + (part * tl.num_programs(2) + row) * dim + column, total, mask=column < dim)
-
-
-@triton.jit
-def _keys(k0, k1, block):
-    """Five multipliers and five addends of a block's permutation."""
-    m0, m1, m2, m3 = _philox(k0, k1, 0, block, 2)
-    m4, a0, a1, a2 = _philox(k0, k1, 1, block, 2)
-    a3, a4, _, _ = _philox(k0, k1, 2, block, 2)
-    return m0 | 1, m1 | 1, m2 | 1, m3 | 1, m4 | 1, a0, a1, a2, a3, a4
 
 
 @triton.jit
@@ -160,6 +144,6 @@ def _inverse(odd):
 
 @triton.jit
 def _unround(p, inverse, addend, BITS: tl.constexpr):
-    """The inverse of fastfood's `_round`."""
+    """The inverse of a round of `permute_index`."""
     p = ((p - addend) * inverse) & ((1 << BITS) - 1)
     return p ^ (p >> ((BITS + 1) // 2))

@@ -1,0 +1,51 @@
+"""Philox words and keyed permutations in registers: those of projectors/permutations.py."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def permute_index(i, k0, k1, block, BITS: tl.constexpr):
+    """π(i), uint32, for the permutation of 0 … 2^BITS − 1 of a block."""
+    m0, m1, m2, m3, m4, a0, a1, a2, a3, a4 = permutation_keys(k0, k1, block)
+    p = i.to(tl.uint32)
+    p = _round(p, m0, a0, BITS)
+    p = _round(p, m1, a1, BITS)
+    p = _round(p, m2, a2, BITS)
+    p = _round(p, m3, a3, BITS)
+    p = _round(p, m4, a4, BITS)
+    return p ^ (p >> ((BITS + 1) // 2))
+
+
+@triton.jit
+def permutation_keys(k0, k1, block):
+    """Five odd multipliers and five addends of a block's permutation."""
+    m0, m1, m2, m3 = philox(k0, k1, 0, block, 2)
+    m4, a0, a1, a2 = philox(k0, k1, 1, block, 2)
+    a3, a4, _, _ = philox(k0, k1, 2, block, 2)
+    return m0 | 1, m1 | 1, m2 | 1, m3 | 1, m4 | 1, a0, a1, a2, a3, a4
+
+
+@triton.jit
+def _round(p, multiplier, addend, BITS: tl.constexpr):
+    p = p ^ (p >> ((BITS + 1) // 2))
+    return (p * multiplier + addend) & ((1 << BITS) - 1)
+
+
+@triton.jit
+def philox(k0, k1, c0, c1, c2):
+    """The four words of counter (c0, c1, c2, 0), uint32."""
+    k0, k1 = _word(k0), _word(k1)
+    c0, c1, c2 = _word(c0), _word(c1), _word(c2)
+    c3 = c1 * 0
+    for _ in tl.static_range(10):
+        high0, high1 = tl.umulhi(c0, _word(0xD2511F53)), tl.umulhi(c2, _word(0xCD9E8D57))
+        low0, low1 = c0 * _word(0xD2511F53), c2 * _word(0xCD9E8D57)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = k0 + _word(0x9E3779B9), k1 + _word(0xBB67AE85)
+    return c0, c1, c2, c3
+
+
+@triton.jit
+def _word(number):
+    return tl.cast(number, tl.uint32)
