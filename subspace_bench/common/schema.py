@@ -59,7 +59,7 @@ Count = Annotated[int, Range(1, LARGEST)]
 Natural = Annotated[int, Range(0, LARGEST)]
 Percent = Annotated[float, Range(0, 100)]
 Fraction = Annotated[float, Range(0, 1)]
-Positive = Annotated[float, Range(0, 1e300)]
+NonNegative = Annotated[float, Range(0, 1e300)]
 Seconds = Annotated[float, Range(0, 1e10)]
 Sha256 = Annotated[str, Pattern("[0-9a-f]{64}")]
 # Names reach pages and figures: no markup, no math text, no control characters.

@@ -21,8 +21,8 @@ from subspace_bench.common.locks import Locked, exclusive, sweep_locks
 from subspace_bench.common.schema import (
     OPEN,
     Count,
+    NonNegative,
     Percent,
-    Positive,
     Seconds,
     Sha256,
     parse_json,
@@ -32,7 +32,7 @@ from subspace_bench.records.config import RunConfig, TrainingConfig
 
 SCHEMA = 1  # of the record file
 
-CurveRow = tuple[Count, Percent, Positive]  # updates, test accuracy in %, loss
+CurveRow = tuple[Count, Percent, NonNegative]  # updates, test accuracy in %, loss
 
 
 class Result(TypedDict):
