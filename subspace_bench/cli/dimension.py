@@ -113,6 +113,5 @@ class ProgressLines:
             )
         estimate, known = trainings.estimate(), ""
         if estimate is not None:
-            high = "D" if estimate.high is None else f"{estimate.high:,}"
-            known = f"; d_int between {estimate.low:,} and {high}"
+            known = f"; d_int between {estimate.format_interval('and')}"
         print(f"{count}/{total} {trial.label}: {outcome.score:.4g}{known}", file=sys.stderr)

@@ -29,7 +29,6 @@ def page(results: Sequence[IntrinsicDimension], command: str) -> Page:
         str(results[0]) if len(results) == 1 else summarize(results),
         tables={"dimensions": rows},
         data=trainings,
-        values={"tasks": results},
         figures={f"dimension-{r.name}": figure_of(r) for r in results},
         notices=[f"{r.name}: {notice}" for r in results for notice in r.notices],
         command=command,

@@ -31,11 +31,13 @@ class IntrinsicDimension:
         name: of the task.
         native: D, the module's trainable parameters.
         projector: name of P.
-        target: the score to reach, and how it was chosen, in words.
+        target: the score to reach.
+        target_text: how it was chosen, in words.
         higher_is_better: False for a loss.
         baseline: scores of the plain module, one a seed.
         curve: one row a training in a subspace: `d`, `seed`, `score`, `seconds`.
         estimate: the smallest d that reaches the target, with its 95% interval.
+        notices: what the reader should know, such as equal scores of all baselines.
     """
 
     name: str
@@ -70,10 +72,9 @@ class IntrinsicDimension:
                 f"{self.name}: no d up to D = {self.native:,} reaches {self.target_text} "
                 f"(at least {self.estimate.low:,} numbers, 95%)"
             )
-        high = "D" if self.estimate.high is None else f"{self.estimate.high:,}"
         return (
             f"{self.name}: about {self.dimension:,} numbers would do (95% interval "
-            f"{self.estimate.low:,} to {high}); it trains {self.native:,}, "
+            f"{self.estimate.format_interval('to')}); it trains {self.native:,}, "
             f"{format_significant(self.bloat or math.nan)} times as many. "
             f"Target: {self.target_text}"
         )
@@ -91,12 +92,11 @@ class IntrinsicDimension:
         """The result as a row of a table."""
         mean = float(np.mean(self.baseline))
         spread = f" ± {np.std(self.baseline, ddof=1):.3g}" if len(self.baseline) > 1 else ""
-        high = "D" if self.estimate.high is None else f"{self.estimate.high:,}"
         return {
             "task": self.name,
             "D": f"{self.native:,}",
             "d_int": "> D" if self.dimension is None else f"{self.dimension:,}",
-            "95% interval": f"{self.estimate.low:,} to {high}",
+            "95% interval": self.estimate.format_interval("to"),
             "D / d_int": "" if self.bloat is None else format_significant(self.bloat),
             "baseline": f"{mean:.4g}{spread} (n = {len(self.baseline)})",
             "target": f"{self.target:.4g}",
@@ -140,12 +140,8 @@ class IntrinsicDimension:
             axes = plt.figure(figsize=(6.4, 4), layout="constrained").subplots()
         sign = 1.0 if self.higher_is_better else -1.0
         tried, scores = self.curve["d"], self.curve["score"]
-        model = CrossingModel(
-            np.log(self.curve["d"]).tolist(), (sign * self.curve["score"]).tolist()
-        )
-        grid = np.linspace(
-            np.log(self.curve["d"].min()), np.log(self.curve["d"].max()), CURVE_POINTS
-        )
+        model = CrossingModel(np.log(tried).tolist(), (sign * scores).tolist())
+        grid = np.linspace(np.log(tried.min()), np.log(tried.max()), CURVE_POINTS)
         mean, error = model.predict(grid)
         mean, d = sign * mean, np.exp(grid)
         axes.fill_between(d, mean - 2 * error, mean + 2 * error, color="C0", alpha=0.2, lw=0)

@@ -39,6 +39,10 @@ class Estimate:
         """high / low; infinite without an upper bound."""
         return math.inf if self.high is None else self.high / self.low
 
+    def format_interval(self, joint: str) -> str:
+        """The interval as text; D stands for an upper bound that is not known."""
+        return f"{self.low:,} {joint} {'D' if self.high is None else f'{self.high:,}'}"
+
 
 @dataclass
 class Search:
