@@ -21,7 +21,7 @@ from subspace_bench.experiments import STUDIES
 from subspace_bench.records.store import Store
 from subspace_bench.training.loop import train
 
-COMMANDS = ("reproduce", "train", "report", "list", "data", "compare", "check")
+COMMANDS = ("reproduce", "train", "report", "list", "data", "compare", "dimension", "check")
 TINY = ("train", "--model", "mlp-16", "--dataset", "mnist-5k", "--device", "cpu")
 
 
