@@ -81,6 +81,7 @@ def test_calls_take_turns() -> None:
     assert all(values.shape == (2,) for values in times.values())
 
 
+@pytest.mark.slow
 def test_methods_train_what_they_say() -> None:
     net = speed_subspace.Net(
         "tiny", lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), (2, 1, 28, 28), 1

@@ -54,6 +54,7 @@ def take_all() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak")
+@pytest.mark.slow
 def test_predicted_bytes_are_the_bytes_it_takes() -> None:
     # A fixed threshold: otherwise glibc adapts it, and what it returns depends on the past.
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 18)}
