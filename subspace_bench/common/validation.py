@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import os
 import shutil
 from collections.abc import Iterable
@@ -33,25 +34,35 @@ def require_distinct(kind: str, given: Iterable[str]) -> None:
         seen.add(name)
 
 
-def require_at_least(least: float, most: float = LARGEST, **numbers: float | None) -> None:
+def require_numbers(**given: float | None) -> None:
+    """Every argument must be a real number; None passes. The keyword names the option."""
+    for name, number in given.items():
+        if number is not None and not isinstance(number, numbers.Real):
+            raise UserError(f"--{name} is a {type(number).__name__}: it must be a number")
+
+
+def require_at_least(least: float, most: float = LARGEST, **given: float | None) -> None:
     """Every number must be from `least` to `most`; None passes. The keyword names the option."""
-    for name, number in numbers.items():
+    require_numbers(**given)
+    for name, number in given.items():
         if number is not None and not number >= least:  # true for NaN
             raise UserError(f"--{name} is {number}: it must be {least} or more")
         if number is not None and number > most:
             raise UserError(f"--{name} is {number}: it must be {most} or less")
 
 
-def require_positive(**numbers: float | None) -> None:
+def require_positive(**given: float | None) -> None:
     """Every number must be above 0 and finite; None passes. The keyword names the option."""
-    for name, number in numbers.items():
+    require_numbers(**given)
+    for name, number in given.items():
         if number is not None and not 0 < number < math.inf:
             raise UserError(f"--{name} is {number}: it must be more than 0, and finite")
 
 
-def require_fraction(**numbers: float) -> None:
+def require_fraction(**given: float) -> None:
     """Every number must lie strictly between 0 and 1. The keyword names the option."""
-    for name, number in numbers.items():
+    require_numbers(**given)
+    for name, number in given.items():
         if not 0 < number < 1:
             raise UserError(f"--{name} is {number}: it must lie between 0 and 1")
 

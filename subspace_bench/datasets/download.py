@@ -37,7 +37,7 @@ def download(name: str, root: Path | None = None) -> Path:
 
     torchvision_class: type[datasets.MNIST] = getattr(datasets, IDX_DATASETS[name].folder)
     root = root or cache_folder()
-    folder = raw_folder(name, root)
+    folder, existed = raw_folder(name, root), root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
@@ -49,6 +49,9 @@ def download(name: str, root: Path | None = None) -> Path:
             for file in missing_files(folder):
                 (downloaded / file).replace(folder / file)
     except (OSError, RuntimeError, EOFError) as failure:  # URLErrors and timeouts are OSErrors
+        if not existed:
+            with contextlib.suppress(OSError):
+                root.rmdir()
         raise DatasetUnavailable(
             f"{name} could not be downloaded into {root} ({_last_line(failure)}): "
             f"set --data or {DATA_VARIABLE} to a folder that has it"

@@ -48,6 +48,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.threshold is not None and self.within is not None:
             raise UserError("--threshold and --within are two targets: give one of them")
+        validation.require_numbers(threshold=self.threshold)
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise UserError(f"--threshold is {self.threshold}: it must be finite")
         validation.require_fraction(target=self.fraction)

@@ -1,0 +1,297 @@
+"""Damaged files: each is found and named, or changes no result; no code runs from a file."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.torture import subjects, tiny
+from benchmarks.torture.campaigns import Row, Setting
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.files import digest
+from subspace_bench.datasets import catalog
+from subspace_bench.datasets.embedded import embedded_digits
+from subspace_bench.datasets.idx import read_idx
+from subspace_bench.dimension.trainings import TrainingRow
+from subspace_bench.profiling.table import read_frame
+from subspace_bench.records.store import Store, read_record
+from subspace_bench.records.table import KeyedTable
+from subspace_bench.regression import reference
+from subspace_bench.training.checkpoint import Checkpoint, DamagedCheckpoint, sealed, verified
+from subspace_bench.training.loop import Interrupted, prepare, train
+from subspace_bench.training.optimizers import make_optimizer
+
+RESULTS = Path(__file__).parents[2] / "results"
+VALUES: tuple[Any, ...] = (
+    None, True, 0, -1, 10**400, 1.5, 1e308, -1e-320, float("nan"), float("inf"), "", "text", "<b>",
+    [], {}, [[1]],
+)  # fmt: skip
+Read = Callable[[Path], Any]
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    tiny.shrink(setting.work)
+    draw = random.Random(setting.seed)
+    yield from damage_records(setting, draw)
+    yield from damage_checkpoints(setting, draw)
+    yield damage_references(setting, draw)
+    yield damage_tables(setting, draw)
+    yield damage_images(setting, draw)
+
+
+def mutated(data: bytes, draw: random.Random) -> tuple[str, bytes]:
+    """What was done to the bytes, and the result, which differs from them."""
+    half, at = len(data) // 2, draw.randrange(len(data))
+    flipped, overwritten = bytearray(data), bytearray(data)
+    flipped[at] ^= 1 << draw.randrange(8)
+    overwritten[at : at + 8] = draw.randbytes(8)
+    return draw.choice(
+        [
+            ("a flipped bit", bytes(flipped)),
+            ("eight random bytes", bytes(overwritten)),
+            ("truncated", data[:at]),
+            ("its halves swapped", data[half:] + data[:half]),
+            ("empty", b""),
+            ("zeros", bytes(len(data))),
+            ("a byte more", data + draw.randbytes(1)),
+            ("a part repeated", data[:at] + data[at // 2 :]),
+            ("random bytes", draw.randbytes(200)),
+            ("a deep list", b"[" * 100_000),
+            ("another file", Path(__file__).read_bytes()),
+        ]
+    )
+
+
+def try_file(
+    row: Row, path: Path, what: str, data: bytes, read: Read, equal: Callable[[Any], bool]
+) -> bool:
+    """Counts a trial: right if the reader names the file, or returns what was written.
+
+    Returns:
+        Whether the damage was found.
+    """
+    path.write_bytes(data)
+    try:
+        value = read(path)
+    except (UserError, DamagedCheckpoint) as failure:
+        named = path.name in str(failure) and "\n" not in str(failure)
+        row.count(*([] if named else [f"{what}: the message does not name the file: {failure}"]))
+        return True
+    except Exception as failure:
+        row.count(f"{what}: {type(failure).__name__}: {failure}")
+        return True
+    row.count(*([] if equal(value) else [f"{what}: passed"]))
+    return False
+
+
+def damage_records(setting: Setting, draw: random.Random) -> Iterator[Row]:
+    store = Store(setting.work / "runs")
+    record = train(tiny.runs()[2], embedded_digits())
+    store.put(record)
+    path = store.path(record.run)
+    data = path.read_bytes()
+
+    def equal(other: Any) -> bool:
+        return other is not None and (other.run, other.result) == (record.run, record.result)
+
+    row, found = Row("records: bytes damaged, or another file in its place"), 0
+    for _ in range(setting.times(400, 60)):
+        found += try_file(row, path, *mutated(data, draw), read_record, equal)
+    row.measured = f"{found} reported, {row.times - found} changed no result"
+    yield row
+
+    row, found = Row("records: nonsense whose digest was made to fit"), 0
+    for _ in range(setting.times(400, 60)):
+        what, text = forged_record(data.decode(), draw)
+
+        def sensible(other: Any) -> bool:
+            curve = other.result["curve"]
+            return other.run == record.run and all(0 <= score <= 100 for _, score, _ in curve)
+
+        found += try_file(row, path, what, text.encode(), read_record, sensible)
+    row.measured = f"{found} reported"
+    yield row
+
+    row = Row("records: folders, pipes, dangling and circular links")
+    path.unlink()
+    for kind in ("folder", "pipe", "dangling", "circular"):
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to("nowhere" if kind == "dangling" else path.name)
+        try:
+            found_records = list(store.records())
+            row.count(*([] if kind == "dangling" and not found_records else [f"{kind}: passed"]))
+        except UserError as failure:
+            row.count(*([] if path.name in str(failure) else [f"{kind}: {failure}"]))
+        path.rmdir() if kind == "folder" else path.unlink()
+    yield row
+
+
+def forged_record(text: str, draw: random.Random) -> tuple[str, str]:
+    """A record in which one value is nonsense, or a key occurs twice."""
+    content = json.loads(text)
+    if draw.random() < 0.1:
+        key = draw.choice(list(content))
+        line = f'"{key}": '
+        return f"{key} twice", text.replace(line, f"{line}1, {line}", 1)
+    what = put_nonsense(content, draw, avoid=("result_sha256",))
+    with contextlib.suppress(TypeError, ValueError, KeyError):
+        content["result_sha256"] = digest(content["result"])
+    return what, json.dumps(content)
+
+
+def put_nonsense(content: Any, draw: random.Random, avoid: tuple[str, ...] = ()) -> str:
+    """Replaces or deletes a value somewhere in nested lists and tables; says which."""
+    where: list[str] = []
+    while True:
+        keys = list(content) if isinstance(content, dict) else list(range(len(content)))
+        key = draw.choice([key for key in keys if key not in avoid])
+        where.append(str(key))
+        inner = content[key]
+        if isinstance(inner, dict | list) and len(inner) and draw.random() < 0.8:
+            content = inner
+            continue
+        if draw.random() < 0.2:
+            del content[key]
+            return f"{'.'.join(where)} deleted"
+        content[key] = draw.choice([value for value in VALUES if repr(value) != repr(inner)])
+        return f"{'.'.join(where)} = {str(content[key])[:20]}"
+
+
+def damage_checkpoints(setting: Setting, draw: random.Random) -> Iterator[Row]:
+    run, path = tiny.runs()[0], setting.work / "run.checkpoint"
+    asked = iter(range(1, 1_000))
+    with contextlib.suppress(Interrupted):
+        train(run, embedded_digits(), path, should_stop=lambda: next(asked) == 60)
+    data = path.read_bytes()
+    net = prepare(run)
+    optimizer = make_optimizer(run, net)
+
+    def read(path: Path) -> Any:
+        return Checkpoint(path, run).load(optimizer, net.module)
+
+    original = read(path)
+    row = Row("checkpoints: bytes damaged, or another file in its place")
+    for _ in range(setting.times(300, 50)):
+        what, damaged = mutated(data, draw)
+        try_file(row, path, what, damaged, read, lambda state: False)
+    row.measured = f"{row.times - len(row.wrong)} reported; training then starts over"
+    yield row
+
+    row = Row("checkpoints: nonsense whose digest was made to fit")
+    for _ in range(setting.times(200, 20)):
+        content = torch.load(io.BytesIO(verified(data)), weights_only=True)
+        what = put_nonsense(content, draw)
+        file = io.BytesIO()
+        torch.save(content, file)
+
+        def sensible(state: Any) -> bool:
+            return (state.updates, state.curve) == (original.updates, original.curve) or all(
+                0 <= score <= 100 for _, score, _ in state.curve
+            )
+
+        try_file(row, path, what, sealed(file.getvalue()), read, sensible)
+    yield row
+
+    row = Row("checkpoints: pickles that would run code")
+    mark = setting.work / "code-ran"
+    for call in (Path.touch, os.mkdir, os.mkfifo):
+
+        class Malicious:
+            def __reduce__(self, call: Any = call) -> tuple[Any, ...]:
+                return call, (mark,)
+
+        for content in ({"run": run.hash, "state": Malicious()}, Malicious(), [Malicious()]):
+            file = io.BytesIO()
+            torch.save(content, file)
+            try_file(row, path, "a pickle", sealed(file.getvalue()), read, lambda state: False)
+            if mark.exists():
+                row.report("code ran from a checkpoint")
+    yield row
+
+
+def damage_references(setting: Setting, draw: random.Random) -> Row:
+    path = setting.work / "regression.toml"
+    subjects.make_reference(path)
+    data, original = path.read_bytes(), reference.load(path, "")
+
+    def read(path: Path) -> Any:
+        return reference.load(path, "make one")
+
+    row, found = Row("references: bytes damaged, or another file in its place"), 0
+    for _ in range(setting.times(300, 30)):
+        found += try_file(row, path, *mutated(data, draw), read, lambda new: new == original)
+    row.measured = f"{found} reported, {row.times - found} changed no value"
+    return row
+
+
+def damage_tables(setting: Setting, draw: random.Random) -> Row:
+    """A csv has no digest: a digit that became another one cannot be seen."""
+    timings = (RESULTS / "projectors-cpu.csv").read_bytes().splitlines(keepends=True)
+    trainings = b"model,d,seed,score,native,seconds,peak_bytes,projector,code\n" + b"".join(
+        b"subspace,%d,%d,0.5,84,0.013,1000,hashed,%s\n" % (d, d, b"0" * 64) for d in range(1, 20)
+    )
+    row, found = Row("csv files: bytes damaged, or another file in its place"), 0
+
+    def read_trainings(path: Path) -> Any:
+        return KeyedTable(path, TrainingRow, ("model", "d", "seed")).rows
+
+    for _ in range(setting.times(300, 30)):
+        for name, data, read in (
+            ("projectors-cpu.csv", b"".join(timings[:20]), read_frame),
+            ("linear.csv", trainings, read_trainings),
+        ):
+            path = setting.work / name
+            path.write_bytes(data)
+            read(path)  # undamaged, it is read
+            found += try_file(row, path, *mutated(data, draw), read, lambda table: True)
+    row.measured = f"{found} reported; in the others the table is well-formed"
+    return row
+
+
+def damage_images(setting: Setting, draw: random.Random) -> Row:
+    folder = setting.work / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    source, files = np.random.default_rng(setting.seed), {}
+    for name, count in zip(catalog.FILES, (40, 40, 20, 20), strict=True):
+        shape = (count, 28, 28) if "images" in name else (count,)
+        header = np.array([2048 + len(shape), *shape], ">i4").tobytes()
+        files[name] = header + source.integers(0, 10, np.prod(shape), np.uint8).tobytes()
+        (folder / name).write_bytes(files[name])
+    hashes = tuple(hashlib.sha256(data).hexdigest() for data in files.values())
+    known = catalog.IDX_DATASETS["mnist"]
+    catalog.IDX_DATASETS["mnist"] = replace(known, sha256=hashes)  # type: ignore[arg-type]
+    row = Row("MNIST files, plain and compressed")
+    for _ in range(setting.times(300, 40)):
+        name = draw.choice(catalog.FILES)
+        path, data = folder / name, files[name]
+        if draw.random() < 0.3:
+            path.unlink()
+            path, data = folder / f"{name}.gz", gzip.compress(data)
+        what, damaged = mutated(data, draw)
+
+        def read(path: Path) -> Any:
+            return read_idx("mnist", folder).digest
+
+        intact = damaged == data
+        with contextlib.suppress(OSError, EOFError):
+            intact = path.suffix == ".gz" and gzip.decompress(damaged) == files[name]
+        try_file(row, path, what, damaged, read, lambda _, intact=intact: intact)  # type: ignore[misc]
+        path.unlink()
+        (folder / name).write_bytes(files[name])
+    return row

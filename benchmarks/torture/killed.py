@@ -1,0 +1,216 @@
+"""Commands killed at random moments and started again, until they end: nothing is lost or wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.torture import processes, subjects, tiny
+from benchmarks.torture.campaigns import Row, Setting
+from benchmarks.torture.processes import Command
+from benchmarks.torture.subjects import Subject
+from subspace_bench.common.errors import UserError
+from subspace_bench.training.checkpoint import verified
+
+MOST_KILLS = 12  # of one series; then the command may end
+PART_OR_LOCK = re.compile(r"\..*\.(part|lock)")  # the next command deletes those of a killed one
+Disturb = Callable[[Command, random.Random], object]
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    work = setting.work
+    tiny.shrink(work)
+    subjects.make_reference(work / "reference.toml")
+    processes.start_server()
+    os.environ["TMPDIR"] = str(work / "temporary")
+    (work / "temporary").mkdir()
+    series = Series(work, random.Random(setting.seed))
+    for subject in subjects.subjects(work).values():
+        row = Row(f"kill -9 of `{subject.name}`")
+        series.disturb(subject, row, setting.times(45, 3), kill, tolerated={-signal.SIGKILL})
+        yield row
+    reproduce = subjects.subjects(work)["reproduce"]
+    for name, disturb in SIGNALS.items():
+        row = Row(f"`reproduce`: {name}")
+        codes = {130} if disturb is not kill_a_worker else {1}
+        series.disturb(reproduce, row, setting.times(20, 1), disturb, tolerated=codes)
+        yield row
+    row = Row("kill -9 of `python -m subspace_bench train`, not forked")
+    real = Subject("train", train, subjects.records)
+    series.disturb(real, row, setting.times(10, 0), kill, tolerated={-signal.SIGKILL}, real=True)
+    if row.times:
+        yield row
+
+
+def train(out: Path) -> list[str]:
+    run = ["--model", "mlp-16", "--dataset", "mnist-5k", "--device", "cpu", "--steps", "1500"]
+    return ["train", *run, "--out", str(out)]
+
+
+def kill(command: Command, draw: random.Random) -> None:
+    command.signal(signal.SIGKILL)
+
+
+def terminate(command: Command, draw: random.Random) -> None:
+    command.signal(signal.SIGTERM)
+
+
+def terminate_group(command: Command, draw: random.Random) -> None:
+    command.signal_group(signal.SIGTERM)
+
+
+def interrupt_twice(command: Command, draw: random.Random) -> None:
+    command.signal_group(signal.SIGINT)
+    time.sleep(draw.uniform(0, 0.2))
+    command.signal_group(signal.SIGINT)
+
+
+def hang_up(command: Command, draw: random.Random) -> None:
+    command.signal_group(signal.SIGHUP)
+
+
+def kill_a_worker(command: Command, draw: random.Random) -> None:
+    if workers := command.workers():
+        os.kill(draw.choice(workers), signal.SIGKILL)
+
+
+SIGNALS: dict[str, Disturb] = {
+    "SIGTERM to the process": terminate,
+    "SIGTERM to its group": terminate_group,
+    "SIGINT twice to its group": interrupt_twice,
+    "SIGHUP to its group": hang_up,
+    "kill -9 of one worker": kill_a_worker,
+}
+
+
+class Series:
+    """Commands that are disturbed again and again, each series in a folder of its own."""
+
+    def __init__(self, work: Path, draw: random.Random) -> None:
+        self.work, self.draw = work, draw
+        self.folders = 0
+        self.undisturbed: dict[str, tuple[Any, set[str], float]] = {}
+
+    def disturb(
+        self,
+        subject: Subject,
+        row: Row,
+        times: int,
+        disturb: Disturb,
+        tolerated: set[int],
+        real: bool = False,
+    ) -> None:
+        """Disturbs a command until it has been hit so often; ends each series with a result.
+
+        Arguments:
+            tolerated: exit codes of a disturbed command, besides those of one that ends by itself.
+        """
+        if times and subject.name not in self.undisturbed:
+            out = self.folder()
+            began = time.monotonic()
+            command = self.start(subject, out, real)
+            row.report(*command.finish())
+            if command.code not in subject.codes:
+                row.report(f"undisturbed: {command.describe()}")
+            seconds = time.monotonic() - began
+            self.undisturbed[subject.name] = subject.result(out), files(out), seconds
+        while row.times < times and len(row.wrong) < 20:
+            self.one_series(subject, row, times, disturb, tolerated, real)
+
+    def one_series(
+        self,
+        subject: Subject,
+        row: Row,
+        times: int,
+        disturb: Disturb,
+        tolerated: set[int],
+        real: bool,
+    ) -> None:
+        expected, names, seconds = self.undisturbed[subject.name]
+        out, kept = self.folder(), Kept(subject, out_of=expected)
+        for attempt in range(10 * MOST_KILLS):
+            command = self.start(subject, out, real)
+            if attempt < MOST_KILLS and row.times < times:
+                command.wait(self.draw.uniform(0, 0.7) * seconds)
+                if command.poll() is None:
+                    disturb(command, self.draw)
+                    row.count()
+            row.report(*command.finish())
+            row.report(*kept.check(out))
+            row.report(*self.tracebacks())
+            if command.code in subject.codes:
+                break
+            if command.code not in tolerated:
+                row.report(f"exit code {command.code}: {command.describe()}")
+                return
+        if subject.result(out) != expected:
+            row.report(f"another result after {attempt} disturbances")
+        if strays := files(out) ^ names:
+            row.report(f"other files than undisturbed: {sorted(strays)[:5]}")
+
+    def start(self, subject: Subject, out: Path, real: bool) -> Command:
+        return Command(subject.arguments(out), self.work / "log", real=real)
+
+    def folder(self) -> Path:
+        self.folders += 1
+        out = self.work / f"out-{self.folders}"
+        out.mkdir()
+        return out
+
+    def tracebacks(self) -> list[str]:
+        """The files in which commands put tracebacks, which ends no command here."""
+        found = list((self.work / "temporary").glob("subspace-bench-*.log"))
+        lines = [path.read_text(encoding="utf-8").strip().splitlines()[-1] for path in found]
+        for path in found:
+            path.unlink()
+        return lines
+
+
+class Kept:
+    """What a series has finished so far, which no later command may lose or make again."""
+
+    def __init__(self, subject: Subject, out_of: Any) -> None:
+        self.subject = subject
+        self.records: dict[Path, int] = {}
+        self.updates: dict[Path, int] = {}
+
+    def check(self, out: Path) -> list[str]:
+        """What is wrong in the folder of a command that has just ended."""
+        wrong = []
+        try:
+            self.subject.result(out)
+        except UserError as failure:
+            wrong.append(str(failure))
+        records = {path: path.stat().st_mtime_ns for path in out.rglob("*-s*.json")}
+        finished = (out / "regression.toml").exists()  # then its records are deleted
+        for path, written in self.records.items():
+            if not finished and records.get(path) != written:
+                wrong.append(f"{path.name} was lost or trained again")
+        self.records = records
+        checkpoints = {path: updates_in(path) for path in out.rglob("*.checkpoint")}
+        for path, updates in self.updates.items():
+            if path in checkpoints and checkpoints[path] < updates:
+                wrong.append(f"{path.name} fell from {updates} to {checkpoints[path]} updates")
+        self.updates = checkpoints
+        return wrong
+
+
+def updates_in(checkpoint: Path) -> int:
+    """The number of updates in a checkpoint."""
+    import io
+
+    import torch
+
+    content = torch.load(io.BytesIO(verified(checkpoint.read_bytes())), weights_only=True)
+    return int(content["state"]["updates"])
+
+
+def files(out: Path) -> set[str]:
+    """The names of all files below a folder."""
+    return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
