@@ -100,7 +100,7 @@ def make_reference(path: Path) -> None:
     dataset = embedded_digits()
     references = {}
     for name, run in suite.runs(dataset.name).items():
-        trained = [train(replace(run, seed=seed), dataset) for seed in range(suite.MIN_SEEDS)]
+        trained = [train(replace(run, seed=seed), dataset) for seed in range(tiny.SEEDS)]
         references[name] = reference.Reference(
             tuple(float(record.result["accuracy_end"]) for record in trained),
             suite.identity(run, dataset), suite.origin(), suite.losses(run, dataset),
@@ -110,7 +110,7 @@ def make_reference(path: Path) -> None:
 
 def subjects(work: Path) -> dict[str, Subject]:
     """The commands by name. `check` needs `make_reference(work / "reference.toml")`."""
-    task = str(write_task(work))
+    task, search = str(write_task(work)), ["--trainings", "12", "--projector", "gaussian"]
 
     def check(out: Path) -> list[str]:
         chosen = ["--reference", str(work / "reference.toml"), "--report", str(out / "check.md")]
@@ -118,13 +118,12 @@ def subjects(work: Path) -> dict[str, Subject]:
 
     def update(out: Path) -> list[str]:
         chosen = ["--update-reference", "--reference", str(out / "regression.toml")]
-        return ["check", *chosen, "--seeds", "40", "--jobs", "2"]
+        return ["check", *chosen, "--seeds", str(tiny.SEEDS), "--jobs", "2"]
 
     return {
         "reproduce": Subject(
             "reproduce",
-            lambda out: ["reproduce", "--seeds", "2", "--jobs", "2", "--device", "cpu",
-                         "--out", str(out)],
+            lambda out: ["reproduce", "--jobs", "2", "--device", "cpu", "--out", str(out)],
             reproduced,
         ),
         "compare": Subject(
@@ -136,12 +135,12 @@ def subjects(work: Path) -> dict[str, Subject]:
         "check --update-reference": Subject("check --update-reference", update, referenced),
         "dimension": Subject(
             "dimension",
-            lambda out: ["dimension", task, "--trainings", "12", "--out", str(out)],
+            lambda out: ["dimension", task, *search, "--out", str(out)],
             measured,
         ),
         "dimension --jobs 2": Subject(
             "dimension --jobs 2",
-            lambda out: ["dimension", task, "--trainings", "12", "--jobs", "2", "--out", str(out)],
+            lambda out: ["dimension", task, *search, "--jobs", "2", "--out", str(out)],
             lambda out: {key: 0 for key in measured(out) if key[0] == "plain" and key[2] < 3},
         ),
     }  # fmt: skip

@@ -20,9 +20,10 @@ from subspace_bench.records import committed
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Store
 from subspace_bench.regression import suite
+from subspace_bench.regression.sequential import Design
 from subspace_bench.training import loop
 
-STEPS = 250
+STEPS, SEEDS = 120, 10  # of a run; of a reference
 PAGE = "tiny"
 TASK = """
 import torch
@@ -47,7 +48,7 @@ def train(net, seed):
 
 def runs() -> list[RunConfig]:
     """Four kinds of run: full space by Adam and SGD, and two subspaces."""
-    adam = TrainingConfig(steps=STEPS, batch=16, lr=3e-3, score_first=50, score_every=50)
+    adam = TrainingConfig(steps=STEPS, batch=16, lr=3e-3, score_first=40, score_every=40)
     sgd = replace(adam, optimizer="sgd", lr=0.05, momentum=0.9, sampling="epochs")
     net = RunConfig("mlp-16", "default", adam, dataset="mnist-5k")
     return [
@@ -56,6 +57,11 @@ def runs() -> list[RunConfig]:
         replace(net, dim=20, projector="orthonormal", origin="zero"),
         replace(net, dim=20, projector="gaussian", protocol=sgd),
     ]
+
+
+def designs() -> list[Design]:
+    """The tests of a check, whose constants take a second to simulate."""
+    return [Design(family=len(checked_runs()), reference=SEEDS)]
 
 
 def cases(plan: Plan) -> list[RunConfig]:
@@ -97,6 +103,7 @@ def shrink(work: Path) -> None:
         (locate, "cache_folder", lambda: work / "cache"),
         (committed, "committed_store", lambda: Store(work / "committed")),
         (suite, "runs", checked_runs),
+        (suite, "MIN_SEEDS", SEEDS),
         (loop, "CHECKPOINT_SECONDS", 0.02),
     ]
     for module, name, value in changes:
@@ -115,3 +122,5 @@ def warm_up() -> None:
     torch.set_num_threads(1)
     for run in runs():
         loop.train(run.with_steps(2), embedded_digits())
+    for design in designs():
+        design.minimum_detectable_effect()
