@@ -1,4 +1,4 @@
-"""`nox -s reproduce`, `tests`, `check`, `lint`, `bench`, `gpu`; arguments after `--` are passed on.
+"""`nox -s reproduce`, `tests`, `check`, `lint`, `bench`, `torture` or `gpu`; `--` passes arguments.
 
 All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB.
 It is installed from constraints.txt, and again only when that or pyproject.toml changes.
@@ -86,6 +86,12 @@ def bench(session: nox.Session) -> None:
     session.run(python, "-m", "asv", "run", *target, *fork, *session.posargs)
     if not count_results(commit.stdout.strip(), start):
         session.error("asv stored no result: see its output above, or add --show-stderr")
+
+
+@nox.session(venv_backend="none", default=False)
+def torture(session: nox.Session) -> None:
+    """Kill, damage and starve everything, and write results/reliability.md; `-- --short` for CI."""
+    session.run(environment(session), "-m", "benchmarks.torture", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)

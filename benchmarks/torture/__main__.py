@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.rebuild and not ONE_THREAD.items() <= os.environ.items():
         # A process with threads cannot be forked safely, and libraries start them when imported.
         command = [sys.executable, "-m", "benchmarks.torture", *(arguments or sys.argv[1:])]
-        os.execve(sys.executable, command, {**os.environ, **ONE_THREAD})
+        os.execve(sys.executable, command, {**os.environ, **ONE_THREAD})  # noqa: S606
     from benchmarks import measurements
     from benchmarks.torture import page, runner
     from subspace_bench.reporting.render import write_page

@@ -24,26 +24,14 @@ Disturb = Callable[[Command, random.Random], object]
 
 
 def rows(setting: Setting) -> Iterator[Row]:
-    work = setting.work
-    tiny.shrink(work)
-    subjects.make_reference(work / "reference.toml")
-    processes.start_server()
-    os.environ["TMPDIR"] = str(work / "temporary")
-    (work / "temporary").mkdir()
-    series = Series(work, random.Random(setting.seed))
-    for subject in subjects.subjects(work).values():
+    series = Series(setting)
+    for subject in subjects.subjects(setting.work).values():
         row = Row(f"kill -9 of `{subject.name}`")
-        series.disturb(subject, row, setting.times(45, 3), kill, tolerated={-signal.SIGKILL})
-        yield row
-    reproduce = subjects.subjects(work)["reproduce"]
-    for name, disturb in SIGNALS.items():
-        row = Row(f"`reproduce`: {name}")
-        codes = {130} if disturb is not kill_a_worker else {1}
-        series.disturb(reproduce, row, setting.times(20, 1), disturb, tolerated=codes)
+        series.disturb(subject, row, setting.times(35, 2), kill, {-signal.SIGKILL})
         yield row
     row = Row("kill -9 of `python -m subspace_bench train`, not forked")
     real = Subject("train", train, subjects.records)
-    series.disturb(real, row, setting.times(10, 0), kill, tolerated={-signal.SIGKILL}, real=True)
+    series.disturb(real, row, setting.times(10, 0), kill, {-signal.SIGKILL}, real=True)
     if row.times:
         yield row
 
@@ -57,44 +45,17 @@ def kill(command: Command, draw: random.Random) -> None:
     command.signal(signal.SIGKILL)
 
 
-def terminate(command: Command, draw: random.Random) -> None:
-    command.signal(signal.SIGTERM)
-
-
-def terminate_group(command: Command, draw: random.Random) -> None:
-    command.signal_group(signal.SIGTERM)
-
-
-def interrupt_twice(command: Command, draw: random.Random) -> None:
-    command.signal_group(signal.SIGINT)
-    time.sleep(draw.uniform(0, 0.2))
-    command.signal_group(signal.SIGINT)
-
-
-def hang_up(command: Command, draw: random.Random) -> None:
-    command.signal_group(signal.SIGHUP)
-
-
-def kill_a_worker(command: Command, draw: random.Random) -> None:
-    if workers := command.workers():
-        os.kill(draw.choice(workers), signal.SIGKILL)
-
-
-SIGNALS: dict[str, Disturb] = {
-    "SIGTERM to the process": terminate,
-    "SIGTERM to its group": terminate_group,
-    "SIGINT twice to its group": interrupt_twice,
-    "SIGHUP to its group": hang_up,
-    "kill -9 of one worker": kill_a_worker,
-}
-
-
 class Series:
     """Commands that are disturbed again and again, each series in a folder of its own."""
 
-    def __init__(self, work: Path, draw: random.Random) -> None:
-        self.work, self.draw = work, draw
+    def __init__(self, setting: Setting) -> None:
+        self.work, self.draw = setting.work, random.Random(setting.seed)
         self.folders = 0
+        tiny.shrink(self.work)
+        subjects.make_reference(self.work / "reference.toml")
+        (self.work / "temporary").mkdir()
+        os.environ["TMPDIR"] = str(self.work / "temporary")
+        processes.start_server()
         self.undisturbed: dict[str, tuple[Any, set[str], float]] = {}
 
     def disturb(

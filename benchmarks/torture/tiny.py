@@ -15,12 +15,13 @@ import pandas as pd
 
 from subspace_bench.datasets import download, loading, locate
 from subspace_bench.datasets.download import DatasetUnavailable
-from subspace_bench.experiments import STUDIES, Evidence, Page, Plan, Study
+from subspace_bench.experiments import STUDIES, Evidence, Page, Plan, Study, projectors
+from subspace_bench.profiling import table
 from subspace_bench.records import committed
 from subspace_bench.records.config import RunConfig, TrainingConfig
-from subspace_bench.records.store import Store
 from subspace_bench.regression import suite
 from subspace_bench.regression.sequential import Design
+from subspace_bench.reporting import render
 from subspace_bench.training import loop
 
 STEPS, SEEDS = 120, 10  # of a run; of a reference
@@ -101,7 +102,10 @@ def shrink(work: Path) -> None:
         (loading, "download", no_network),
         (download, "download", no_network),
         (locate, "cache_folder", lambda: work / "cache"),
-        (committed, "committed_store", lambda: Store(work / "committed")),
+        (committed, "PACKAGE", work / "package"),
+        (table, "read_bandwidth", lambda *_: 1e10),  # 2 s in each process that measures
+        (projectors, "write_page_of", lambda path, missing: [path]),  # 4 s
+        (render, "write_figure", lambda *_: []),  # 1 s each
         (suite, "runs", checked_runs),
         (suite, "MIN_SEEDS", SEEDS),
         (loop, "CHECKPOINT_SECONDS", 0.02),

@@ -178,11 +178,12 @@ def _update(path: Path, trainer: Trainer, seeds: int, console: Console) -> int:
 
     old = load_old(path)
     new, moved_to = suite.update(path, trainer, seeds)
-    effect = Design(family=len(new), reference=seeds).minimum_detectable_effect()
+    design = Design(family=len(new), reference=seeds)
     for name, reference in new.items():
+        drop, rise = design.minimum_detectable_effects(reference.values)
         console.print(
-            f"{name}: {describe_update(old.get(name), reference)}; minimum detectable effect "
-            f"{effect * reference.sample.sd:.2g}"
+            f"{name}: {describe_update(old.get(name), reference)}; minimum detectable drop "
+            f"{drop:.2g}, rise {rise:.2g}"
         )
     if moved_to:
         console.print(f"the old file was damaged or edited by hand: moved to {moved_to}")

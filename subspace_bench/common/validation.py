@@ -6,6 +6,7 @@ import math
 import numbers
 import os
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def require_numbers(**given: float | None) -> None:
     for name, number in given.items():
         if number is not None and not isinstance(number, numbers.Real):
             raise UserError(f"--{name} is a {type(number).__name__}: it must be a number")
+        if isinstance(number, int) and abs(number) > sys.float_info.max:
+            raise UserError(f"--{name} is {number}: it must be {sys.float_info.max:g} or less")
 
 
 def require_at_least(least: float, most: float = LARGEST, **given: float | None) -> None:

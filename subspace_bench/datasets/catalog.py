@@ -24,16 +24,19 @@ class IdxDataset:
 
     Attributes:
         folder: torchvision's class that downloads it, and the name of its folder.
+        mirrors: folders of the archives; torchvision's own include some without https.
         sha256: of the uncompressed FILES, in order; torchvision has only MD5 sums of the archives.
     """
 
     folder: str
+    mirrors: tuple[str, ...]
     sha256: tuple[str, str, str, str]
 
 
 IDX_DATASETS = {
     "mnist": IdxDataset(
         "MNIST",
+        ("https://ossci-datasets.s3.amazonaws.com/mnist/",),
         (
             "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
             "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -44,6 +47,7 @@ IDX_DATASETS = {
     # Of archives with the MD5 sums that Zalando publishes and torchvision checks.
     "fashion-mnist": IdxDataset(
         "FashionMNIST",
+        ("https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",),
         (
             "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
             "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",

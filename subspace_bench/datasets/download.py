@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.validation import require_choice
@@ -41,7 +42,7 @@ def download(name: str, root: Path | None = None) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
-            with _short_timeout(), _no_output():
+            with _short_timeout(), _no_output(), _mirrors(name, torchvision_class):
                 torchvision_class(temporary, download=True)
             downloaded = raw_folder(name, Path(temporary))
             _verify(name, downloaded)
@@ -78,6 +79,17 @@ def _short_timeout() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+@contextlib.contextmanager
+def _mirrors(name: str, torchvision_class: Any) -> Iterator[None]:
+    """Replaces the addresses that torchvision downloads from by ours, which all use https."""
+    before = torchvision_class.mirrors
+    torchvision_class.mirrors = list(IDX_DATASETS[name].mirrors)
+    try:
+        yield
+    finally:
+        torchvision_class.mirrors = before
 
 
 @contextlib.contextmanager

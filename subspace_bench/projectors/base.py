@@ -23,6 +23,7 @@ DTYPES = (torch.float64, torch.float32, *HALF)
 ColumnNorms = Literal["orthonormal", "unit", "expected"]
 
 # Rates of one thread of a 2-core AVX-512 server with both cores busy, fitted to training runs.
+LARGEST = 2**63 - 1  # D
 DRAW_RATE = 1.3e8  # Gaussian numbers drawn per second
 READ_RATE = 8e9  # bytes read per second
 
@@ -252,8 +253,8 @@ def require_sizes(native: int, dim: int, seed: int) -> tuple[int, int, int]:
     native = require_integer(native, "the native dimension D")
     dim = require_integer(dim, "the dimension d")
     seed = require_integer(seed, "the seed")
-    if native < 1:
-        raise UserError(f"the native dimension D is {native:,}: it must be 1 or more")
+    if not 1 <= native <= LARGEST:
+        raise UserError(f"the native dimension D is {native:,}: it must be from 1 to {LARGEST:,}")
     if not 1 <= dim <= native:
         raise UserError(
             f"a subspace of {native:,} parameters has from 1 to {native:,} dimensions, "

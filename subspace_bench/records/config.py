@@ -5,6 +5,9 @@ The content hash names the run's record, so fields keep their names and their de
 
 from __future__ import annotations
 
+import numbers
+import reprlib
+import sys
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +15,8 @@ from typing import Any
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 
+LARGEST = sys.float_info.max
+LARGEST_RATE = 1e30  # float32 cannot hold the steps of much larger ones
 NUMERICS = 1  # increase when a change alters results; older records become stale
 
 CHOICES = {
@@ -74,6 +79,7 @@ class TrainingConfig:
         return updates >= self.score_first and (updates - self.score_first) % self.score_every == 0
 
     def __post_init__(self) -> None:
+        require_types(self)
         for f in fields(self):  # 1 == 1.0, but their JSON and so the hash differ
             if f.type == "float":
                 object.__setattr__(self, f.name, float(getattr(self, f.name)))
@@ -85,6 +91,8 @@ class TrainingConfig:
                 )
         if min(self.steps, self.batch, self.score_first, self.score_every) < 1:
             raise UserError("steps, batch, score_first and score_every must be 1 or more")
+        if not abs(self.lr) <= LARGEST_RATE:
+            raise UserError(f"lr is {self.lr:g}: it must be {LARGEST_RATE:g} or less")
         if self.score_on == "held-out" and self.train != "first-50000":
             raise UserError("score_on 'held-out' needs train 'first-50000'")
 
@@ -132,6 +140,7 @@ class RunConfig:
     draws: str = "streams"
 
     def __post_init__(self) -> None:
+        require_types(self)
         if not self.numerics:
             object.__setattr__(self, "numerics", NUMERICS)
         choices_of = {
@@ -181,6 +190,31 @@ class RunConfig:
     def with_steps(self, steps: int) -> RunConfig:
         """The same run with another number of updates."""
         return replace(self, protocol=replace(self.protocol, steps=steps))
+
+
+def require_types(value: TrainingConfig | RunConfig) -> None:
+    """Checks the fields that are numbers or text; an integer may stand for a float.
+
+    Raises:
+        UserError: names the field and the type that it must have.
+    """
+    for f in fields(value):
+        given, kind = getattr(value, f.name), str(f.type).removesuffix(" | None")
+        if given is None and kind != f.type:
+            continue
+        pair = list(given) if isinstance(given, tuple | list) else []
+        right = {
+            "int": isinstance(given, int) and abs(given) < 2**63,
+            "float": _is_float(given),
+            "str": isinstance(given, str),
+            "tuple[float, float]": len(pair) == 2 and all(map(_is_float, pair)),
+        }
+        if not right.get(kind, True):
+            raise UserError(f"{f.name} is {reprlib.repr(given)}: it must be of type {kind}")
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, numbers.Real) and abs(value) <= LARGEST
 
 
 def non_default_fields(value: TrainingConfig | RunConfig) -> dict[str, Any]:

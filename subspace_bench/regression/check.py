@@ -47,9 +47,9 @@ class Outcome:
         return NOT_JUDGED if self.decision is None else self.decision.verdict
 
     @property
-    def minimum_detectable_effect(self) -> float:
-        """The shift that is detected with 95% power, in the quantity's unit."""
-        return self.design.minimum_detectable_effect() * self.reference.sample.sd
+    def minimum_detectable_effects(self) -> tuple[float, float]:
+        """The drop and the rise that are detected with 95% power, in the quantity's unit."""
+        return self.design.minimum_detectable_effects(self.reference.values)
 
     @property
     def digits(self) -> int:
@@ -63,8 +63,8 @@ class Outcome:
         if self.decision is None:
             return f"Not judged: {self.failure}."
         if self.verdict != CHANGED:
-            shift = f"{self.minimum_detectable_effect:.{self.digits}f}"
-            return f"A shift of {shift} would be detected with 95% power."
+            drop, rise = (f"{e:.{self.digits}f}" for e in self.minimum_detectable_effects)
+            return f"A drop of {drop} or a rise of {rise} would be detected with 95% power."
         remedy = "Find the cause, or update the reference if the change is intended."
         if self.decision.up:
             return f"It went up, as with leaked or broken test data. {remedy}"

@@ -27,6 +27,8 @@ NO_CHANGE, CHANGED, INCONCLUSIVE = "no change found", "changed", "inconclusive"
 STAGES = (2, 4, 8, 16)  # total number of new values at each stage
 FUTILITY_P = (0.9, 0.5, 0.3)  # a stage (except the last) ends the test if p exceeds its bound
 CRITICAL_DRAWS, POWER_DRAWS = 400_000, 20_000
+REFERENCES, TESTS = 40, 150  # drawn to find minimum detectable effects; tests of each reference
+SURE = 0.9  # the share of these references against which the power must be reached
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,20 @@ class Design:
         return changed
 
     def minimum_detectable_effect(self, power: float = 0.95) -> float:
-        """The shift, in estimated sd's, that is detected with this probability."""
+        """The shift of normal values, in estimated sd's, that is detected with this probability."""
         return _minimum_detectable_effect(self, power)
+
+    def minimum_detectable_effects(
+        self, reference: Sequence[float], power: float = 0.95
+    ) -> tuple[float, float]:
+        """The drop and the rise, in the unit of the values, detected with this probability.
+
+        Values are distributed as the reference's. Accuracies have a long lower tail, so a rise must
+        be larger than a drop. As this reference is one of many that could have been drawn, the
+        probability is reached against SURE of references drawn from its values.
+        """
+        values = tuple(reference)
+        return _effect(self, values, -1, power), _effect(self, values, 1, power)
 
 
 @functools.cache
@@ -147,6 +161,30 @@ def _shifted(shift: float, reference: int, new: int) -> np.ndarray:
     shifted = z + shift * sd
     below = [(old < shifted[:, i : i + 1]).sum(1) for i in range(new)]
     return np.cumsum(below, axis=0).T
+
+
+@functools.lru_cache(maxsize=100)
+def _effect(design: Design, values: tuple[float, ...], sign: int, power: float) -> float:
+    """The smallest shift in one direction, by bisection; twice the range is always detected."""
+    rng, pool = np.random.default_rng(2), np.sort(values)
+    old = np.sort(rng.choice(pool, (REFERENCES, design.reference)), axis=1)
+    new = rng.choice(pool, (REFERENCES, TESTS, design.stages[-1]))
+
+    def detected(shift: float) -> bool:
+        below = [
+            np.searchsorted(a, b + sign * shift, "left")
+            + np.searchsorted(a, b + sign * shift, "right")
+            for a, b in zip(old, new, strict=True)
+        ]
+        u = np.concatenate(below).cumsum(1) / 2
+        shares = design.judge_many(u).reshape(REFERENCES, TESTS).mean(1)
+        return bool(np.quantile(shares, 1 - SURE) >= power)
+
+    low, high = 0.0, 2 * float(pool[-1] - pool[0])
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (low, middle) if detected(middle) else (middle, high)
+    return high
 
 
 @functools.cache

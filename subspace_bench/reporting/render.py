@@ -101,7 +101,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "templates"),
         undefined=jinja2.StrictUndefined,  # a missing value is an error, not a blank
-        autoescape=False,  # markdown, not HTML: of the latter, `finalize` leaves no tag
+        autoescape=False,  # noqa: S701 (markdown: `finalize` leaves no tag of HTML)
         finalize=escape_tags,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -239,7 +239,7 @@ class _Worker:
         except (EOFError, OSError):
             self.close()
         else:
-            kind, value = pickle.loads(message)
+            kind, value = pickle.loads(message)  # noqa: S301 (from our own worker)
             self.busy = kind == "event"
             return kind, value
         code = self.process.exitcode

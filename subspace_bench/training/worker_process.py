@@ -36,7 +36,7 @@ def run(pipe: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):  # the parent is done or gone
         while (message := pipe.recv_bytes()) != STOP:
             try:
-                fn, args, kwargs = pickle.loads(message)
+                fn, args, kwargs = pickle.loads(message)  # noqa: S301 (from our pool)
                 answer = pickle.dumps(("result", fn(*args, **kwargs)))
             except BaseException as failure:
                 answer = pickle.dumps(("exception", _sendable(failure)))
@@ -48,10 +48,8 @@ def _sendable(failure: BaseException) -> BaseException:
     would end the process that receives it, as SystemExit.
     """
     failure.add_note("".join(traceback.format_exception(failure)))
-    try:
-        pickle.loads(pickle.dumps(failure))
+    with contextlib.suppress(Exception):
+        pickle.loads(pickle.dumps(failure))  # noqa: S301
         if isinstance(failure, Exception):
             return failure
-    except Exception:
-        pass
     return RuntimeError(f"{type(failure).__name__}: {failure}")

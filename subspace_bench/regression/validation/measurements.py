@@ -23,8 +23,8 @@ class Measurement:
     Attributes:
         effects: by measured run, the change of the mean accuracy in points and the half-width of
             its 95% interval; None if a training failed or diverged.
-        sizes: by measured run, |change| over the minimum detectable effect, and its lower bound by
-            that interval; infinite if there is no change to measure.
+        sizes: by measured run, |change| over the minimum detectable effect of its sign, and its
+            lower bound by that interval; infinite if there is no change to measure.
     """
 
     name: str
@@ -77,7 +77,7 @@ def measure(
         ]
         effects[run] = effect = effect_of(values, pool[run])
         size, half_width = (abs(effect[0]), effect[1]) if effect else (np.inf, 0.0)
-        unit = trials.minimum_detectable_effect(references, run)
+        unit = trials.minimum_detectable_effect(references, run, effect[0] if effect else 0.0)
         sizes[run] = size / unit, (size - half_width) / unit
     return Measurement(name, effects, sizes, trials.check_mutation(name, references, accuracies))
 

@@ -15,7 +15,7 @@ from subspace_bench.regression.validation.trials import ALPHA, design_of, minimu
 from subspace_bench.reporting.statistics import Rate
 
 CHECKS, RESAMPLES = 20_000, 400
-SHIFTS = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5)  # in units of the minimum detectable effect
+SHIFTS = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5)  # over the minimum detectable effect of that sign
 Pool = Mapping[str, np.ndarray]  # run → accuracies of unchanged code, by seed
 References = Mapping[str, Reference]
 
@@ -88,7 +88,9 @@ def false_positives(
 def power(
     references: References, pool: Pool, rng: np.random.Generator
 ) -> dict[str, dict[float, float]]:
-    """run → shift, in units of the minimum detectable effect → share of checks that detect it.
+    """run → shift → share of checks that detect it.
+
+    Shifts are in units of the minimum detectable effect of their sign.
 
     Compares unchanged runs, all shifted by a constant, with the reference. So accuracies have
     their real distribution, not a normal one.
@@ -96,11 +98,11 @@ def power(
     detected: dict[str, dict[float, float]] = {}
     for name, reference in references.items():
         design = design_of(references, name)
-        effect = minimum_detectable_effect(references, name)
         _, new = draw_seeds(np.arange(len(pool[name])), 0, CHECKS, rng)
         old = np.array([reference.values])
         detected[name] = {
             shift: float(judge_changed(design, old, pool[name][new] + shift * effect).mean())
             for shift in SHIFTS
+            for effect in [minimum_detectable_effect(references, name, shift)]
         }
     return detected

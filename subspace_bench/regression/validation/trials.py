@@ -135,9 +135,16 @@ def design_of(references: Mapping[str, Reference], run: str) -> Design:
     return Design(ALPHA, len(references), len(references[run].values))
 
 
-def minimum_detectable_effect(references: Mapping[str, Reference], run: str) -> float:
-    """The minimum detectable effect of a run, in points, when a check tests all runs together."""
-    return design_of(references, run).minimum_detectable_effect() * references[run].sample.sd
+def minimum_detectable_effect(
+    references: Mapping[str, Reference], run: str, direction: float
+) -> float:
+    """The minimum detectable effect of a run, in points, when a check tests all runs together.
+
+    Arguments:
+        direction: negative for a drop, else a rise.
+    """
+    drop, rise = design_of(references, run).minimum_detectable_effects(references[run].values)
+    return drop if direction < 0 else rise
 
 
 class MissingTrials(Exception):

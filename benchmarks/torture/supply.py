@@ -1,0 +1,55 @@
+"""What comes from others: actions, downloads, dependencies."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.torture.campaigns import Row, Setting
+from subspace_bench.datasets.catalog import IDX_DATASETS
+
+HERE = Path(__file__).parents[2]
+USES = re.compile(r"uses: *(\S+)")
+PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    row = Row("actions of CI are pinned by commit")
+    for path in (HERE / ".github").rglob("*.yml"):
+        for name in USES.findall(path.read_text(encoding="utf-8")):
+            row.count(*([] if PINNED.fullmatch(name) else [f"{path.name}: {name}"]))
+    yield row
+
+    row = Row("downloads: mirrors of https, files of known SHA-256")
+    for known in IDX_DATASETS.values():
+        row.count(*(url for url in known.mirrors if not url.startswith("https://")))
+        row.report(*(f"{known.folder}: {h}" for h in known.sha256 if len(h) != 64))
+    yield row
+
+    row = Row("ruff's security rules (S), files")
+    command = [sys.executable, "-m", "ruff", "check", "--select", "S", "--output-format", "json"]
+    found = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    row.times = sum(
+        1 for folder in ("subspace_bench", "benchmarks") for _ in HERE.glob(f"{folder}/**/*.py")
+    )
+    row.report(*(f"{v['filename']}: {v['message']}" for v in json.loads(found.stdout)))
+    yield row
+
+    if not setting.short and (audit := shutil.which("pip-audit")):
+        row = Row("pip-audit: pinned versions without a known vulnerability")
+        pins = ["--requirement", str(HERE / "constraints.txt"), "--no-deps", "--disable-pip"]
+        command = [audit, *pins, "--format", "json", "--progress-spinner", "off"]
+        answer = subprocess.run(command, capture_output=True, text=True)
+        packages = json.loads(answer.stdout or "{}").get("dependencies", [])
+        row.times = len(packages)
+        for package in packages:
+            names = [vulnerability["id"] for vulnerability in package.get("vulns", [])]
+            row.report(*(f"{package['name']} {package.get('version')}: {name}" for name in names))
+        if not packages:
+            row.report(answer.stderr.strip().splitlines()[-1] if answer.stderr else "no answer")
+        yield row
