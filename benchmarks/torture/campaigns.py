@@ -92,5 +92,7 @@ CAMPAIGNS = {
         Campaign("numerics", "Numerics"),
         Campaign("changes", "Changes that `check` finds, in both directions"),
         Campaign("supply", "Supply chain"),
+        Campaign("mutants", "Tests that bite", minutes=600, in_short=False),
+        Campaign("order", "Tests in random order", minutes=600, in_short=False),
     )
 }

@@ -1,0 +1,193 @@
+"""Mutation testing: faults planted into the sources one at a time, each of which tests must find.
+
+A mutant is a source file with one node of its syntax tree changed. The tests that import the
+module's room run on it in a fork of this process, which has imported everything but this package.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.abc
+import importlib.util
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from benchmarks.torture.campaigns import Row, Setting
+
+HERE = Path(__file__).parents[2]
+TESTS = {  # room → the test files that must find its mutants
+    "records": ("tests/records", "tests/training/test_checkpoint.py"),
+    "regression": ("tests/regression",),
+    "projectors": ("tests/projectors",),
+    "subspace": ("tests/subspace",),
+}
+LEFT_OUT = ("validation", "__init__.py")  # what measures the check itself has tests of its own
+SECONDS = 900.0  # of the tests on one mutant; a mutant that hangs is found
+WANTED = 0.85  # the share of mutants that must be found
+
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+    ast.And: ast.Or, ast.Or: ast.And, ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div,
+    ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one file."""
+
+    path: Path
+    line: int
+    change: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(HERE)}:{self.line}: {self.change}"
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    draw = random.Random(setting.seed)
+    for room, tests in TESTS.items():
+        files = [p for p in sorted((HERE / "subspace_bench" / room).rglob("*.py"))
+                 if not any(part in LEFT_OUT for part in p.parts)]  # fmt: skip
+        every = [mutant for path in files for mutant in mutants(path)]
+        if is_found(Mutant(files[0], 0, "", files[0].read_text(encoding="utf-8")), tests):
+            yield Row(f"tests of `{room}`", 1, ["they fail without a mutant"])
+            continue
+        chosen = draw.sample(every, min(len(every), int(os.environ.get("MUTANTS", "40"))))
+        row, survivors = Row(f"mutants of `{room}` that tests must find"), []
+        for mutant in chosen:
+            found = is_found(mutant, tests)
+            print(f"{'found' if found else 'SURVIVES'}: {mutant}", flush=True)
+            row.count()
+            survivors += [] if found else [str(mutant)]
+        share = 1 - len(survivors) / len(chosen)
+        row.report(*(survivors if share < WANTED else ()))
+        row.measured = f"{share:.0%} found, of {len(every):,} mutants a sample"
+        yield row
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    """All mutants of a file."""
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    for index, node in enumerate(ast.walk(tree)):
+        for name, change in changes(node):
+            mutated = deepcopy(tree)
+            target = next(n for i, n in enumerate(ast.walk(mutated)) if i == index)
+            change(target)
+            text = ast.unparse(mutated)
+            yield Mutant(path, getattr(node, "lineno", 0), name, text)
+
+
+def changes(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], None]]]:
+    """What may be changed in a node: a name and a function that changes it."""
+
+    def put(name: str, value: object) -> Callable[[ast.AST], None]:
+        return lambda target: setattr(target, name, value)
+
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        other = SWAPS[type(node.ops[0])]
+        names = f"{type(node.ops[0]).__name__} → {other.__name__}"
+        yield names, put("ops", [other(), *node.ops[1:]])
+    elif isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPS:
+        if isinstance(node, ast.BinOp) and is_text(node):
+            return
+        other = SWAPS[type(node.op)]
+        yield f"{type(node.op).__name__} → {other.__name__}", put("op", other())
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield "not dropped", lambda t: setattr(t, "op", ast.UAdd())
+    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        yield f"{node.value} → {node.value + 1}", put("value", node.value + 1)
+    elif isinstance(node, ast.Constant) and type(node.value) is bool:
+        yield f"{node.value} → {not node.value}", put("value", not node.value)
+    elif isinstance(node, ast.If | ast.While) and not is_type_checking(node.test):
+        yield (
+            "condition negated",
+            lambda t: setattr(
+                t,
+                "test",
+                ast.UnaryOp(ast.Not(), t.test),  # type: ignore[attr-defined]
+            ),
+        )
+    elif isinstance(node, ast.Raise):
+        yield "raise dropped", become_pass
+    elif isinstance(node, ast.Return) and node.value is not None:
+        yield "returns None", put("value", ast.Constant(None))
+
+
+def become_pass(node: ast.AST) -> None:
+    """Replaces a `raise` by an expression without effect."""
+    node.__class__ = ast.Expr  # type: ignore[assignment]
+    node.__dict__ = {"value": ast.Constant(None), "lineno": 1, "col_offset": 0}
+
+
+def is_text(node: ast.BinOp) -> bool:
+    return any(isinstance(side, ast.JoinedStr | ast.Constant) and isinstance(
+        getattr(side, "value", ""), str) for side in (node.left, node.right))  # fmt: skip
+
+
+def is_type_checking(test: ast.expr) -> bool:
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+
+
+def is_found(mutant: Mutant, tests: Sequence[str]) -> bool:
+    """Whether the tests fail, crash or hang on a mutant."""
+    pid = os.fork()
+    if pid == 0:
+        os.setpgid(0, 0)
+        with open(os.devnull, "w") as null:
+            os.dup2(null.fileno(), 1)
+            os.dup2(null.fileno(), 2)
+        os._exit(run_tests(mutant, tests))
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) != 0
+        time.sleep(0.05)
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return True
+
+
+def run_tests(mutant: Mutant, tests: Sequence[str]) -> int:
+    """In the fork: the exit code of pytest, with the mutant in place of its module."""
+    import pytest
+
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("subspace_bench", "conftest")]:
+        del sys.modules[name]
+    sys.meta_path.insert(0, Importer(mutant))
+    os.chdir(HERE)
+    options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    return int(pytest.main([*options, "-W", "default", *tests]))
+
+
+class Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports a mutant in place of its module."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+        parts = mutant.path.relative_to(HERE).with_suffix("").parts
+        self.name = ".".join(parts)
+
+    def find_spec(self, name: str, path: object, target: object = None) -> object:  # type: ignore[override]
+        if name != self.name:
+            return None
+        return importlib.util.spec_from_file_location(name, self.mutant.path, loader=self)
+
+    def create_module(self, spec: object) -> None:
+        """None: the module is made as usual."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        code = compile(self.mutant.source, str(self.mutant.path), "exec")
+        exec(code, module.__dict__)  # noqa: S102 (our own source, changed)

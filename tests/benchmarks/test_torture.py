@@ -1,0 +1,71 @@
+"""The campaigns' machinery: rows become a page, commands can be killed, mutants are made."""
+
+from __future__ import annotations
+
+import ast
+import random
+from pathlib import Path
+
+import pytest
+
+from benchmarks import measurements
+from benchmarks.torture import damage, mutants, page
+from benchmarks.torture.campaigns import CAMPAIGNS, Row
+from subspace_bench.reporting.render import write_page
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def test_rows_of_a_campaign_replace_its_earlier_ones(tmp_path: Path) -> None:
+    bad = Row("bad input")
+    bad.count("a traceback")
+    bad.count()
+    page.merge("bad_input", [Row("old", 1)], tmp_path)
+    page.merge("killed", [Row("kill -9", 7, measured="fast")], tmp_path)
+    page.merge("bad_input", [bad], tmp_path)
+    rows = measurements.load(page.NAME, tmp_path).numbers
+    assert rows[["campaign", "times", "wrong"]].to_numpy().tolist() == [
+        ["killed", 7, 0],
+        ["bad_input", 2, 1],
+    ]
+    written = page.page(measurements.load(page.NAME, tmp_path))
+    assert written.tables["bad_input"]["lost or wrong"].tolist() == ["1"]
+    assert "9 trials" in written.summary
+    assert write_page(written, tmp_path)[0].exists()
+
+
+def test_the_committed_page_rebuilds_byte_for_byte(tmp_path: Path) -> None:
+    found = measurements.load(page.NAME, RESULTS)
+    for path in write_page(page.page(found), tmp_path):
+        assert path.read_bytes() == (RESULTS / path.name).read_bytes()
+    assert set(found.numbers["campaign"]) <= set(CAMPAIGNS)
+
+
+def test_every_damage_changes_the_bytes_or_is_another_file() -> None:
+    draw, data = random.Random(0), bytes(range(256))
+    made = dict(damage.mutated(data, draw) for _ in range(200))
+    assert len(made) == 11
+    assert all(damaged != data for damaged in made.values())
+
+
+@pytest.mark.parametrize(
+    "source, count",
+    [("a < b", 1), ("a + 1", 2), ("'a' + b", 0), ("not a", 1), ("True", 1), ("if a:\n    b", 1)],
+)
+def test_mutants_compile_and_differ(source: str, count: int, tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(source)
+    made = list(mutants.mutants(path))
+    assert len(made) == count
+    plain = ast.unparse(ast.parse(source))
+    assert all(mutant.source != plain and ast.parse(mutant.source) for mutant in made)
+
+
+def test_a_dropped_raise_and_a_lost_result_are_mutants(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("def f(x):\n    if x:\n        raise ValueError\n    return x\n")
+    assert {mutant.change for mutant in mutants.mutants(path)} == {
+        "condition negated",
+        "raise dropped",
+        "returns None",
+    }
