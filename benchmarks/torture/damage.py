@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -289,7 +290,7 @@ def damage_images(setting: Setting, draw: random.Random) -> Row:
             return read_idx("mnist", folder).digest
 
         intact = damaged == data
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(OSError, EOFError, zlib.error):
             intact = path.suffix == ".gz" and gzip.decompress(damaged) == files[name]
         try_file(row, path, what, damaged, read, lambda _, intact=intact: intact)  # type: ignore[misc]
         path.unlink()

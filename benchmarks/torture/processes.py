@@ -208,7 +208,7 @@ def start_server() -> None:
     """Starts the server of workers, a fork of this process; call it once, after set-up."""
     server: Any = forkserver._forkserver  # type: ignore[attr-defined]
     resource_tracker.ensure_running()
-    address = str(Path(tempfile.mkdtemp(prefix="torture-"), "server"))
+    address = f"\0torture-{os.getpid()}"  # in no folder
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()

@@ -20,16 +20,17 @@ def found(reference: np.ndarray, shift: float, rng: np.random.Generator) -> floa
     return judge_changed(DESIGN, reference[None], skewed(rng, 4_000, 16) + shift).mean()
 
 
+@pytest.mark.slow
 def test_both_directions_are_found_as_promised() -> None:
     rng = np.random.default_rng(0)
     powers = []
-    for _ in range(4):
+    for _ in range(3):
         reference = skewed(rng, 100)
         drop, rise = DESIGN.minimum_detectable_effects(reference.tolist())
         assert drop < rise
         powers.append((found(reference, -drop, rng), found(reference, rise, rng)))
     assert (np.mean(powers, axis=0) >= 0.95).all()
-    assert np.max(powers) <= 1.0 - 1e-3  # not by promising too little
+    assert np.mean(powers, axis=0)[1] < 0.99  # not by promising too little
 
 
 @pytest.mark.parametrize("factor", [1.0, 100.0])

@@ -1,0 +1,116 @@
+"""Memory and time: predicted before a run starts, measured after it; and no growth over time."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+from benchmarks.torture import tiny
+from benchmarks.torture.campaigns import Row, Setting
+from subspace_bench import projectors
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.hardware import peak_memory, reset_peak_memory, resident_memory
+from subspace_bench.datasets.embedded import embedded_digits
+from subspace_bench.records.config import RunConfig
+from subspace_bench.training import checks
+from subspace_bench.training.loop import train
+from subspace_bench.training.presets import recipe
+
+WITHIN = 0.15  # of what a projector then takes
+SIZES = ((199_210, 1_000), (1_000_000, 300), (10_000_000, 100))
+OVERHEAD = 30e6  # bytes of a new process that do not depend on the projector
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    tiny.shrink(setting.work)
+    row, errors = Row(f"memory of a projector, predicted within {WITHIN:.0%} of what it takes"), []
+    names = [name for name in projectors.names() if name in projectors.registry.BUILT_IN]
+    for name, (native, dim) in list(product(names, SIZES))[:: setting.times(1, 6)]:
+        size = projectors.footprint(name, native, dim)
+        predicted = size.resident_bytes + size.workspace_bytes
+        taken = in_process(bytes_taken, name, native, dim)
+        error = (predicted - taken) / max(taken, OVERHEAD)
+        errors.append(error)
+        row.count(*([] if abs(error) <= WITHIN else
+                    [f"{name} {native:,} × {dim:,}: {predicted / 1e6:.0f} MB predicted, "
+                     f"{taken / 1e6:.0f} MB taken"]))  # fmt: skip
+    row.measured = f"errors from {min(errors):+.0%} to {max(errors):+.0%}"
+    yield row
+
+    row = Row("runs that do not fit are refused, by `train` and by `reproduce`")
+    for dim, free in product((1_000, 10_000), (1e8, 5e8, 1e9)):
+        run = recipe("gaussian", dim, 0.1)
+        for refuse in (refused_alone, refused_together):
+            row.count(*([] if refuse(run, free) else [f"{run.label} started with {free:g} bytes"]))
+    yield row
+
+    row = Row("updates without growth of memory")
+    run = tiny.runs()[2].with_steps(setting.times(10_000, 300))
+    growth = in_process(bytes_grown, run)
+    row.times = run.protocol.steps
+    row.report(*([] if growth < 5e6 else [f"{growth / 1e6:.1f} MB more at the end than halfway"]))
+    row.measured = f"{growth / 1e6:+.1f} MB in the second half"
+    yield row
+
+
+def in_process(function: object, *arguments: object) -> float:
+    """What a function returns in a fork of this process."""
+    context = multiprocessing.get_context("fork")
+    reader, writer = context.Pipe(duplex=False)
+
+    def call() -> None:
+        writer.send(function(*arguments))  # type: ignore[operator]
+
+    process = context.Process(target=call)
+    process.start()
+    writer.close()
+    value = float(reader.recv())
+    process.join()
+    return value
+
+
+def bytes_taken(name: str, native: int, dim: int) -> float:
+    """The peak of memory while P is made and applied in both directions, beyond the vectors'."""
+    import torch
+
+    torch.set_num_threads(1)
+    projectors.make(name, 3_000, 32, 0).transpose(torch.zeros(3_000))  # compiles kernels
+    theta, omega = torch.zeros(native), torch.zeros(dim)
+    reset_peak_memory()
+    before = resident_memory()
+    p = projectors.make(name, native, dim, 0)
+    with torch.no_grad():
+        out = p.forward(omega)
+        back = p.transpose(theta)
+    vectors = 4.0 * (out.numel() + back.numel())
+    return max(0.0, peak_memory() - before - vectors)
+
+
+def bytes_grown(run: RunConfig) -> float:
+    """How much more memory the process has after the last update than halfway."""
+    seen = []
+    updates = run.protocol.steps
+    scored = replace(run, protocol=replace(run.protocol, score_every=updates // 10))
+    train(scored, embedded_digits(), on_progress=lambda _: seen.append(resident_memory()))
+    return float(seen[-1] - seen[len(seen) // 2])
+
+
+def refused_alone(run: RunConfig, free: float) -> bool:
+    checks.available_memory = lambda: free
+    return _refuses(lambda: checks.require_trainable(run))
+
+
+def refused_together(run: RunConfig, free: float) -> bool:
+    checks.available_memory = lambda: free
+    checks.resident_memory = lambda: 0
+    return _refuses(lambda: checks.choose_jobs({run.label: checks.estimate(run)}, None))
+
+
+def _refuses(start: object) -> bool:
+    try:
+        start()  # type: ignore[operator]
+    except UserError:
+        return True
+    return False
