@@ -17,8 +17,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeGuard
 
 from benchmarks.torture.campaigns import Row, Setting
 
@@ -106,7 +108,7 @@ def changes(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], None]]]:
         yield f"{type(node.op).__name__} → {other.__name__}", put("op", other())
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield "not dropped", lambda t: setattr(t, "op", ast.UAdd())
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif isinstance(node, ast.Constant) and is_number(node.value):
         yield f"{node.value} → {node.value + 1}", put("value", node.value + 1)
     elif isinstance(node, ast.Constant) and type(node.value) is bool:
         yield f"{node.value} → {not node.value}", put("value", not node.value)
@@ -127,8 +129,12 @@ def changes(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], None]]]:
 
 def become_pass(node: ast.AST) -> None:
     """Replaces a `raise` by an expression without effect."""
-    node.__class__ = ast.Expr  # type: ignore[assignment]
+    node.__class__ = ast.Expr
     node.__dict__ = {"value": ast.Constant(None), "lineno": 1, "col_offset": 0}
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    return type(value) in (int, float)
 
 
 def is_text(node: ast.BinOp) -> bool:
@@ -180,7 +186,7 @@ class Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         parts = mutant.path.relative_to(HERE).with_suffix("").parts
         self.name = ".".join(parts)
 
-    def find_spec(self, name: str, path: object, target: object = None) -> object:  # type: ignore[override]
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if name != self.name:
             return None
         return importlib.util.spec_from_file_location(name, self.mutant.path, loader=self)

@@ -29,8 +29,10 @@ from subspace_bench.common.interruption import SIGNALS, ignore_signals
 from subspace_bench.training import worker_pool, worker_process
 
 PYTHON = (sys.executable, "-m", "subspace_bench")
+_server = -1  # its process id, once it is started; its group has only workers that are starting
+
 POLL_SECONDS = 0.01
-END_SECONDS = 20.0  # until a process that was killed, or lost its parent, must have ended
+END_SECONDS = 60.0  # until a process that was killed, or lost its parent, must have ended
 HANG_SECONDS = 300.0  # of any command here
 
 
@@ -105,10 +107,10 @@ class Command:
     def survivors(self) -> list[str]:
         """Processes of its group that have not ended after some seconds; kills them."""
         end = time.monotonic() + END_SECONDS
-        while living := group_members(self.pid):
+        while (living := group_members(self.pid)) or starting_workers():
             if time.monotonic() > end:
                 self.signal_group(signal.SIGKILL)
-                return [f"{len(living)} processes survive: {self.describe()}"]
+                return [f"{len(living) or 'starting'} processes survive: {self.describe()}"]
             time.sleep(POLL_SECONDS)
         return []
 
@@ -204,6 +206,11 @@ def group_members(group: int) -> list[int]:
     return found
 
 
+def starting_workers() -> list[int]:
+    """Workers that have not joined the group of their command, or cannot because it has ended."""
+    return [pid for pid in group_members(_server) if pid != _server]
+
+
 def start_server() -> None:
     """Starts the server of workers, a fork of this process; call it once, after set-up."""
     server: Any = forkserver._forkserver  # type: ignore[attr-defined]
@@ -213,7 +220,10 @@ def start_server() -> None:
     listener.bind(address)
     listener.listen()
     alive_reader, alive_writer = os.pipe()
-    if os.fork() == 0:
+    global _server
+    _server = os.fork()
+    if _server == 0:
+        os.setpgid(0, 0)
         os.close(alive_writer)
         with contextlib.suppress(SystemExit):
             forkserver.main(listener.fileno(), alive_reader, [])

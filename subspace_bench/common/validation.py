@@ -35,7 +35,7 @@ def require_distinct(kind: str, given: Iterable[str]) -> None:
         seen.add(name)
 
 
-def require_numbers(**given: float | None) -> None:
+def require_numbers(**given: object) -> None:
     """Every argument must be a real number; None passes. The keyword names the option."""
     for name, number in given.items():
         if number is not None and not isinstance(number, numbers.Real):

@@ -214,7 +214,7 @@ def require_types(value: TrainingConfig | RunConfig) -> None:
 
 
 def _is_float(value: object) -> bool:
-    return isinstance(value, numbers.Real) and abs(value) <= LARGEST
+    return isinstance(value, numbers.Real) and bool(abs(value) <= LARGEST)  # type: ignore[operator]
 
 
 def non_default_fields(value: TrainingConfig | RunConfig) -> dict[str, Any]:
