@@ -26,6 +26,6 @@ def rows(setting: Setting) -> Iterator[Row]:
             found = shares[sign]
             row.count(*([] if found >= PROMISED else [f"{run}: found in {found:.1%}"]))
         row.times *= resampling.CHECKS
-        shares = sorted(of[sign] for of in power.values())
-        row.measured = f"found in {shares[0]:.1%} to {shares[-1]:.1%}, by run"
+        found_in = sorted(of[sign] for of in power.values())
+        row.measured = f"found in {found_in[0]:.1%} to {found_in[-1]:.1%}, by run"
         yield row

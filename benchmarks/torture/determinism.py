@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from benchmarks.torture import processes, subjects, tiny
 from benchmarks.torture.campaigns import Row, Setting
@@ -66,16 +67,17 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield row
 
     row = Row(f"`python -m subspace_bench train` under other {', '.join(VARIABLES)}")
-    run = ["train", "--model", "mlp-16", "--dataset", "mnist-5k", "--device", "cpu", "--steps", "9"]
-    found = []
+    net = ("--model", "mlp-16", "--dataset", "mnist-5k", "--device", "cpu", "--steps", "9")
+    arguments = ["train", *net]
+    results: list[Any] = []
     for name, values in VARIABLES.items() if not setting.short else ():
         for value in values:
             out = work / f"{name}-{value}"
             command = processes.run(
-                [*run, "--out", str(out)], work / "log", real=True, variables={name: value}
+                [*arguments, "--out", str(out)], work / "log", real=True, variables={name: value}
             )
-            found.append(list(subjects.records(out).values()))
-            same = command.code == 0 and found[-1] == found[0]
+            results.append(list(subjects.records(out).values()))
+            same = command.code == 0 and results[-1] == results[0]
             row.count(*([] if same else [f"{name}={value}: {command.describe()}"]))
     if row.times:
         yield row

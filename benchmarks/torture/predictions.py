@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 from benchmarks.torture import tiny
 from benchmarks.torture.campaigns import Row, Setting
@@ -14,10 +15,12 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.hardware import peak_memory, reset_peak_memory, resident_memory
 from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.records.config import RunConfig
-from subspace_bench.training import checks
+from subspace_bench.training import checks as checking
+from subspace_bench.training.cost import estimate
 from subspace_bench.training.loop import train
 from subspace_bench.training.presets import recipe
 
+checks: Any = checking  # whose view of the free memory is replaced
 WITHIN = 0.15  # of what a projector then takes
 SIZES = ((199_210, 1_000), (1_000_000, 300), (10_000_000, 100))
 OVERHEAD = 30e6  # bytes of a new process that do not depend on the projector
@@ -105,7 +108,7 @@ def refused_alone(run: RunConfig, free: float) -> bool:
 def refused_together(run: RunConfig, free: float) -> bool:
     checks.available_memory = lambda: free
     checks.resident_memory = lambda: 0
-    return _refuses(lambda: checks.choose_jobs({run.label: checks.estimate(run)}, None))
+    return _refuses(lambda: checks.choose_jobs({run.label: estimate(run)}, None))
 
 
 def _refuses(start: object) -> bool:

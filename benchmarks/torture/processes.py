@@ -242,9 +242,9 @@ _run_worker = worker_process.run
 def _run_in_group(pipe: connection.Connection) -> None:
     """A worker that joins the group of its command."""
     ignore_signals()  # a spawned worker inherits that they are blocked
-    parent: int = multiprocessing.current_process()._parent_pid
+    process: Any = multiprocessing.current_process()
     with contextlib.suppress(OSError):  # the command has ended
-        os.setpgid(0, os.getpgid(parent))
+        os.setpgid(0, os.getpgid(process._parent_pid))
     _run_worker(pipe)
 
 

@@ -32,12 +32,13 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield row
 
     row = Row("ruff's security rules (S), files")
-    command = [sys.executable, "-m", "ruff", "check", "--select", "S", "--output-format", "json"]
+    command = [sys.executable, "-m", "ruff", "check", "--output-format", "json"]
     found = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
     row.times = sum(
         1 for folder in ("subspace_bench", "benchmarks") for _ in HERE.glob(f"{folder}/**/*.py")
     )
-    row.report(*(f"{v['filename']}: {v['message']}" for v in json.loads(found.stdout)))
+    broken = [v for v in json.loads(found.stdout) if v["code"].startswith("S")]
+    row.report(*(f"{v['filename']}: {v['message']}" for v in broken))
     yield row
 
     if not setting.short and (audit := shutil.which("pip-audit")):

@@ -13,6 +13,10 @@ class Unwritable(UserError):
     """A folder cannot be written or is full, so results cannot be stored."""
 
 
+class Diverged(UserError):
+    """A training has produced NaN."""
+
+
 def describe_os_error(failure: OSError) -> str:
     """Describes an operating system error, such as a full disk, in one line with a remedy."""
     reason = failure.strerror or str(failure)

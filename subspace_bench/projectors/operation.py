@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from subspace_bench.common.errors import UserError
+from subspace_bench.common.errors import Diverged
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -84,7 +84,7 @@ class _Linear(torch.autograd.Function):
 def refuse_nan(vector: Tensor) -> None:
     # Elsewhere than on the CPU, reading the result waits for the device in every training step.
     if vector.device.type == "cpu" and vector.isnan().any():
-        raise UserError(
+        raise Diverged(
             "ω (or a gradient through Pᵀ) contains NaN: training diverged before the projection"
         )
 

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from subspace_bench import models
+from subspace_bench.common.errors import Diverged
 from subspace_bench.common.rng import generator, seed_torch
 from subspace_bench.datasets.batches import Batches, scale_pixels, training_slice
 from subspace_bench.datasets.dataset import Dataset
@@ -92,15 +93,20 @@ def train(
     while state.updates < run.protocol.steps:
         x, y = batches(state.updates)
         seed_torch(run.seed, "dropout", state.updates)
-        loss = step(net, optimizer, x, y)
+        refused = False
+        try:
+            loss = step(net, optimizer, x, y)
+        except Diverged:  # a projector refuses NaN, before any score shows it
+            refused, loss = True, torch.tensor(math.nan)
         state.updates += 1
 
         now = time.monotonic()
         if state.updates == FINGERPRINT_STEP:
             state.extra["sha256_at_200"] = fingerprint(optimizer.trained)
-        if run.protocol.scored(state.updates) or state.updates == run.protocol.steps:
+        scored = run.protocol.scored(state.updates) or state.updates == run.protocol.steps
+        if scored or refused:
             value = loss.item()
-            if not math.isfinite(value):
+            if not math.isfinite(value) or not optimizer.trained.isfinite().all():
                 state.extra["diverged"] = state.updates
                 break
             accuracy = evaluate(net.module, images, labels, run.protocol.scale)
