@@ -13,14 +13,14 @@ from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record, Store
 from subspace_bench.training.loop import train
 
-RATES = (1e2, 1e4, 1e6, 1e10, 1e20, 1e30)
+RATES = (1e2, 1e4, 1e6, 1e10, 1e20, 1e30, 1e38)
 
 
 def rows(setting: Setting) -> Iterator[Row]:
     tiny.shrink(setting.work)
     for dtype in ("float32", "float16", "bfloat16"):
         row, diverged = Row(f"{dtype}: rates from {RATES[0]:g} to {RATES[-1]:g}"), 0
-        for run in wild_runs(dtype)[:: setting.times(1, 5)]:
+        for run in wild_runs(dtype)[:: setting.times(1, 7)]:
             record = train(run, embedded_digits())
             row.count(*judge(record, Store(setting.work / dtype)))
             diverged += "diverged" in record.result

@@ -213,7 +213,7 @@ def starting_workers() -> list[int]:
 
 def start_server() -> None:
     """Starts the server of workers, a fork of this process; call it once, after set-up."""
-    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver
     resource_tracker.ensure_running()
     address = f"\0torture-{os.getpid()}"  # in no folder
     listener = socket.socket(socket.AF_UNIX)

@@ -38,10 +38,11 @@ def require_distinct(kind: str, given: Iterable[str]) -> None:
 def require_numbers(**given: object) -> None:
     """Every argument must be a real number; None passes. The keyword names the option."""
     for name, number in given.items():
-        if number is not None and not isinstance(number, numbers.Real):
+        if isinstance(number, int):
+            if abs(number) > sys.float_info.max:
+                raise UserError(f"--{name} is {number}: it must be {sys.float_info.max:g} or less")
+        elif number is not None and not isinstance(number, numbers.Real):
             raise UserError(f"--{name} is a {type(number).__name__}: it must be a number")
-        if isinstance(number, int) and abs(number) > sys.float_info.max:
-            raise UserError(f"--{name} is {number}: it must be {sys.float_info.max:g} or less")
 
 
 def require_at_least(least: float, most: float = LARGEST, **given: float | None) -> None:

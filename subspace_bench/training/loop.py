@@ -96,7 +96,9 @@ def train(
         refused = False
         try:
             loss = step(net, optimizer, x, y)
-        except Diverged:  # a projector refuses NaN, before any score shows it
+        except (Diverged, RuntimeError) as failure:
+            if not has_diverged(failure):
+                raise
             refused, loss = True, torch.tensor(math.nan)
         state.updates += 1
 
@@ -204,6 +206,11 @@ def step(net: FlatParameters, optimizer: Optimizer, x: Tensor, y: Tensor) -> Ten
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.detach()
+
+
+def has_diverged(failure: Exception) -> bool:
+    """Whether an update failed because of NaN, or of a step that the data type cannot hold."""
+    return isinstance(failure, Diverged) or "without overflow" in str(failure)  # torch's words
 
 
 @torch.no_grad()
