@@ -186,6 +186,7 @@ def test_interrupted_before_it_trains_it_says_so(call, tmp_path: Path, capsys, m
         time.sleep(10)
 
     monkeypatch.setattr("subspace_bench.datasets.loading.load", pressed)
+    monkeypatch.setattr("sys.argv", ["subspace-bench", "train"])  # the message repeats it
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "another.checkpoint").write_bytes(b"")
     code, _, err = call(*TINY, "--steps", "1", "--out", str(tmp_path))
