@@ -19,6 +19,9 @@ RUNS = {
     "a projector that refuses NaN": replace(NET, dim=9, projector="gaussian"),
     "one pass": replace(NET, dim=9, projector="orthonormal", origin="zero", protocol=ADAM),
     "float16": replace(NET, dtype="float16", protocol=replace(SGD, lr=1e4)),
+    "an infinite rate": replace(
+        NET, dim=9, projector="orthonormal", origin="zero", protocol=replace(ADAM, lr=1e38)
+    ),
     "a step that overflows": replace(NET, protocol=replace(ADAM, lr=1e38)),
     "in the last update": replace(
         NET, protocol=replace(SGD, lr=1e38, weight_decay=1e3, steps=1, score_first=1)

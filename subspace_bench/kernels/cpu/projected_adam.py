@@ -64,7 +64,9 @@ def step(
     parts = min(16, 1 << max(0, (d // 64).bit_length() - 1))
     partial = g.new_zeros(parts, size)
     rate = lr / (1 - beta1**t)
-    rates = np.array([1 - beta1, beta2, 1 - beta2, (1 - beta2**t) ** 0.5, eps, rate], np.float32)
+    constants = [1 - beta1, beta2, 1 - beta2, (1 - beta2**t) ** 0.5, eps, rate]
+    with np.errstate(over="ignore"):  # an infinite rate: the training diverges
+        rates = np.array(constants, np.float32)
     *moved, start, theta, sums = (a.detach().view(-1).numpy() for a in (*arrays, partial))
     kernel = _kernel(_BLOCK if d >= _BLOCK else 1)
     in_threads(kernel, *moved, sums, rates, d, size, parts, parts=parts)
