@@ -25,7 +25,10 @@ from subspace_bench.common.files import digest
 from subspace_bench.datasets import catalog
 from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.datasets.idx import read_idx
-from subspace_bench.dimension.trainings import TrainingRow
+from subspace_bench.dimension.plan import Plan
+from subspace_bench.dimension.task import load
+from subspace_bench.dimension.trainings import TrainingRow, Trainings
+from subspace_bench.dimension.trial import Outcome, Trial
 from subspace_bench.profiling.table import read_frame
 from subspace_bench.records.store import Store, read_record
 from subspace_bench.records.table import KeyedTable
@@ -244,9 +247,7 @@ def damage_references(setting: Setting, draw: random.Random) -> Row:
 def damage_tables(setting: Setting, draw: random.Random) -> Row:
     """A csv has no digest: a digit that became another one cannot be seen."""
     timings = (RESULTS / "projectors-cpu.csv").read_bytes().splitlines(keepends=True)
-    trainings = b"model,d,seed,score,native,seconds,peak_bytes,projector,code\n" + b"".join(
-        b"subspace,%d,%d,0.5,84,0.013,1000,hashed,%s\n" % (d, d, b"0" * 64) for d in range(1, 20)
-    )
+    trainings = write_trainings(setting.work).read_bytes()
     row, found = Row("csv files: bytes damaged, or another file in its place"), 0
 
     def read_trainings(path: Path) -> Any:
@@ -263,6 +264,14 @@ def damage_tables(setting: Setting, draw: random.Random) -> Row:
             found += try_file(row, path, *mutated(data, draw), read, lambda table: True)
     row.measured = f"{found} reported; in the others the table is well-formed"
     return row
+
+
+def write_trainings(work: Path) -> Path:
+    """The csv of `dimension` with some trainings."""
+    trainings = Trainings(load(str(subjects.write_task(work))), Plan(), work)
+    for dim in range(10, 30):
+        trainings.add(Trial(dim, dim), Outcome(dim / 100, 84, 0.013, 1_000))
+    return work / "trainings" / "linear.csv"
 
 
 def damage_images(setting: Setting, draw: random.Random) -> Row:
