@@ -61,7 +61,7 @@ def page(measurements: Measurements) -> Page:
         )
     wrong = int(rows["wrong"].sum())
     summary = (
-        f"{rows['times'].sum():,} trials in {rows['campaign'].nunique()} campaigns: {wrong:,} "
+        f"{len(rows)} kinds of disturbance in {rows['campaign'].nunique()} campaigns: {wrong:,} "
         "results lost or wrong."
     )
     values = {"facts": measurements.facts, "campaigns": CAMPAIGNS, "dates": _span(rows["date"])}

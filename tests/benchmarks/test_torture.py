@@ -30,7 +30,7 @@ def test_rows_of_a_campaign_replace_its_earlier_ones(tmp_path: Path) -> None:
     ]
     written = page.page(measurements.load(page.NAME, tmp_path))
     assert written.tables["bad_input"]["lost or wrong"].tolist() == ["1"]
-    assert "9 trials" in written.summary
+    assert "2 kinds" in written.summary
     assert write_page(written, tmp_path)[0].exists()
 
 
