@@ -1,6 +1,7 @@
 """Our projectors compared with other packages': writes results/peers.md, .csv and .json.
 
     python -m benchmarks.peers --peers FOLDER [--threads 1 2] [--rounds 15] [--rebuild]
+    python -m benchmarks.peers --accuracy  # trains for the table of accuracy, an hour; resumes
 
 FOLDER (or SUBSPACE_BENCH_PEERS) has the two repositories of CLONES, which are not on the package
 index, in folders of these names; CONTRIBUTING.md has the commands. The other peers are this
@@ -24,7 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks import measurements
+from benchmarks import measurements, peer_accuracy
 from benchmarks.measurements import Measurements
 from benchmarks.peer_differences import measure_differences
 from benchmarks.peer_timings import INTRINSIC, ONE, PACTL, comparisons
@@ -182,10 +183,13 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=os.environ.get(VARIABLE))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--accuracy", action="store_true", help="measure only accuracy (resumes)")
     parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
     parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args()
-    if not options.rebuild:
+    if options.accuracy:
+        peer_accuracy.measure(options.out)
+    elif not options.rebuild:
         if options.peers:
             folders = [Path(options.peers) / name for name in CLONES]
             if missing := [folder for folder in folders if not folder.is_dir()]:
