@@ -10,6 +10,7 @@ only the permutation of a partial last block is stored.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -96,7 +97,7 @@ class Hashed(Projector):
     def _displace(
         self, origin: Tensor, omega: Tensor, theta: Tensor, factors: Factors | None = None
     ) -> None:
-        scaled, blocks = (omega * self._scale(omega))[None], (self._key, self._bits, self.rest)
+        scaled, blocks = (omega * self._scale_on_cpu)[None], (self._key, self._bits, self.rest)
         kernels.project(scaled, self.native, *blocks, origin, theta[None], factors)
 
     def _adjoint_of_pieces(
@@ -105,7 +106,11 @@ class Hashed(Projector):
         omega = kernels.adjoint_of_pieces(
             pieces, self.dim, self._key, self._bits, self.rest, _PARTS, factors
         )[0]
-        return omega * self._scale(omega)
+        return omega.mul_(self._scale_on_cpu)
+
+    @functools.cached_property
+    def _scale_on_cpu(self) -> Tensor:
+        return self._scale(torch.empty(0, dtype=torch.float32, device="cpu"))
 
     def _scale(self, like: Tensor) -> Tensor:
         """1/√n_c of each column."""
