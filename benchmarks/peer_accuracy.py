@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks import measurements
+from benchmarks.peer_accuracy_table import REFERENCE
 from subspace_bench import Subspace, UserError, models
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.datasets.loading import load_or_embedded
@@ -45,7 +46,6 @@ from subspace_bench.records import provenance
 NAME = "peers-accuracy"
 DIM, EPOCHS, BATCH, HELD_OUT = 1_000, 10, 128, 10_000
 SELECT_SEEDS, FINAL_SEEDS = (0, 1), tuple(range(10, 18))
-REFERENCE = "ours, hashed"
 LAYERS = ["fc1", "fc2", "fc3"]
 
 Build = Callable[[nn.Module, int], nn.Module]  # (plain net, seed) → net with few trained numbers

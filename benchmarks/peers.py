@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks import measurements, peer_accuracy
+from benchmarks import measurements, peer_accuracy, peer_accuracy_table
 from benchmarks.measurements import Measurements
 from benchmarks.peer_differences import measure_differences
 from benchmarks.peer_timings import INTRINSIC, ONE, PACTL, comparisons
@@ -123,8 +123,8 @@ def measure(threads: Sequence[int], rounds: int, out: Path) -> None:
     measurements.save("peers", out, pd.DataFrame(rows).round(5), facts)
 
 
-def page(measurements: Measurements) -> Page:
-    """The page results/peers.md."""
+def page(measurements: Measurements, accuracy: Measurements) -> Page:
+    """The page results/peers.md, from timings and accuracies."""
     rows = measurements.numbers
     ratios = peer_ratios(rows)
     faster = rows.loc[ratios.index[ratios < 1]]
@@ -132,6 +132,7 @@ def page(measurements: Measurements) -> Page:
         "faster": beside_ours(rows, only=faster.index),
         "timings": beside_ours(rows),
         "set_up": pd.DataFrame(measurements.facts["set_up"]),
+        "accuracy": peer_accuracy_table.table(accuracy.numbers),
     }
     values = {
         "facts": measurements.facts,
@@ -139,6 +140,8 @@ def page(measurements: Measurements) -> Page:
         "packages": ", ".join(f"{n} {v}" for n, v in measurements.facts["packages"].items()),
         "left_out": "; ".join(measurements.facts["left_out"]) or "none",
         "one_thread": ONE,
+        "accuracy": accuracy.facts,
+        "epochs": peer_accuracy.EPOCHS,
     }
     exceptions = faster["implementation"] + " at " + faster["task"] + " " + faster["size"]
     summary = (
@@ -146,6 +149,8 @@ def page(measurements: Measurements) -> Page:
         f"of {format_significant(float(ratios.median()))}. "
         f"Faster than ours: {', '.join(exceptions.unique()) or 'none'}."
     )
+    if found := peer_accuracy_table.finding(accuracy.numbers):
+        summary += f" {found}."
     command = "python -m benchmarks.peers --rebuild"
     title = "Our projectors compared with other packages'"
     return Page("peers", title, summary, tables, measurements.text, values, command=command)
@@ -198,7 +203,8 @@ def main() -> None:
         else:
             print(f"left out without --peers: {', '.join(CLONES)}", file=sys.stderr)
         measure(options.threads, options.rounds, options.out)
-    print(*write_page(page(measurements.load("peers", options.out)), options.out), sep="\n")
+    loaded = (measurements.load(name, options.out) for name in ("peers", peer_accuracy.NAME))
+    print(*write_page(page(*loaded), options.out), sep="\n")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from benchmarks import peer_accuracy
-from benchmarks.peer_accuracy import METHODS, REFERENCE, Case, Data, Score, train
+from benchmarks.peer_accuracy import METHODS, Case, Data, Score, train
+from benchmarks.peer_accuracy_table import REFERENCE, finding, table
 from subspace_bench import models
 from subspace_bench.datasets.dataset import Dataset
 
@@ -71,6 +73,26 @@ def test_stages_follow_the_protocol_and_resume(tmp_path: Path, data: Data, monke
     monkeypatch.setattr(peer_accuracy, "train", None)  # nothing is trained again
     peer_accuracy.measure(tmp_path)
     assert (tmp_path / f"{peer_accuracy.NAME}.csv").read_bytes() == before
+
+
+def test_the_table_pairs_seeds_and_shows_what_is_missing() -> None:
+    def row(method: str, stage: str, rate: float, seed: int, accuracy: float) -> dict[str, object]:
+        labels = {"method": method, "stage": stage, "rate": rate, "seed": seed, "trained": 1_000}
+        return labels | {"accuracy": accuracy}
+
+    rows = [row(REFERENCE, "select", 2.0**-i, seed, 90) for i in (1, 2, 3) for seed in (0, 1)]
+    rows += [row(REFERENCE, "final", 0.25, seed, 91 + seed) for seed in (10, 11, 12)]
+    rows += [row(REFERENCE, "long", 0.25, seed, 90.5) for seed in (0, 1)]
+    rows += [row("other", "select", 0.25, 0, 90)]
+    rows += [row("other", "final", 0.25, seed, 92 + seed) for seed in (10, 11)]
+    ours, other = table(pd.DataFrame(rows)).to_dict("records")
+    assert (ours["rates tried"], ours["rate"]) == ("0.125 to 0.5", "0.25")
+    assert ours["test accuracy"].startswith("102.00 ± ")
+    assert ours["twice the epochs, held out"] == "+0.50"
+    assert other["minus hashed"] == "+1.00 [+1.00, +1.00]"
+    assert other["twice the epochs, held out"] == "not run"
+    assert "other 102.50" in finding(pd.DataFrame(rows))
+    assert finding(pd.DataFrame(rows[:6])) == ""
 
 
 @pytest.mark.slow

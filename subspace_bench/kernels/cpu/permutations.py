@@ -149,7 +149,7 @@ def permuted(typing, keyed, bits, first, out):
                 x = builder.and_(builder.add(x, words[ROUNDS + r]), mask)
             return builder.xor(x, builder.lshr(x, half))
 
-        _map_indices(builder, *unpack(context, builder, signature, args, 0), permute)
+        _map_indices(builder, permute, *unpack(context, builder, signature, args, 0))
         return context.get_dummy_value()
 
     return types.void(keyed, bits, first, out), codegen
@@ -168,13 +168,13 @@ def unpermuted(typing, undoing, bits, first, out):
                 x = builder.xor(x, builder.lshr(x, half))
             return x
 
-        _map_indices(builder, *unpack(context, builder, signature, args, 0), unpermute)
+        _map_indices(builder, unpermute, *unpack(context, builder, signature, args, 0))
         return context.get_dummy_value()
 
     return types.void(undoing, bits, first, out), codegen
 
 
-def _map_indices(builder, keys, bits, first, out, change):
+def _map_indices(builder, change, keys, bits, first, out):
     """out[j] = change(first + j, keys, mask, half), j < TILE, in vectors of 512 bits."""
     width = 64 // out.bytes
 
