@@ -50,8 +50,8 @@ class Hashed(Projector):
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         size = 1 << _bits(dim)
-        # The adjoint needs a table per partial sum; the last block is permuted in int64.
-        table = 4 * (size + dim) * min(_PARTS, native // size + 1) + 20 * dim
+        # Per partial sum, the adjoint needs a table and a block; the last is permuted in int64.
+        table = 4 * (2 * size + dim) * min(_PARTS, native // size + 1) + 20 * dim
         working = max(table, 4 * 8 * (native % size))
         if itemsize == 8:  # plain PyTorch: 56 bytes per row of the blocks it handles at a time
             working = 56 * min(native, max(_CHUNK, size)) + 8 * dim
