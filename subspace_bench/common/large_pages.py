@@ -1,8 +1,8 @@
 """Memory for large vectors in 2 MB pages (Linux).
 
 A new θ of 45 MB has 11,000 pages of 4 kB, and touching them first takes 10 ms, more than a fast
-projection. In 2 MB pages there are 22. Later accesses gain too, from 4 MB on: fewer pages need fewer
-look-ups of addresses. Source: madvise(2), MADV_HUGEPAGE.
+projection. In 2 MB pages there are 22. From 4 MB on, later accesses gain too, as fewer pages need
+fewer look-ups of addresses. Source: madvise(2), MADV_HUGEPAGE.
 """
 
 from __future__ import annotations
