@@ -1,4 +1,4 @@
-"""Runs a stage of benchmarks.gpu with `--device cuda` on a CPU: `python fake_cuda.py STAGE FOLDER`.
+"""Runs stages of benchmarks.gpu with `--device cuda` on a CPU: `python fake_cuda.py FOLDER STAGE…`.
 
 Every tensor that is asked for on "cuda" is made on the CPU, and stand-ins replace `torch.cuda`. So
 the branches for CUDA run, which a device must not be the first to do. Kernels, and what streams and
@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from benchmarks.gpu import worker
+from benchmarks.gpu.stages import STAGES, Setting
 
 
 def on_cpu(value: Any) -> Any:
@@ -98,7 +100,7 @@ def install() -> None:
 
 if __name__ == "__main__":
     install()
-    stage, folder = sys.argv[1:]
-    sys.argv[1:] = [stage, "--device", "cuda", "--work", folder, "--seconds", "300", "--dry"]
+    folder, *names = sys.argv[1:]
     with OnCpu():
-        sys.exit(worker.main())
+        for name in names:
+            worker.work(STAGES[name], Setting("cuda", True, Path(folder)), 300.0)

@@ -142,21 +142,9 @@ def never_waits(name: str, size: tuple[int, int], device: str) -> Values:
     p = make(name, size).to(device)
     omega, theta = gaussian(1, size[1]).to(device), gaussian(2, size[0]).to(device)
     p(omega), p.transpose(theta)  # compiles
-    with refused_waits(device):
+    with subspace_checks.refused_waits(device):
         p(omega), p.transpose(theta)
     return {}
-
-
-@contextmanager
-def refused_waits(device: str) -> Iterator[None]:
-    """Raises where the host would wait for the device."""
-    if device == "cuda":
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        if device == "cuda":
-            torch.cuda.set_sync_debug_mode("default")
 
 
 def in_a_graph(name: str, size: tuple[int, int], device: str) -> Values:
@@ -234,6 +222,7 @@ def keeps_float32(device: str) -> Values:
 
 WHOLE: dict[str, Callable[[str], Values]] = {
     "float32 where TF32 is allowed": keeps_float32,
+    "training steps, which never wait": subspace_checks.training_never_waits,
     "Subspace in a CUDA graph": subspace_checks.trains_in_a_graph,
     "Subspace in torch.compile": subspace_checks.compiles,
 }

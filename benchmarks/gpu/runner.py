@@ -21,7 +21,10 @@ ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2
 SAVE_SECONDS = 5.0  # between two archives while a stage runs
 GRACE_SECONDS = 15.0  # that a running item may take beyond the end of its stage
-PEERS, CLONES = "SUBSPACE_BENCH_PEERS", ("intrinsic-dimensionality",)  # as in benchmarks.peers
+PEERS, CLONES = (
+    "SUBSPACE_BENCH_PEERS",
+    ("intrinsic-dimensionality", "tight-pac-bayes"),
+)  # as in benchmarks.peers
 MOST_RESTARTS = 12  # of a stage's process, as the device may be gone for good
 LEAST_SECONDS = 3.0  # with less time left, a stage is not started
 

@@ -70,8 +70,9 @@ STAGES = {
         Stage("ceilings", 6, "bandwidth, matrix products and launches of the device"),
         Stage("kernels", 12, "every Triton kernel: compiled, checked, timed"),
         Stage("correctness", 14, "every projector against the CPU in float64"),
-        Stage("projectors", 34, "the page of projectors"),
-        Stage("steps", 14, "training steps and batched trainings"),
+        Stage("projectors", 30, "the page of projectors"),
+        Stage("steps", 10, "training steps, alone and batched"),
+        Stage("tables", 24, "the post's tables, five seeds of a cell as one batch"),
         Stage("peers", 8, "other implementations"),
         Stage("tests", 12, "the tests marked cuda"),
     )
