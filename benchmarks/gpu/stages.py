@@ -36,7 +36,8 @@ class Item:
     """One measurement or check.
 
     Attributes:
-        run: returns its values. An ImportError means "left out", any other exception "failed".
+        run: returns its values. An ImportError means "left out", too little memory "does not fit",
+            any other exception "failed".
         limit: seconds after which its process is killed.
     """
 

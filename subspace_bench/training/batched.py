@@ -22,6 +22,7 @@ from subspace_bench.common.rng import seed_torch
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.projectors import Dense, Projector
 from subspace_bench.records.config import RunConfig
+from subspace_bench.subspace import FlatParameters
 from subspace_bench.training import fused_adam
 from subspace_bench.training.loop import make_batches, prepare
 from subspace_bench.training.masks import (
@@ -65,7 +66,7 @@ class BatchedTraining:
         self.rows: Tensor | None = None
         trained = self.theta
         if runs[0].dim is not None:
-            found = [subspace_of(run, net) for run, net in zip(runs, nets, strict=True)]
+            found = find_subspaces(runs, nets)
             self.projectors = [projector for projector, _, _ in found]
             self.origin = torch.stack([origin for _, origin, _ in found])
             trained = torch.stack([omega for _, _, omega in found])
@@ -100,10 +101,11 @@ class BatchedTraining:
         x, y = self.draw_batches()
         masks = self.draw_masks(x)
         self.set_rates()
-        if self.recordable and self.updates >= WARM_UPS:
-            self.recorded = self.recorded or Recorded(self, x, y, masks)
+        if self.recordable and self.recorded is None and self.updates >= WARM_UPS:
+            self.recorded = Recorded(self, x, y, masks)
+        if self.recorded and self.recorded.x.shape == x.shape:
             losses = self.recorded.replay(x, y, masks)
-        else:
+        else:  # also for the last batch of an epoch, which may be smaller
             losses = self.update(x, y, masks)
         self.updates += 1
         return losses
@@ -221,7 +223,7 @@ class Recorded:
         self, training: BatchedTraining, x: Tensor, y: Tensor, masks: dict[str, Tensor]
     ) -> None:
         x, y, masks = x.clone(), y.clone(), {name: mask.clone() for name, mask in masks.items()}
-        self.inputs = [x, y, *masks.values()]
+        self.x, self.inputs = x, [x, y, *masks.values()]
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.losses = training.update(x, y, masks)
@@ -240,6 +242,15 @@ def require_equal_but_seeds(runs: Sequence[RunConfig]) -> None:
         raise UserError("runs that train together must be equal but for their seeds")
     if runs[0].protocol.bias_lr != 1.0:
         raise UserError("runs with another learning rate for biases cannot train together")
+
+
+def find_subspaces(
+    runs: Sequence[RunConfig], nets: Sequence[FlatParameters]
+) -> list[tuple[Projector, Tensor, Tensor]]:
+    """`subspace_of` each run; from the author's draws, all have the same, which is drawn once."""
+    if runs[0].draws == "author":
+        return [subspace_of(runs[0], nets[0])] * len(runs)
+    return [subspace_of(run, net) for run, net in zip(runs, nets, strict=True)]
 
 
 def take_columns(projectors: list[Projector], dtype: torch.dtype) -> Tensor | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 
+from subspace_bench.common.hardware import core_count
 from subspace_bench.datasets.batches import scale_pixels
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records import provenance
@@ -41,6 +42,7 @@ def train_together(
     torch.set_num_threads(runs[0].threads)
     if runs[0].device == "cuda":
         make_cuda_deterministic()
+        torch.set_num_threads(core_count())  # for drawing P, while the device has nothing to do
     training = BatchedTraining(runs, dataset)
     protocol, device = runs[0].protocol, training.theta.device
     images, labels = (part.to(device) for part in scored_images(runs[0], dataset))
