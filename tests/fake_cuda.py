@@ -1,6 +1,7 @@
-"""Runs stages of benchmarks.gpu with `--device cuda` on a CPU: `python fake_cuda.py FOLDER STAGE…`.
+"""Runs stages of benchmarks.gpu dry: `python fake_cuda.py FOLDER`, into FOLDER/cpu and FOLDER/cuda.
 
-Every tensor that is asked for on "cuda" is made on the CPU, and stand-ins replace `torch.cuda`. So
+First all of them on the CPU. Then those of FAKED with `--device cuda`, on the CPU all the same:
+every tensor that is asked for on "cuda" is made on the CPU, and stand-ins replace `torch.cuda`. So
 the branches for CUDA run, which a device must not be the first to do. Kernels, and what streams and
 graphs really do, are not covered.
 """
@@ -25,6 +26,9 @@ def on_cpu(value: Any) -> Any:
     if isinstance(value, torch.device):
         return torch.device("cpu") if value.type == "cuda" else value
     return "cpu" if isinstance(value, str) and value.startswith("cuda") else value
+
+
+FAKED = ["ceilings", "correctness", "projectors", "steps", "tables", "peers"]
 
 
 class OnCpu(TorchFunctionMode):
@@ -99,9 +103,16 @@ def install() -> None:
         setattr(torch.cuda, name, stand_in)
 
 
-if __name__ == "__main__":
+def run(device: str, names: list[str], folder: Path) -> None:
+    """Runs stages dry; prints the CPU time of each."""
+    for name in names:
+        before = time.process_time()
+        worker.work(STAGES[name], Setting(device, True, folder / device), 300.0)
+        print(f"{name} on {device}: {time.process_time() - before:.1f} s", flush=True)
+
+
+if __name__ == "__main__":  # one process, as imports take most of the time
+    run("cpu", list(STAGES), Path(sys.argv[1]))
     install()
-    folder, *names = sys.argv[1:]
     with OnCpu():
-        for name in names:
-            worker.work(STAGES[name], Setting("cuda", True, Path(folder)), 300.0)
+        run("cuda", FAKED, Path(sys.argv[1]))

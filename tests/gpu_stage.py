@@ -1,7 +1,4 @@
-"""A stage whose items end in every way, for tests: `python gpu_stage.py FOLDER SECONDS`.
-
-`python gpu_stage.py FOLDER SECONDS STAGE…` runs stages of benchmarks.gpu dry in one process.
-"""
+"""A stage whose items end in every way, for tests: `python gpu_stage.py FOLDER SECONDS`."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.gpu.stages import STAGES, Item, Setting, Stage
+from benchmarks.gpu.stages import Item, Setting, Stage
 from benchmarks.gpu.worker import work
 
 
@@ -53,9 +50,4 @@ class EveryEnding(Stage):
 STAGE = EveryEnding("every-ending", 1, "every ending")
 
 if __name__ == "__main__":
-    folder, seconds, *names = sys.argv[1:]
-    for stage in [STAGES[name] for name in names] or [STAGE]:
-        before = time.process_time()
-        work(stage, Setting("cpu", True, Path(folder)), float(seconds))
-        if names:
-            print(f"{stage.name}: {time.process_time() - before:.1f} s of this CPU", flush=True)
+    sys.exit(work(STAGE, Setting("cpu", True, Path(sys.argv[1])), float(sys.argv[2])))

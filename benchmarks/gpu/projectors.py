@@ -21,7 +21,7 @@ from subspace_bench.profiling.worker import fits, free_memory
 from subspace_bench.projectors.registry import BUILT_IN
 
 REPEAT = 9
-DRY, DRY_NAMES = ((700,), (30,)), ("hashed", "gaussian", "gaussian-bf16")
+DRY, DRY_NAMES = ((700,), (30,)), ("hashed",)
 # The sizes that tell most come first: the post's net, ViT-B/16, 10⁹, ResNet-18, then the others.
 FIRST_NATIVE = (21_840, 86_567_656, 1_000_000_000, 11_173_962, 199_210, 44_426)
 FIRST_DIMS = (1_000, 10_000, 100, 100_000, 10)

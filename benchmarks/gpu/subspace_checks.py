@@ -80,7 +80,7 @@ def training_never_waits(device: str) -> Values:
     step), a hashed one and none; batched steps in a CUDA graph lead where steps alone do."""
     dataset, errors = embedded_digits(), []
     for projector in (None, "gaussian", "hashed"):
-        protocol = TrainingConfig(steps=STEPS, batch=32, lr=1e-3)
+        protocol = TrainingConfig(steps=STEPS, batch=4, lr=1e-3)
         run = RunConfig("conv", "he", protocol, device=device, dataset=dataset.name)
         if projector:
             run = replace(run, dim=30, projector=projector, scaling="fan-in")

@@ -32,33 +32,19 @@ RESULTS = Path(__file__).parents[2] / "results"
 MACHINE = {"device": "cuda", "dry": False, "gpu": "Test GPU", "torch": "2", "triton": "3"}
 
 
-FAKED = ("ceilings", "correctness", "projectors", "steps", "tables", "peers")
 # What needs a real device: replays of a graph, Adam within one, kernels, and the compiler.
 NEEDS = ("a replay is off", "capturable", "InductorError", "BackendCompilerFailed", "driver")
 
 
-def run_script(script: str, *arguments: str) -> None:
-    """Runs a script of tests/ in a process of its own, with Triton interpreted."""
-    paths = [str(RESULTS.parent), str(Path(script).parent), os.environ.get("PYTHONPATH", "")]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TRITON_INTERPRET": "1"}
-    command = [sys.executable, script, *arguments]
-    run = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-
-
 @pytest.fixture(scope="module")
 def dry(tmp_path_factory) -> Path:
-    """The results of all stages, run dry in one process."""
-    folder = tmp_path_factory.mktemp("dry")
-    run_script(gpu_stage.__file__, str(folder), "300", *STAGES)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def faked(tmp_path_factory) -> Path:
-    """The results of stages with a GPU that is faked."""
-    folder = tmp_path_factory.mktemp("faked")
-    run_script(fake_cuda.__file__, str(folder), *FAKED)
+    """The results of all stages, run dry: on the CPU in `cpu`, and as on a GPU in `cuda`."""
+    folder, script = tmp_path_factory.mktemp("dry"), fake_cuda.__file__
+    paths = [str(RESULTS.parent), str(Path(script).parent), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TRITON_INTERPRET": "1"}
+    command = [sys.executable, script, str(folder)]
+    run = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
     return folder
 
 
@@ -67,7 +53,7 @@ def faked(tmp_path_factory) -> Path:
 def test_every_stage_runs_dry(stage, dry) -> None:
     if stage == "kernels":
         pytest.importorskip("triton")
-    log = Log.read(dry / f"{stage}.jsonl")
+    log = Log.read(dry / "cpu" / f"{stage}.jsonl")
     assert log.planned
     assert list(log.rows) == log.planned
     kinds = {row["status"].partition(":")[0] for row in log.rows.values()}
@@ -75,9 +61,9 @@ def test_every_stage_runs_dry(stage, dry) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", FAKED)
-def test_the_branches_for_cuda_run(stage, faked) -> None:
-    log = Log.read(faked / f"{stage}.jsonl")
+@pytest.mark.parametrize("stage", fake_cuda.FAKED)
+def test_the_branches_for_cuda_run(stage, dry) -> None:
+    log = Log.read(dry / "cuda" / f"{stage}.jsonl")
     assert list(log.rows) == log.planned
     failed = [row["status"] for row in log.rows.values() if "failed" in row["status"]]
     assert not [status for status in failed if not any(text in status for text in NEEDS)]
