@@ -68,7 +68,7 @@ def measure(make: Callable[[Setting], Timed], setting: Setting) -> Values:
     return {
         **times,
         "moved_bytes": timed.moved,
-        "limit": timed.limit,
+        "ceiling": timed.limit,
         "target": timed.target,
         "gbs": timed.moved / times["device_ms"] / 1e6,
         **({"entries_per_s": timed.entries / times["device_ms"] * 1e3} if timed.entries else {}),

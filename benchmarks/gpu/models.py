@@ -21,7 +21,7 @@ def kernels_table(frame: pd.DataFrame, ceilings: Ceilings) -> pd.DataFrame:
         return frame.iloc[:0]
     lines = []
     for row in frame.dropna(subset="device_ms").to_dict("records"):
-        rate, limit = row.get("entries_per_s", math.nan), row.get("limit") or "copy"
+        rate, limit = row.get("entries_per_s", math.nan), row.get("ceiling") or "copy"
         computed = not pd.isna(rate)
         model = row["moved_bytes"] / ceilings.get(limit, math.nan) / 1e6
         reached = "" if computed or math.isnan(model) else f"{model / row['device_ms']:.0%}"

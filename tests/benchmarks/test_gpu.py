@@ -229,9 +229,9 @@ def make_archive(tmp_path: Path, gpu: str) -> Path:
         "ceilings": [{"item": "copy", "status": "ok", "value": 2000.0, "unit": "GB/s"}],
         "kernels": [
             {"item": "dense bf16 Pω", "status": "ok", "device_ms": 0.25, "gbs": 1000.0,
-             "moved_bytes": 250_000_000, "limit": "copy", "target": 0.85},
+             "moved_bytes": 250_000_000, "ceiling": "copy", "target": 0.85},
             {"item": "regenerated signs Pω", "status": "ok", "device_ms": 0.5, "gbs": 1.0,
-             "moved_bytes": 500_000, "limit": "copy", "target": 0.0, "entries_per_s": 4e11},
+             "moved_bytes": 500_000, "ceiling": "copy", "target": 0.0, "entries_per_s": 4e11},
         ],
         "steps": [
             {"item": f"{nets} nets, d = D", "status": "ok", "nets": nets, "step_ms": 1.0,
