@@ -15,6 +15,8 @@ from subspace_bench.common import rng
 from subspace_bench.projectors import make
 from subspace_bench.projectors.hashed import Hashed
 from subspace_bench.projectors.regenerated import Regenerated
+from subspace_bench.records.config import TrainingConfig
+from subspace_bench.training.fused_adam import BatchedStep
 
 KEY = rng.key(3, "any")
 ADAM: dict[str, Any] = {"lr": 3e-3, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
@@ -134,25 +136,24 @@ def check_regenerated(device: str) -> None:
 def check_projected_adam(device: str) -> None:
     """Three steps of two runs, each against Adam between two products, in float64."""
     from subspace_bench.kernels.cpu.projected_adam import step_eager
-    from subspace_bench.kernels.triton.projected_adam import step
-    from subspace_bench.training.fused_adam import fill
 
+    protocol = TrainingConfig(3, 1, ADAM["lr"], betas=(ADAM["beta1"], ADAM["beta2"]))
     for native, dim in ((1, 1), (17, 3), (1_040, 9), (1_601, 5)):
-        shapes = ((2, dim, native), (2, native), (2, dim), (2, dim), (2, dim))
+        shapes = ((2, dim, native), (2, native), (2, dim), (2, native))
         drawn = [gaussian(i, *shape) for i, shape in enumerate(shapes)]
-        drawn[4] = drawn[4].abs()
-        columns, gradient, omega, m, v = (x.to(device, copy=True) for x in drawn)
-        exact = [x.double() for x in drawn]
-        rates, theta = torch.empty(2, device=device), torch.empty(native).double()
+        columns, gradient, omega, origin = (x.to(device, copy=True) for x in drawn)
+        theta = torch.empty_like(origin)
+        both = BatchedStep(columns, omega, origin, theta, protocol)
+        both.by_triton = True  # also where it is interpreted
+        p, g, w, start = (x.double() for x in drawn)
+        m, v, exact = torch.zeros_like(w), torch.zeros_like(w), torch.empty_like(start)
         for t in range(1, 4):
-            fill(rates, ADAM["lr"], (ADAM["beta1"], ADAM["beta2"]), t)
-            betas: dict[str, Any] = {name: ADAM[name] for name in ("beta1", "beta2", "eps")}
-            images = step(columns, gradient, omega, m, v, rates, **betas)
-            for image, p, *run in zip(images, *exact, strict=True):
-                run += [torch.zeros_like(theta), theta]
-                step_eager(p, *run, **ADAM, t=t)
-                torch.testing.assert_close(image.cpu().double(), theta, rtol=1e-4, atol=1e-4)
-        for mine, theirs in zip((omega, m, v), exact[2:], strict=True):
+            both.set_step(ADAM["lr"], t)
+            both(gradient)
+            for i in range(2):
+                step_eager(p[i], g[i], w[i], m[i], v[i], start[i], exact[i], **ADAM, t=t)
+            torch.testing.assert_close(theta.cpu().double(), exact, rtol=1e-4, atol=1e-4)
+        for mine, theirs in ((both.omega, w), (both.m, m), (both.v, v)):
             torch.testing.assert_close(mine.cpu().double(), theirs, rtol=1e-4, atol=1e-5)
 
 

@@ -11,8 +11,10 @@ import pandas as pd
 
 from benchmarks import measurements
 from benchmarks.gpu import models
+from benchmarks.gpu.costs import step_costs
 from benchmarks.gpu.kernels import TIMED
 from benchmarks.gpu.stages import STAGES, Setting
+from benchmarks.gpu.tables import SEEDS, post_cells
 from subspace_bench.common.formatting import format_duration, format_significant
 from subspace_bench.reporting.figures import PageFigure
 from subspace_bench.reporting.page import Page
@@ -20,7 +22,7 @@ from subspace_bench.reporting.render import write_page
 
 NAME, COMPILED = "gpu", "gpu-kernels"
 # H100 SXM's data sheet and white paper: to predict times before any are measured.
-DATA_SHEET = {"gbs": 3_350, "multiprocessors": 132, "ghz": 1.755}
+DATA_SHEET = {"gbs": 3_350, "tflops": 67, "multiprocessors": 132, "ghz": 1.755}
 # Entries of P per clock and multiprocessor; see the docstring of kernels/triton/regenerated.py.
 ENTRIES_PER_CLOCK = {"regenerated normals": 3, "regenerated signs": 27}
 COMMAND = "python -m benchmarks.gpu --rebuild"
@@ -37,12 +39,13 @@ def rebuild(out: Path) -> list[Path]:
 
 def not_measured(needs: pd.DataFrame | None) -> Page:
     """The page while no GPU was measured: predictions only."""
+    cells, seconds = predicted_cells()
     return Page(
         name=NAME,
         title="On a GPU: kernels, training steps, other implementations",
         summary="Not measured yet: no GPU was at hand",
-        tables={"predicted": predictions(), **compiler_table(needs)},
-        values={"sheet": DATA_SHEET},
+        tables={"predicted": predictions(), "cells": cells, **compiler_table(needs)},
+        values={"sheet": DATA_SHEET, "seconds": f"{seconds:.0f}", "seeds": SEEDS},
         command=COMMAND,
         template="gpu-not-measured",
     )
@@ -189,6 +192,20 @@ def predictions() -> pd.DataFrame:
             }
         )
     return pd.DataFrame(lines)
+
+
+def predicted_cells() -> tuple[pd.DataFrame, float]:
+    """The least seconds of each cell of the post's tables, trained as one batch; their sum."""
+    lines, total = [], 0.0
+    for name, runs in post_cells("cuda").items():
+        costs, steps = step_costs(runs[0], len(runs)), runs[0].protocol.steps
+        memory = steps * costs["bytes"] / DATA_SHEET["gbs"] / 1e9
+        arithmetic = steps * costs["operations"] / DATA_SHEET["tflops"] / 1e12
+        total += max(memory, arithmetic)
+        lines.append({"cell": name, "updates": f"{steps:,}",
+                      "bytes allow, s": format_significant(memory),
+                      "operations allow, s": format_significant(arithmetic)})  # fmt: skip
+    return pd.DataFrame(lines), total
 
 
 def compiler_table(needs: pd.DataFrame | None) -> dict[str, pd.DataFrame]:

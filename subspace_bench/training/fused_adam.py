@@ -74,16 +74,17 @@ class BatchedStep:
         self.m, self.v = torch.zeros_like(omega), torch.zeros_like(omega)
         self.betas, self.eps = protocol.betas, protocol.eps
         self.lr, self.t, self.rates = 0.0, 0, theta.new_empty(2)
+        self.by_triton = columns.is_cuda
 
     def set_step(self, lr: float, t: int) -> None:
         """Learning rate and number, from 1, of the next step; not part of what a graph records."""
         self.lr, self.t = lr, t
-        if self.columns.is_cuda:
+        if self.by_triton:
             fill(self.rates, lr, self.betas, t)
 
     def __call__(self, gradient: Tensor) -> None:
         gradient, (beta1, beta2) = gradient.contiguous(), self.betas
-        if self.columns.is_cuda:
+        if self.by_triton:
             from subspace_bench.kernels.triton.projected_adam import step
 
             change = step(
