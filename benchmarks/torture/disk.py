@@ -99,14 +99,14 @@ class Trials:
 
 def limited_files(trials: Trials, setting: Setting, draw: random.Random) -> Iterator[Row]:
     row, failed = Row("a limit on the size of files (RLIMIT_FSIZE)"), 0
-    for i in range(setting.times(15, 1)):
+    for _ in range(setting.times(15, 1)):
         for subject in trials.subjects.values():
             size = int(2 ** draw.uniform(0, 15))
 
             def limit(size: int = size) -> None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-            out = trials.work / f"limited-{i}-{len(subject.name)}"
+            out = trials.work / f"limited-{row.times}"
             out.mkdir()
             command = trials.start(subject, out, set_up=limit)
             row.count(*trials.fail(subject, out, command))
