@@ -103,6 +103,7 @@ class Series:
                     disturb(command, self.draw)
                     row.count()
             row.report(*command.finish())
+            row.report(*(f"worker {pid} survives" for pid in processes.starting_workers()))
             row.report(*kept.check(out))
             row.report(*self.tracebacks())
             if command.code in subject.codes:

@@ -110,7 +110,8 @@ class Command:
         while (living := group_members(self.pid)) or starting_workers():
             if time.monotonic() > end:
                 self.signal_group(signal.SIGKILL)
-                return [f"{len(living) or 'starting'} processes survive: {self.describe()}"]
+                # Those that start may belong to other commands; see `starting_workers`.
+                return [f"{len(living)} processes survive: {self.describe()}"] if living else []
             time.sleep(POLL_SECONDS)
         return []
 
