@@ -84,7 +84,7 @@ CAMPAIGNS = {
     for campaign in (
         Campaign("killed", "Killed", minutes=120),
         Campaign("signals", "Interrupted"),
-        Campaign("disk", "Disks", in_short=False),
+        Campaign("disk", "Disks"),
         Campaign("damage", "Damaged files"),
         Campaign("together", "Several processes in one folder"),
         Campaign("bad_input", "Bad input"),
