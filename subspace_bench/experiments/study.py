@@ -90,6 +90,11 @@ class Evidence:
     def records(self, run: RunConfig, local: bool = False) -> list[Record]:
         return self.local(run) if local else self.committed(run)
 
+    def names(self, *runs: RunConfig) -> list[str]:
+        """The names of all records of some runs, committed ones first."""
+        found = [self.records(run, local) for local in (False, True) for run in runs]
+        return list(dict.fromkeys(record.run.name for records in found for record in records))
+
     @property
     def quick(self) -> bool:
         return self.plan.profile == "quick"
