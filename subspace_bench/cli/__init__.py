@@ -48,19 +48,16 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     help="Train networks in random subspaces, θ = θ₀ + Pω, and reproduce every table and figure "
-    'of the post "Training Networks in Random Subspaces" (2017).',
+    'of the post "Training Networks in Random Subspaces" (2017).\n\n'
+    "Exit codes: 0 done; 1 runs failed, or accuracy changed; 2 bad input, or nothing could be "
+    "done; 3 an error of this program; 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits.
-
-    Exit codes: 0 done; 1 runs failed, or accuracy changed; 2 bad input, or nothing could be done;
-    3 an error of this program; 130 interrupted.
-    """
+    """Runs the command line and exits; `app.info.help` lists the exit codes."""
     code = INTERRUPTED
     with contextlib.suppress(KeyboardInterrupt), handled_signals():
         code = run(arguments)
@@ -77,6 +74,8 @@ def run(arguments: list[str] | None) -> int:
         return print_error(failure.format_message()) if failure.format_message() else BAD_INPUT
     except OSError as failure:
         return print_error(describe_os_error(failure))
+    except SystemExit as end:  # the shell's words are completed
+        return int(end.code or 0)
     except (Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BaseException as failure:

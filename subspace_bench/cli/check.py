@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from subspace_bench.cli.options import INTERRUPTED, Data
+from subspace_bench.cli.options import INTERRUPTED, Data, path_option
 from subspace_bench.common import validation
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import write_atomically
@@ -32,9 +32,7 @@ SEEDS = 100  # of a reference; 40 are enough, but then only larger shifts are de
 
 
 def check(
-    reference: Annotated[Path, typer.Option(help="Reference file.")] = Path(
-        "results/regression.toml"
-    ),
+    reference: Annotated[Path, path_option("Reference file.")] = Path("results/regression.toml"),
     bitwise: Annotated[
         bool, typer.Option("--bitwise", help="Compare the loss of every step, bit for bit.")
     ] = False,
@@ -52,7 +50,7 @@ def check(
     ] = FIRST_SEED,
     report: Annotated[
         Path | None,
-        typer.Option(help="Report file: .md or .xml (JUnit); without a suffix, both."),
+        path_option("Report file: .md or .xml (JUnit); without a suffix, both."),
     ] = None,
     data: Data = None,
 ) -> int:

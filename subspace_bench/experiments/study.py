@@ -189,8 +189,10 @@ def make_page(study: Study, evidence: Evidence, summary: str, **parts: Any) -> P
 
 
 QUICK_RUN = (
-    "**Quick run**: shortened training, compared with the post's figures at the same step. "
-    "`subspace-bench reproduce` trains in full."
+    "**Quick run**: shortened training, compared with the post's figures at the same step. An "
+    "accuracy of 9 to 12% is a plateau, where the net still takes every image for the same digit; "
+    "the smaller d, the later training leaves it, in the post as well. `subspace-bench reproduce` "
+    "trains in full."
 )
 NOT_MNIST = "**Not MNIST**: trained on {}. Nothing here is comparable with the post."
 NAMES = {

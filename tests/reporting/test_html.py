@@ -1,4 +1,4 @@
-"""index.html: its tables are those of the markdown pages, and nothing in it is executed but our own."""
+"""index.html: its tables are those of the markdown pages; only our own script is executed."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const dark = matchMedia("(prefers-color-scheme: dark)"), narrow = matchMedia("(max-width: 700px)");
 const unique = (values) => [...new Set(values)];
+const extent = (numbers) => [Math.min(...numbers), Math.max(...numbers)];
 const thousands = (number) => number.toLocaleString("en-US");
 const size = (label) => (label === "D" ? Infinity : Number(label.replaceAll(",", "")));
 
@@ -10,6 +11,10 @@ function element(tag, content = "", attributes = {}) {
   const made = Object.assign(document.createElement(tag), attributes);
   made.append(...[content].flat());
   return made;
+}
+
+function td(content) { // short texts stay in one line
+  return element("td", content, { className: content.length < 26 ? "short" : "" });
 }
 
 function fill(select, values, chosen = values[0]) {
@@ -83,12 +88,13 @@ function makeTable(container, label, columns, rows, limit) {
 
 function enhance(table) {
   const rows = [...table.tBodies[0].rows].map((row) => ({ row, cells: [...row.cells].map((c) => c.textContent) }));
+  for (const { row } of rows) for (const c of row.cells) c.classList.toggle("short", c.textContent.length < 26);
   if (rows.some(({ row }) => row.dataset.records)) {
     table.tHead.rows[0].append(element("th", "records", { scope: "col" }));
     for (const each of rows) {
       const ids = (each.row.dataset.records || "").split(" ").filter(Boolean).map(Number);
       const title = [...each.row.cells].slice(0, 3).map((c) => c.textContent).join(" · ");
-      each.row.append(element("td", ids.length ? opener(String(ids.length), title, ids) : ""));
+      each.row.append(td(ids.length ? opener(String(ids.length), title, ids) : ""));
       each.cells.push(String(ids.length));
     }
   }
@@ -130,7 +136,7 @@ function showRecords(title, ids) { // what all records share as a list, what dif
   if (differs.length) {
     const rows = records.map((record) => ({
       cells: differs.map((n) => String(record[n] ?? "")),
-      build: () => element("tr", differs.map((n) => element("td", cell(record, n)))),
+      build: () => element("tr", differs.map((n) => td(cell(record, n)))),
     }));
     makeTable(place, "records", differs, rows, 100);
   }
@@ -143,7 +149,7 @@ function listRecords() {
     const all = flat(id), cells = columns.map((name) => String(all[name] ?? "").slice(0, 12));
     if (all.local) cells[0] += " (local)";
     cells[2] = all.dim ?? "D";
-    const build = () => element("tr", [...cells.map((c) => element("td", c)), element("td", opener("open", record[0], [id]))]);
+    const build = () => element("tr", [...cells, opener("open", record[0], [id])].map(td));
     return { cells: [...cells, record[0]], build };
   });
   makeTable($("records-table"), "all records", [...columns, ""], rows, 50);
@@ -187,7 +193,7 @@ function drawAnswer() {
   const series = $("answer-series").value, low = Number($("answer-axis").value);
   const values = data.answer.filter((r) => (series === "all" || r.series === series) && r.accuracy >= low)
     .map((r) => ({ ...r, low: Math.max(r.low ?? r.accuracy, low), high: r.high ?? r.accuracy }));
-  const x = { field: "trained", type: "quantitative", scale: { type: "log" }, title: "trained parameters", axis: POWERS };
+  const x = { field: "trained", type: "quantitative", scale: { type: "log", domain: extent(data.answer.map((r) => r.trained)) }, title: "trained parameters", axis: POWERS };
   const scale = { domain: [low, 100], nice: false };
   const color = { field: "series", type: "nominal", scale: { domain: unique(data.answer.map((r) => r.series)) } };
   draw("answer-chart", "Test accuracy over the number of trained parameters", {
@@ -220,16 +226,18 @@ function drawCurves() {
         .filter(([seed]) => choice === "every" || String(seed) === choice);
       for (const [seed, accuracies] of lines) {
         steps.forEach((step, i) => {
-          const all = scores.map((s) => s[i]), range = { low: Math.min(...all), high: Math.max(...all) };
-          values.push({ d: curve.d, source, seed: seed === "mean" ? `mean of ${seeds.length}` : `${seed}`, step, accuracy: accuracies[i], ...(seed === "mean" ? range : {}) });
+          const [low, high] = extent(scores.map((s) => s[i]));
+          const range = seed === "mean" ? { low, high } : {};
+          const line = seed === "mean" ? `mean of ${seeds.length}, from ${low.toFixed(2)} to ${high.toFixed(2)}` : `seed ${seed}`;
+          values.push({ d: curve.d, source, line, seed, step, accuracy: accuracies[i], ...range });
         });
       }
     }
-    for (const [step, accuracy] of curve.post) values.push({ d: curve.d, source: "the post", seed: "123", step, accuracy });
+    for (const [step, accuracy] of curve.post) values.push({ d: curve.d, source: "the post", line: "published", step, accuracy });
   }
   const sizes = unique(data.curves.map((c) => c.d)).sort((a, b) => size(a) - size(b)).filter((d) => shown.some((c) => c.d === d));
   const encoding = {
-    x: { field: "step", type: "quantitative", title: "step" },
+    x: { field: "step", type: "quantitative", title: "step", scale: { domain: [0, extent(values.map((v) => v.step))[1]] } },
     y: { field: "accuracy", type: "quantitative", title: "test accuracy, %", scale: { domain: [Number($("curves-axis").value), 100] } },
     color: { field: "d", type: "nominal", sort: sizes, scale: { domain: sizes }, legend: { title: "d" } },
   };
@@ -242,11 +250,11 @@ function drawCurves() {
       { transform: [trained], mark: { type: "line", strokeWidth: 1.6, clip: true }, encoding: { detail: [{ field: "seed" }],
         strokeDash: { field: "source", type: "nominal", legend: null, scale: { domain: ["ours", "local"], range: [[1, 0], [5, 3]] } } } },
       { transform: [{ filter: "datum.source === 'the post'" }], mark: { type: "point", clip: true, filled: true, size: 34, opacity: 1, strokeWidth: 0.7, stroke: isDark() ? "#fff" : "#000" } },
-      { params: [{ name: "near", select: { type: "point", on: "pointerover", nearest: true, clear: "pointerout" } }],
-        mark: { type: "point", clip: true, filled: true, size: 90 },
+      { params: [{ name: "near", select: { type: "point", on: "pointerover", clear: "pointerout" } }],
+        mark: { type: "point", clip: true, filled: true, size: 150 },
         encoding: { opacity: { condition: { param: "near", empty: false, value: 1 }, value: 0 },
-          tooltip: [{ field: "d" }, { field: "source" }, { field: "seed" }, { field: "step", format: "," }, { field: "accuracy", title: "accuracy, %", format: ".2f" },
-            { field: "low", title: "lowest seed", format: ".2f" }, { field: "high", title: "highest seed", format: ".2f" }] } },
+          tooltip: [{ field: "d" }, { field: "source" }, { field: "step", format: "," },
+            { field: "accuracy", title: "accuracy, %", format: ".2f" }, { field: "line", title: "seeds" }] } },
     ],
   });
 }
@@ -278,7 +286,7 @@ function choose(changed) {
   const columns = ["projector", "forward + transpose, ms", "peak memory", "set-up, s", "accuracy − best, points", "take it?", "revision"];
   makeTable($("choose-table"), "projectors at this size", columns, here.map((r) => {
     const cells = [r.projector, r.time, r.memory, `${r.setup}`, r.accuracy, r === best ? "yes, the fastest" : r.why || "slower", r.revision];
-    return { cells, build: () => element("tr", cells.map((c) => element("td", c)), { className: r === best ? "take" : "" }) };
+    return { cells, build: () => element("tr", cells.map(td), { className: r === best ? "take" : "" }) };
   }));
   $("choose-machine").textContent = `Measured on ${device}; ${versions}.`;
   drawCosts();
@@ -295,7 +303,8 @@ function drawCosts() {
     mark: { type: "line", point: { filled: true, size: 45 } },
     encoding: {
       x: { field: "D", type: "quantitative", scale: { type: "log" }, axis: POWERS },
-      y: { field: measure.value, type: "quantitative", scale: { type: "log" }, title: measure.selectedOptions[0].textContent, axis: { format: "~s", tickCount: 6 } },
+      y: { field: measure.value, type: "quantitative", scale: { type: "log" }, title: measure.selectedOptions[0].textContent,
+        axis: { format: measure.value === "peak" ? "~s" : "~g", tickCount: 6 } },
       color: { field: "projector", type: "nominal", scale: { domain: names } },
       strokeDash: { field: "projector", type: "nominal", scale: { domain: names, range: dashes } }, tooltip,
     },
