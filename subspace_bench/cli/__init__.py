@@ -20,6 +20,7 @@ from subspace_bench.cli.check import check
 from subspace_bench.cli.compare import compare
 from subspace_bench.cli.data import data
 from subspace_bench.cli.dimension import dimension
+from subspace_bench.cli.export import export
 from subspace_bench.cli.list import list_
 from subspace_bench.cli.options import BAD_INPUT, CRASHED, INTERRUPTED, this_command
 from subspace_bench.cli.report import report
@@ -123,6 +124,6 @@ def options(
 ) -> None: ...
 
 
-for command in (reproduce, train, report, data, compare, dimension, check):
+for command in (reproduce, train, report, data, compare, dimension, check, export):
     app.command()(command)
 app.command(name="list")(list_)

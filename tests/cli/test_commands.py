@@ -21,7 +21,17 @@ from subspace_bench.experiments import STUDIES
 from subspace_bench.records.store import Store
 from subspace_bench.training.loop import train
 
-COMMANDS = ("reproduce", "train", "report", "list", "data", "compare", "dimension", "check")
+COMMANDS = (
+    "reproduce",
+    "train",
+    "report",
+    "list",
+    "data",
+    "compare",
+    "dimension",
+    "check",
+    "export",
+)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

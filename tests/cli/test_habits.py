@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
-from typer.models import OptionInfo
+from typer.models import ParameterInfo
 
 from subspace_bench import models
 from subspace_bench.cli import app
@@ -21,7 +21,7 @@ COMMANDS = [command.callback for command in app.registered_commands]
 def test_every_path_option_expands_a_home(command) -> None:
     for name, hint in get_type_hints(command, include_extras=True).items():
         if "pathlib.Path" in str(hint):
-            [option] = [part for part in get_args(hint) if isinstance(part, OptionInfo)]
+            [option] = [part for part in get_args(hint) if isinstance(part, ParameterInfo)]
             assert option.parser is expand, name
 
 

@@ -193,7 +193,7 @@ function drawAnswer() {
   const series = $("answer-series").value, low = Number($("answer-axis").value);
   const values = data.answer.filter((r) => (series === "all" || r.series === series) && r.accuracy >= low)
     .map((r) => ({ ...r, low: Math.max(r.low ?? r.accuracy, low), high: r.high ?? r.accuracy }));
-  const x = { field: "trained", type: "quantitative", scale: { type: "log", domain: extent(data.answer.map((r) => r.trained)) }, title: "trained parameters", axis: POWERS };
+  const x = { field: "trained", type: "quantitative", scale: { type: "log", domain: extent((values.length ? values : data.answer).map((r) => r.trained)), padding: 12 }, title: "trained parameters", axis: POWERS };
   const scale = { domain: [low, 100], nice: false };
   const color = { field: "series", type: "nominal", scale: { domain: unique(data.answer.map((r) => r.series)) } };
   draw("answer-chart", "Test accuracy over the number of trained parameters", {
