@@ -11,12 +11,15 @@ import subspace_bench
 PUBLIC: dict[str, str | None] = {  # name → its parameters
     "Projector": "native dim seed",
     "Record": "run result provenance",
-    "RunConfig": "model init protocol dim projector origin scaling seed dataset device dtype threads numerics draws",
+    "RunConfig": "model init protocol dim projector origin scaling seed dataset device dtype "
+    "threads numerics draws",
     "Store": "folder",
     "Subspace": "module dim projector seed keep_origin scaling",
-    "TrainingConfig": "steps batch lr score_first score_every sampling scale train optimizer betas eps momentum nesterov weight_decay bias_lr schedule gamma power score_on",
+    "TrainingConfig": "steps batch lr score_first score_every sampling scale train "
+    "optimizer betas eps momentum nesterov weight_decay bias_lr schedule gamma power score_on",
     "UserError": None,
-    "intrinsic_dimension": "build train higher_is_better name out fraction threshold within trainings minutes width projector jobs",
+    "intrinsic_dimension": "build train higher_is_better name out fraction threshold "
+    "within trainings minutes width projector jobs",
     "train": "run dataset checkpoint on_progress should_stop",
 }
 

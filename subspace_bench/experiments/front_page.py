@@ -209,7 +209,7 @@ def curves(evidence: Evidence, number: Mapping[str, int]) -> list[Row]:
         shown = {
             source: curve(records, number)
             for source, local in (("ours", False), ("local", True))
-            if (records := evidence.records(run, local))
+            if (records := evidence.records(run, local)) and stacked(records)[0].size
         }
         if shown:
             posts = [] if points is None or not evidence.comparable else zip(*points, strict=True)

@@ -20,11 +20,20 @@ CURVE = ("record", "updates", "accuracy", "loss")
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its place in the record's file, its type and its meaning."""
+    """A column.
+
+    Attributes:
+        path: where its value stands in a record's file.
+        kind: "text", "integer", "number" or "boolean".
+        meaning: what it is, for a reader.
+        always: whether every file has it. Files written before a field existed lack it, and readers
+            of Croissant stop at a missing value.
+    """
 
     path: str
-    kind: str  # "text", "integer", "number" or "boolean"
+    kind: str
     meaning: str
+    always: bool = True
 
     @property
     def name(self) -> str:
@@ -37,14 +46,18 @@ COLUMNS = (
     Column("run.dim", "integer", "subspace dimension d; empty if all parameters are trained"),
     Column("run.projector", "text", "projector P; empty if all parameters are trained"),
     Column("run.origin", "text", "zero: θ = Pω; init: θ = θ_init + Pω"),
-    Column("run.scaling", "text", "fan-in: rows of P scaled by layer; none: as drawn"),
+    Column(
+        "run.scaling", "text", "fan-in: rows of P scaled by layer; none: as drawn", always=False
+    ),
     Column("run.seed", "integer", "seed of all random streams"),
     Column("run.dataset", "text", "mnist, fashion-mnist or mnist-5k"),
     Column("run.device", "text", "cpu or cuda"),
     Column("run.dtype", "text", "data type of ω and θ"),
     Column("run.threads", "integer", "CPU threads"),
     Column("run.numerics", "integer", "version of the numerics; results of others differ"),
-    Column("run.draws", "text", "author: θ_init and P as the post's author drew them"),
+    Column(
+        "run.draws", "text", "author: θ_init and P as the post's author drew them", always=False
+    ),
     Column("run.protocol.steps", "integer", "number of updates"),
     Column("run.protocol.batch", "integer", "images per batch"),
     Column("run.protocol.lr", "number", "learning rate; the peak of a schedule"),
@@ -53,12 +66,22 @@ COLUMNS = (
     Column("run.protocol.train", "text", "which training images are used"),
     Column("run.protocol.optimizer", "text", "adam or sgd"),
     Column("run.protocol.schedule", "text", "schedule of the learning rate"),
-    Column("run.protocol.score_on", "text", "test: the test set; held-out: training images"),
+    Column(
+        "run.protocol.score_on",
+        "text",
+        "test: the test set; held-out: training images",
+        always=False,
+    ),
     Column("result.accuracy", "number", "accuracy in % at the last scheduled score, as on pages"),
     Column("result.accuracy_end", "number", "accuracy in % after the last update"),
     Column("result.native_dimension", "integer", "D, the parameters of the network"),
     Column("result.free_parameters", "integer", "number of trained parameters, d or D"),
-    Column("result.diverged", "integer", "update at which the loss was not finite; else empty"),
+    Column(
+        "result.diverged",
+        "integer",
+        "update at which the loss was not finite; else empty",
+        always=False,
+    ),
     Column("result.sha256", "text", "SHA-256 of the trained vector"),
     Column("provenance.seconds_set_up", "number", "seconds before the first update"),
     Column("provenance.seconds_training", "number", "seconds of training and scoring"),
@@ -116,6 +139,7 @@ def croissant() -> dict[str, Any]:
             },
         }
         for column in COLUMNS
+        if column.always
     ]
     return {
         "@context": CONTEXT,

@@ -22,6 +22,7 @@ from markdown_it.token import Token
 from subspace_bench.common.files import write_atomically
 from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.render import (
+    escape_tags,
     markdown,
     markdown_table,
     one_line,
@@ -53,8 +54,9 @@ class Section:
     def of(cls, page: Page) -> Section:
         """The section of a page."""
         text = markdown(page)
-        shown = [(text.find(markdown_table(frame)), name) for name, frame in page.tables.items()]
-        names = [name for position, name in sorted(shown) if position >= 0]
+        tables = {name: escape_tags(markdown_table(frame)) for name, frame in page.tables.items()}
+        shown = sorted((text.find(table), name) for name, table in tables.items())
+        names = [name for position, name in shown if position >= 0]
         return cls(page.name, text, [page.records.get(name, ()) for name in names])
 
     @property

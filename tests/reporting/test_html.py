@@ -6,27 +6,15 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
+from html_page import DATA, EVIL, VALUES
 
 from subspace_bench.reporting.html import Section, body, page_html, to_json
 from subspace_bench.reporting.page import Page
 
 RESULTS = Path(__file__).parents[2] / "results"
-EVIL = "</td></script><script>alert(1)</script><img src=x onerror=alert(1)>"
-VALUES: dict[str, Any] = {
-    "source": {"title": "T", "citation": "C", "date": pd.Timestamp("2017-10-30")},
-    "question": "Q?",
-    "answer": [{"ours": "1", "free parameters": "2", "post": "3"}],
-    "reproduced": "1 of 1",
-    "counts": "1 of 1",
-    "sentences": "1",
-    "claims": "1 holds",
-    "notices": [],
-}
-DATA: dict[str, Any] = {"answer": [], "curves": [], "projectors": [], "records": []}
 
 
 class Tables(HTMLParser):

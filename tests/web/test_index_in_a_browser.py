@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from html_page import DATA, EVIL, VALUES
+
+from subspace_bench.reporting.html import Section, write_html
+from subspace_bench.reporting.page import Page
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -31,8 +36,8 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-def open_index(browser: Any, width: int = 1_400, scheme: str = "light") -> Any:
-    """The page, once its charts are drawn; `page.problems` lists errors and network requests."""
+def open_file(browser: Any, path: Path, width: int = 1_400, scheme: str = "light") -> Any:
+    """The opened file; `page.problems` lists its errors and network requests."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -41,7 +46,13 @@ def open_index(browser: Any, width: int = 1_400, scheme: str = "light") -> Any:
         "request",
         lambda r: r.url.startswith(("file:", "data:")) or page.problems.append(r.url),
     )
-    page.goto(INDEX.as_uri())
+    page.goto(path.as_uri())
+    return page
+
+
+def open_index(browser: Any, width: int = 1_400, scheme: str = "light") -> Any:
+    """results/index.html, once its charts are drawn."""
+    page = open_file(browser, INDEX, width, scheme)
     for chart in ("answer", "curves", "cost"):
         page.wait_for_selector(f"#{chart}-chart svg path")
     return page
@@ -167,5 +178,36 @@ def test_it_fits_the_screen_and_is_accessible(browser: Any, width: int, scheme: 
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.locator("#theme").click()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != colour
+    assert page.problems == []
+    page.close()
+
+
+def test_without_results_it_says_so(browser: Any, tmp_path: Path) -> None:
+    page = open_file(browser, write_html([], VALUES, DATA, tmp_path))
+    page.wait_for_selector("#records-table table")
+    assert "No records yet." in page.locator("#curves").inner_text()
+    assert page.locator("#records-table tbody tr").count() == 0
+    assert page.problems == []
+    page.close()
+
+
+def test_ten_thousand_records_with_names_of_any_kind(browser: Any, tmp_path: Path) -> None:
+    record = [0, 0, 98.0, 98.0, None, 1.0, 2, 0, 0, 0]
+    data = DATA | {
+        "records": [[f"{i}{EVIL}", *record] for i in range(10_000)],
+        **{kind: [{kind: EVIL}] for kind in ("configs", "machines", "revisions")},
+    }
+    frame = pd.DataFrame({EVIL: [EVIL]})
+    shown = Page("evil", EVIL, EVIL, {"t": frame}, records={"t": [[f"7{EVIL}"]]})
+    path = write_html([Section.of(shown)], VALUES | {"question": EVIL}, data, tmp_path)
+    page = open_file(browser, path)
+    page.on("dialog", lambda dialog: page.problems.append("a script ran"))
+    page.locator("#evil summary").click()
+    page.locator("#evil tbody button").click()
+    assert EVIL in page.locator("#dialog").inner_text()
+    page.keyboard.press("Escape")
+    page.locator("#records-table input").fill("9999")
+    page.wait_for_function("document.querySelectorAll('#records-table tbody tr').length == 1")
+    assert page.locator("img").count() == 0
     assert page.problems == []
     page.close()

@@ -3,7 +3,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const dark = matchMedia("(prefers-color-scheme: dark)"), narrow = matchMedia("(max-width: 700px)");
 const unique = (values) => [...new Set(values)];
-const extent = (numbers) => [Math.min(...numbers), Math.max(...numbers)];
+const extent = (numbers) => numbers.reduce(([low, high], n) => [Math.min(low, n), Math.max(high, n)], [Infinity, -Infinity]);
 const thousands = (number) => number.toLocaleString("en-US");
 const size = (label) => (label === "D" ? Infinity : Number(label.replaceAll(",", "")));
 
