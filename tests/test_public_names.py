@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +32,8 @@ def test_no_public_name_comes_or_goes_unnoticed() -> None:
 @pytest.mark.parametrize("name", [name for name, names in PUBLIC.items() if names])
 def test_public_names_take_these_parameters(name: str) -> None:
     assert " ".join(inspect.signature(getattr(subspace_bench, name)).parameters) == PUBLIC[name]
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = Path(__file__).parents[1] / "CITATION.cff"
+    assert f"\nversion: {subspace_bench.__version__}\n" in citation.read_text()

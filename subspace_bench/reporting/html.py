@@ -31,6 +31,7 @@ from subspace_bench.reporting.render import (
 )
 
 NAME = "index.html"
+SCRIPTS = ("tables.js", "charts.js", "index.js")  # one module, in this order
 HEADINGS = 2  # levels above a page's title: the document's and "All pages"
 FIGURE = re.compile(r"^!\[(.*)\]\((.*)\)\n\n\*\1\*$", re.MULTILINE)
 PAGE_LINK = re.compile(r"^(?:README\.md)?#?([\w-]+)(?:\.md)?(?:#.*)?$")
@@ -92,7 +93,7 @@ def page_html(
 
     Arguments:
         values: what the template `index.html.j2` shows above the pages.
-        data: what `index.js` draws; `data["records"]` holds lists that start with a record's name.
+        data: what `charts.js` draws; `data["records"]` holds lists that start with a record's name.
         vega: JavaScript that sets `window.vegaEmbed`.
 
     Raises:
@@ -107,7 +108,7 @@ def page_html(
             **values,
             sections=[(section, body(section, names, number)) for section in sections],
             style=asset("index.css"),
-            script=asset("index.js"),
+            script="\n".join(map(asset, SCRIPTS)),
             vega=vega.replace("</script", r"<\/script"),
             data=to_json(data),
         )
