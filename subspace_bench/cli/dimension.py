@@ -53,6 +53,9 @@ def dimension(
         typer.Option(help="Stop when the interval's ends differ by at most this factor."),
     ] = None,
     projector: Annotated[str | None, typer.Option(help="Projector P. Default: hashed.")] = None,
+    scaling: Annotated[
+        str, typer.Option(help="Of P's rows: fan-in, or none for columns of norm 1.")
+    ] = "fan-in",
     jobs: Annotated[int, typer.Option(help="Trainings at a time.")] = 1,
     out: Annotated[Path, path_option("Folder for trainings and the page.")] = Path("dimension"),
 ) -> int:
@@ -68,7 +71,9 @@ def dimension(
     from subspace_bench.dimension.task import load
     from subspace_bench.reporting.render import write_page
 
-    plan = Plan(target, threshold, within, trainings, minutes, width, projector or PROJECTOR, jobs)
+    plan = Plan(
+        target, threshold, within, trainings, minutes, width, projector or PROJECTOR, jobs, scaling
+    )
     loaded = [load(reference) for reference in tasks]
     validation.require_distinct("task", [task.name for task in loaded])
     results = []

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, special
+from scipy import special
 
 Array = NDArray[np.floating]
 
@@ -48,7 +48,7 @@ class _Posterior:
 
     length: float
     ratio: float
-    cholesky: Array  # of V = I + r K, (n, n)
+    whitening: Array  # L⁻¹ of V = I + r K = L Lᵀ, (n, n)
     whitened_trend: Array  # L⁻¹ H, (n, 2)
     trend: Array  # β, (2,)
     whitened_residual: Array  # L⁻¹ (y − H β), (n,)
@@ -81,20 +81,20 @@ class CrossingModel:
         x, y = self.x, self.y
         trend_basis = _trend_basis(x, x.mean())
         covariance = np.eye(len(x)) + ratio * _kernel(x, x, length)
-        cholesky = linalg.cholesky(covariance, lower=True)
-        basis = linalg.solve_triangular(cholesky, trend_basis, lower=True)
-        scores = linalg.solve_triangular(cholesky, y, lower=True)
+        # n is small: L⁻¹ costs less than threads of LAPACK at every use, and V is well conditioned.
+        whitening = np.linalg.inv(np.linalg.cholesky(covariance))
+        basis, scores = whitening @ trend_basis, whitening @ y
         precision = basis.T @ basis
         trend = np.linalg.solve(precision, basis.T @ scores)
         residual = scores - basis @ trend
         squares = max(float(residual @ residual), 1e-12 * max(1.0, float(y @ y)))
         log_evidence = (
-            -np.log(np.diag(cholesky)).sum()
+            np.log(np.diag(whitening)).sum()
             - 0.5 * np.linalg.slogdet(precision)[1]
             - 0.5 * self.freedom * np.log(squares)
         )
         return _Posterior(
-            length, ratio, cholesky, basis, trend, residual, precision,
+            length, ratio, whitening, basis, trend, residual, precision,
             squares / self.freedom, float(log_evidence),
         )  # fmt: skip
 
@@ -125,9 +125,7 @@ class CrossingModel:
         return total
 
     def _moments(self, p: _Posterior, x: Array) -> tuple[Array, Array]:
-        cross = linalg.solve_triangular(
-            p.cholesky, p.ratio * _kernel(self.x, x, p.length), lower=True
-        )
+        cross = p.whitening @ (p.ratio * _kernel(self.x, x, p.length))
         basis = _trend_basis(x, self.x.mean())
         mean = basis @ p.trend + cross.T @ p.whitened_residual
         gap = basis - cross.T @ p.whitened_trend

@@ -46,6 +46,7 @@ def intrinsic_dimension(
     width: float | None = None,
     projector: str = PROJECTOR,
     jobs: int = 1,
+    scaling: str = "fan-in",
 ) -> IntrinsicDimension:
     """How many numbers a model needs: the smallest d that reaches a target, with its interval.
 
@@ -55,14 +56,15 @@ def intrinsic_dimension(
         higher_is_better: False for a loss.
         name: of the task in the result.
         out: folder that keeps finished trainings; the same call continues with them.
-        fraction, threshold, within, trainings, minutes, width, projector, jobs: see `Plan`. With
-            more than one job, worker processes import `build` and `train` from their module.
+        fraction, threshold, within, trainings, minutes, width, projector, jobs, scaling: see
+            `Plan`. With more than one job, worker processes import `build` and `train` from their
+            module.
 
     Raises:
         UserError: for bad arguments, or a `build` or `train` that fails (see `trial.carry_out`).
     """
     task = Task(name, build, train, higher_is_better)
-    plan = Plan(fraction, threshold, within, trainings, minutes, width, projector, jobs)
+    plan = Plan(fraction, threshold, within, trainings, minutes, width, projector, jobs, scaling)
     return measure(task, plan, None if out is None else Path(out))
 
 
@@ -89,7 +91,7 @@ def measure(
                 trial = next_trial(trainings, plan, list(pending.values()))
                 if trial is None:
                     break
-                future = executor.submit(carry_out, task, trial, plan.projector, threads)
+                future = executor.submit(carry_out, task, trial, plan, threads)
                 pending[future] = trial
             if not pending:
                 return trainings.result()

@@ -1,4 +1,4 @@
-"""How to search for an intrinsic dimension: the target, the budget, the projector."""
+"""How to search for an intrinsic dimension: the target, the budget, the subspace."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.dimension.crossing import Target
 from subspace_bench.dimension.search import FEWEST
 from subspace_bench.projectors import names
+from subspace_bench.subspace.scaling import SCALINGS
 
 BASELINES = 3  # first trainings of the plain module
 PROJECTOR = "hashed"
@@ -30,6 +31,7 @@ class Plan:
         minutes: stop after this time.
         width: stop when the ends of the interval differ by at most this factor.
         projector: name of P.
+        scaling: of P's rows, see `Subspace`; Li et al. 2018 have "none".
         jobs: trainings at a time.
 
     Raises:
@@ -44,6 +46,7 @@ class Plan:
     width: float | None = None
     projector: str = PROJECTOR
     jobs: int = 1
+    scaling: str = "fan-in"
 
     def __post_init__(self) -> None:
         if self.threshold is not None and self.within is not None:
@@ -55,6 +58,7 @@ class Plan:
         validation.require_at_least(FEWEST + 1, trainings=self.trainings)
         validation.require_at_least(1, jobs=self.jobs, width=self.width)
         validation.require_choice("projector", [self.projector], names())
+        validation.require_choice("scaling", [self.scaling], SCALINGS)
 
     def target(self, baseline: Sequence[float], higher_is_better: bool = True) -> Target:
         """The target, with the sign of a loss turned, so that higher is better.

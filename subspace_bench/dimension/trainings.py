@@ -33,6 +33,7 @@ class TrainingRow(TypedDict):
     seconds: Seconds
     peak_bytes: Natural
     projector: Name
+    scaling: Name
     code: Annotated[str, Pattern("([0-9a-f]{64})?")]
 
 
@@ -53,7 +54,7 @@ class Trainings:
         folder: whose `trainings/<task>.csv` keeps them; None keeps none.
 
     Raises:
-        UserError: if the file is damaged, or belongs to other code or another projector.
+        UserError: if the file is damaged, or belongs to other code, projector or scaling.
     """
 
     def __init__(self, task: Task, plan: Plan, folder: Path | None) -> None:
@@ -70,9 +71,10 @@ class Trainings:
 
     def _restore(self, table: KeyedTable) -> None:
         for row in table.rows.values():
-            if (row["projector"], row["code"]) != (self.plan.projector, self.code):
+            subspace = (row["projector"], row["scaling"], row["code"])
+            if subspace != (self.plan.projector, self.plan.scaling, self.code):
                 raise UserError(
-                    f"{table.path} has trainings of other code or another projector: "
+                    f"{table.path} has trainings of other code or another projector or scaling: "
                     "move it away, or choose another folder with --out"
                 )
             trial = Trial(None if row["model"] == "plain" else row["d"], row["seed"])
@@ -109,6 +111,7 @@ class Trainings:
                     "seconds": round(outcome.seconds, 3),
                     "peak_bytes": outcome.peak_bytes,
                     "projector": self.plan.projector,
+                    "scaling": self.plan.scaling,
                     "code": self.code,
                 }
             )

@@ -14,6 +14,7 @@ from torch import nn
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.hardware import peak_memory
+from subspace_bench.dimension.plan import Plan
 from subspace_bench.dimension.task import Task
 from subspace_bench.subspace import Subspace
 from subspace_bench.subspace.flat import trainable_parameters
@@ -54,13 +55,13 @@ class Outcome:
     peak_bytes: int
 
 
-def carry_out(task: Task, trial: Trial, projector: str, threads: int | None = None) -> Outcome:
+def carry_out(task: Task, trial: Trial, plan: Plan, threads: int | None = None) -> Outcome:
     """Builds the module, trains it, and checks that the loop trained something.
 
     Python's, NumPy's and PyTorch's global generators are seeded first.
 
     Arguments:
-        projector: name of P.
+        plan: its projector and scaling.
         threads: of PyTorch; None leaves their number.
 
     Raises:
@@ -81,7 +82,7 @@ def carry_out(task: Task, trial: Trial, projector: str, threads: int | None = No
     native = sum(parameter.numel() for parameter in trainable_parameters(module))
     net: nn.Module = module
     if trial.dim is not None:
-        net = Subspace(module, trial.dim, projector, seed=trial.seed)
+        net = Subspace(module, trial.dim, plan.projector, seed=trial.seed, scaling=plan.scaling)
     before = [p.detach().clone() for p in net.parameters() if p.requires_grad]
     score = _call("train(net, seed)", trial, task.train, net, trial.seed)
     after = [p for p in net.parameters() if p.requires_grad]
