@@ -6,6 +6,7 @@ Commands import torch and pandas only when they run, so --help is fast.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 import traceback
@@ -33,6 +34,8 @@ from subspace_bench.common.errors import (
     is_out_of_memory,
 )
 from subspace_bench.common.interruption import handled_signals
+
+COMPLETING = "_SUBSPACE_BENCH_COMPLETE"  # typer ends the process when it has completed the words
 
 
 class Commands(TyperGroup):
@@ -75,11 +78,11 @@ def run(arguments: list[str] | None) -> int:
         return print_error(failure.format_message()) if failure.format_message() else BAD_INPUT
     except OSError as failure:
         return print_error(describe_os_error(failure))
-    except SystemExit as end:  # the shell's words are completed
-        return int(end.code or 0)
     except (Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BaseException as failure:
+        if isinstance(failure, SystemExit) and COMPLETING in os.environ:
+            return int(failure.code or 0)
         if is_out_of_memory(failure):
             return print_error(describe_failure(failure))
         return print_unexpected(failure)
