@@ -41,11 +41,11 @@ def report(
     evidence = Evidence(Plan(profile, dataset=dataset), committed, local)
     made = []
     for name in names:
-        made.append(page := STUDIES[name].page(evidence))
         if reason := STUDIES[name].withheld(evidence):
             print(f"{name}: {reason}")
         else:
-            print(*write_page(page, out), sep="\n")
+            made.append(STUDIES[name].page(evidence))
+            print(*write_page(made[-1], out), sep="\n")
     found, tables = findings(committed)
     print(write_index(out, STUDIES, found, tables))
     if pages:

@@ -45,7 +45,7 @@ def write_front_page(
     """Writes `index.html` from all pages of the suite, and the other pages in the folder.
 
     Arguments:
-        pages: of the evidence, one for each study.
+        pages: of the evidence, at least that of `subspace`.
         found: the values of `findings`.
         out: a folder with the index of pages, `README.md`.
     """
