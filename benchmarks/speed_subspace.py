@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from subspace_bench import models
@@ -43,15 +42,17 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Flatten(), *layers)
 
 
+def resnet18() -> nn.Module:
+    from torchvision import models  # imported here because it takes seconds
+
+    net: nn.Module = models.resnet18(weights=None, num_classes=10)
+    return net
+
+
 NETS = (
     Net("post's conv net", lambda: models.build("conv"), (64, 1, 28, 28), 10),
     Net("MLP", mlp, (64, 1, 28, 28), 10),
-    Net(
-        "ResNet-18",
-        lambda: torchvision.models.resnet18(weights=None, num_classes=10),
-        (32, 3, 32, 32),
-        2,
-    ),
+    Net("ResNet-18", resnet18, (32, 3, 32, 32), 2),
 )
 
 

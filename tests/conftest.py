@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Before NumPy is imported, here and in the processes of tests: OpenBLAS waits for its threads in
+# loops, which takes 50 times the CPU time of the small matrices here where other tests run beside.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 

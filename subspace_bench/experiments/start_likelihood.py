@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # its `stats`, which takes 0.7 s to import, when it is first used
 
 from subspace_bench.experiments.comparison_table import Points
 from subspace_bench.experiments.curves import stacked
@@ -60,7 +60,7 @@ def log_likelihood(
 ) -> float:
     """Log density of a curve (k,) as one more run beside `seeds` (n, k); n ≥ 2."""
     sigma = scale_matrix(seeds, steps, rho, noise)
-    return float(stats.multivariate_t.logpdf(curve, seeds.mean(0), sigma, df=len(seeds) - 1))
+    return float(scipy.stats.multivariate_t.logpdf(curve, seeds.mean(0), sigma, df=len(seeds) - 1))
 
 
 def scale_matrix(seeds: np.ndarray, steps: np.ndarray, rho: float, noise: Noise) -> np.ndarray:
@@ -148,16 +148,6 @@ def best_rho(cells: Sequence[Cell], rhos: Sequence[float], noise: Noise) -> floa
         )
 
     return max(rhos, key=total)
-
-
-def log_likelihoods(
-    cells: Mapping[tuple[float, str], Cell], rho: float, noise: Noise
-) -> dict[tuple[float, str], float]:
-    """(candidate, d) → log likelihood of the published curve of that d under that candidate."""
-    return {
-        key: log_likelihood(cell.published, cell.seeds, cell.steps, rho, noise)
-        for key, cell in cells.items()
-    }
 
 
 def totals(found: Mapping[tuple[float, str], float]) -> dict[float, float]:

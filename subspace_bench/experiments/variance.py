@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import special, stats
+import scipy  # its `stats`, which takes 0.7 s to import, when it is first used
+from scipy import special
 
 from subspace_bench.experiments.study import Evidence
 from subspace_bench.records.config import RunConfig
@@ -94,8 +95,8 @@ def ratio_interval(spread: Spread) -> Interval:
     """Exact 95% interval of σ_B² / σ_T² for normal accuracies."""
     batches, total = spread.freedoms
     return Interval(
-        spread.ratio / float(stats.f.isf(TAIL, batches, total)),
-        spread.ratio / float(stats.f.ppf(TAIL, batches, total)),
+        spread.ratio / float(scipy.stats.f.isf(TAIL, batches, total)),
+        spread.ratio / float(scipy.stats.f.ppf(TAIL, batches, total)),
     )
 
 
@@ -108,7 +109,7 @@ def pooled_ratio(found: Sequence[Spread]) -> tuple[float, Interval]:
     logs = [math.log(s.ratio) - log_bias(s.freedoms[0]) + log_bias(s.freedoms[1]) for s in found]
     variance = math.fsum(log_variance(f) for s in found for f in s.freedoms) / len(found) ** 2
     middle = math.fsum(logs) / len(logs)
-    half = float(stats.norm.isf(TAIL)) * math.sqrt(variance)
+    half = float(scipy.stats.norm.isf(TAIL)) * math.sqrt(variance)
     return math.exp(middle), Interval(math.exp(middle - half), math.exp(middle + half))
 
 
@@ -125,7 +126,7 @@ def log_variance(freedom: int) -> float:
 def mean_correlation(samples: Sequence[Sample]) -> float:
     """Mean correlation over seeds between all pairs of samples, over the seeds that both have."""
     found = [
-        stats.pearsonr(a.values[:n], b.values[:n]).statistic
+        scipy.stats.pearsonr(a.values[:n], b.values[:n]).statistic
         for i, a in enumerate(samples)
         for b in samples[:i]
         if (n := min(a.n, b.n)) >= MIN and a.sd * b.sd
@@ -137,8 +138,8 @@ def sd_interval(sample: Sample) -> Interval:
     """95% interval of a standard deviation, by χ²; n ≥ 2."""
     freedom = sample.n - 1
     return Interval(
-        sample.sd * math.sqrt(freedom / float(stats.chi2.isf(TAIL, freedom))),
-        sample.sd * math.sqrt(freedom / float(stats.chi2.ppf(TAIL, freedom))),
+        sample.sd * math.sqrt(freedom / float(scipy.stats.chi2.isf(TAIL, freedom))),
+        sample.sd * math.sqrt(freedom / float(scipy.stats.chi2.ppf(TAIL, freedom))),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # its `stats`, which takes 0.7 s to import, when it is first used
 
 LEVEL = 0.95
 MIN_SEEDS = 5  # for a verdict
@@ -104,7 +104,7 @@ class Sample:
 
 def t_quantile(freedom: float, comparisons: int = 1) -> float:
     """Two-sided 95% quantile of Student's t, Bonferroni-corrected for `comparisons` intervals."""
-    return float(stats.t.isf((1 - LEVEL) / 2 / comparisons, freedom))
+    return float(scipy.stats.t.isf((1 - LEVEL) / 2 / comparisons, freedom))
 
 
 def binomial_sd(accuracy: float, draws: int) -> float:
@@ -190,7 +190,7 @@ def tukey_hsd(samples: Mapping[str, Sample]) -> tuple[list[tuple[str, str]], flo
     values = {name: sample.values for name, sample in samples.items() if sample.n > 1}
     if len(values) < 2:
         return [], math.nan
-    interval = stats.tukey_hsd(*values.values()).confidence_interval(LEVEL)
+    interval = scipy.stats.tukey_hsd(*values.values()).confidence_interval(LEVEL)
     low, high = np.asarray(interval.low), np.asarray(interval.high)
     pairs = [
         (higher, lower)
@@ -235,5 +235,5 @@ class Rate:
 
 def binomial(count: int, of: int) -> Rate:
     """`count` of `of` trials with its exact 95% interval (Clopper and Pearson, 1934)."""
-    interval = stats.binomtest(count, of).proportion_ci(LEVEL)
+    interval = scipy.stats.binomtest(count, of).proportion_ci(LEVEL)
     return Rate(count, of, interval.low, interval.high)

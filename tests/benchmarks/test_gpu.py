@@ -28,9 +28,10 @@ RESULTS = Path(__file__).parents[2] / "results"
 MACHINE = {"device": "cuda", "dry": False, "gpu": "Test GPU", "torch": "2", "triton": "3"}
 
 
+# The next test runs the other stages, with more of their branches.
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_runs_dry(stage, tmp_path) -> None:
+@pytest.mark.parametrize("stage", ["ceilings", "kernels", "tests"])
+def test_stages_run_dry(stage, tmp_path) -> None:
     if stage == "kernels":
         pytest.importorskip("triton")
     arguments = ["--device", "cpu", "--dry", "--only", stage, "--minutes", "9"]
@@ -51,13 +52,14 @@ def test_every_stage_runs_dry(stage, tmp_path) -> None:
 def test_the_branches_for_cuda_run(stage, tmp_path) -> None:
     command = [sys.executable, fake_cuda.__file__, stage, str(tmp_path)]
     paths = [str(RESULTS.parent), str(Path(fake_cuda.__file__).parent)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
+    path = os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "PYTHONPATH": path, "TORCHDYNAMO_DISABLE": "1"}  # no compiler for "cuda"
     run = subprocess.run(command, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     rows = Log.read(tmp_path / f"{stage}.jsonl").rows
     failed = {name: row["status"] for name, row in rows.items() if "failed" in row["status"]}
-    # What needs a real device: replays of a graph, Adam within one, and the compiler.
-    needs = ("a replay is off", "capturable", "InductorError", "BackendCompilerFailed")
+    # What needs a real device: replays of a graph, and Adam within one.
+    needs = ("a replay is off", "capturable")
     assert not [s for s in failed.values() if not any(text in s for text in needs)], failed
 
 

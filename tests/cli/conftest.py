@@ -7,6 +7,9 @@ import signal
 import pytest
 
 from subspace_bench import cli
+from subspace_bench.experiments import projectors
+from subspace_bench.records import committed
+from subspace_bench.records.store import Store
 
 
 @pytest.fixture
@@ -23,3 +26,13 @@ def call(capsys):
 
     yield call
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def no_committed_records(tmp_path_factory):
+    """Spares each command half a second, in which it reads all of results/records."""
+    empty = Store(tmp_path_factory.mktemp("committed") / "records")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (committed, projectors):
+            patch.setattr(module, "committed_store", lambda: empty)
+        yield

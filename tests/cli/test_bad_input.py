@@ -85,7 +85,7 @@ def test_bad_input_is_one_line_and_exit_code_2(name: str, call, tmp_path: Path) 
     assert not list(tmp_path.rglob("*.json"))
 
 
-@pytest.mark.parametrize("arguments", ["train --bogus 3", "train --dim 0"])
+@pytest.mark.parametrize("arguments", ["train --bogus 3", "train --steps 0"])
 def test_a_process_of_its_own_shows_no_traceback_either(arguments: str, tmp_path: Path) -> None:
     done = run(*arguments.split(), "--out", str(tmp_path))
     assert done.returncode == 2

@@ -18,7 +18,9 @@ from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.datasets.locate import DATA_VARIABLE
 from subspace_bench.experiments import STUDIES
+from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Store
+from subspace_bench.training import runner
 from subspace_bench.training.loop import train
 
 COMMANDS = (
@@ -34,26 +36,26 @@ COMMANDS = (
 )
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_answers_without_torch(name: str) -> None:
+def test_help_answers_without_torch() -> None:
     """Torch alone would make every --help take seconds."""
     code = (
         "import sys, subspace_bench.cli as cli\n"
-        f"try: cli.main(['{name}', '--help'])\n"
-        "except SystemExit as end: assert not end.code\n"
+        f"for name in {COMMANDS}:\n"
+        "    try: cli.main([name, '--help'])\n"
+        "    except SystemExit as end: assert not end.code\n"
         "heavy = {'torch', 'pandas', 'numpy', 'scipy', 'matplotlib', 'numba'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "Usage: subspace-bench" in done.stdout
+    assert all(f"Usage: subspace-bench {name}" in done.stdout for name in COMMANDS)
 
 
 def test_version() -> None:
     assert run("--version").stdout.startswith("subspace-bench 0.")
 
 
-def test_train_shows_the_curve_and_keeps_a_record(call, tmp_path: Path) -> None:
+def test_train_shows_the_curve_and_keeps_a_record(call, tmp_path: Path, monkeypatch) -> None:
     options = (*TINY, "--dim", "10", "--steps", "3", "--out", str(tmp_path))
     code, out, _ = call(*options)
     assert code == 0
@@ -66,15 +68,21 @@ def test_train_shows_the_curve_and_keeps_a_record(call, tmp_path: Path) -> None:
     assert (record.run.projector, record.run.origin) == ("orthonormal", "zero")
     assert str(store.path(record.run)) in out
     assert "update       1" not in call(*options)[1]
-    assert "update       1" in call(*options, "--force")[1]
 
-    path = store.path(record.run)
-    path.write_text(path.read_text().replace('"accuracy_end": ', '"accuracy_end": 9'))
+    path, text = store.path(record.run), store.path(record.run).read_text()
+    path.write_text(text.replace('"accuracy_end": ', '"accuracy_end": 9'))
     code, _, err = call(*options)
     assert code == 2
     assert str(path) in err
     assert err.count("\n") == 1
     assert path.exists()
+
+    path.write_text(text)
+    asked: list[list[RunConfig]] = []
+    monkeypatch.setattr(runner, "train_all", lambda runs, *_: asked.append(runs) or [])
+    assert call(*options, "--force")[0] == 0
+    assert asked == [[record.run]]
+    assert not path.exists()
 
 
 def test_a_corrupt_data_file_is_named(call, tmp_path: Path) -> None:
@@ -188,6 +196,7 @@ def test_interrupted_before_it_trains_it_says_so(call, tmp_path: Path, capsys, m
         time.sleep(10)
 
     monkeypatch.setattr("subspace_bench.datasets.loading.load", pressed)
+    monkeypatch.setattr("sys.argv", ["subspace-bench", "train"])  # the message repeats it
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "another.checkpoint").write_bytes(b"")
     code, _, err = call(*TINY, "--steps", "1", "--out", str(tmp_path))

@@ -9,7 +9,6 @@ import pytest
 
 from subspace_bench.cli import main
 from subspace_bench.cli.compare import exit_code
-from subspace_bench.experiments import projectors
 
 SIZES = ["--native", "900,700", "--dims", "5,40"]
 GRID = ["compare", "--projectors", "gaussian,orthonormal", *SIZES]
@@ -21,16 +20,11 @@ def run(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def no_accuracies():
-    """Spares each page the comparison of all committed records."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(projectors, "accuracies", lambda evidence: {})
-        yield
+pytestmark = pytest.mark.usefixtures("no_committed_records")
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> Path:
+def measured(no_committed_records, tmp_path_factory) -> Path:
     """The output folder of a small grid."""
     out = tmp_path_factory.mktemp("compare")
     assert run(*GRID, "--out", str(out)) == 0
@@ -80,26 +74,21 @@ def test_a_page_counts_missing_cases(measured, tmp_path) -> None:
     assert missing.split("|")[2].strip() == "3"
 
 
-def test_a_page_beside_that_of_another_machine(measured, tmp_path) -> None:
+def test_another_machine_keeps_its_page_and_too_large_cases_are_recorded(
+    measured, tmp_path
+) -> None:
     theirs = pd.read_csv(measured / "projectors-cpu.csv").assign(cpu="Another CPU")
     theirs.to_csv(tmp_path / "projectors-cpu.csv", index=False)
     before = (tmp_path / "projectors-cpu.csv").read_bytes()
-    one = ["compare", "--projectors", "hashed", "--native", "700", "--dims", "5"]
-    assert run(*one, "--out", str(tmp_path)) == 0
+    too_large = ["compare", "--projectors", "gaussian", "--native", "1000000000"]
+    assert run(*too_large, "--dims", "100000", "--out", str(tmp_path)) == 0
     assert (tmp_path / "projectors-cpu.csv").read_bytes() == before
     [ours] = tmp_path.glob("projectors-cpu-*.csv")
-    assert list(pd.read_csv(ours).projector) == ["hashed"]
+    [status] = pd.read_csv(ours).status
+    assert status.startswith("does not fit")
     page = ours.with_suffix(".md").read_text()
     assert f"[{ours.name}]({ours.name})" in page
     assert "Another CPU" not in page
-
-
-def test_a_case_that_does_not_fit_is_recorded(tmp_path) -> None:
-    sizes = ["--native", "1000000000", "--dims", "100000"]
-    assert run("compare", "--projectors", "gaussian", *sizes, "--out", str(tmp_path)) == 0
-    frame = pd.read_csv(tmp_path / "projectors-cpu.csv")
-    assert frame.status[0].startswith("does not fit")
-    assert (tmp_path / "projectors-cpu.md").exists()
 
 
 @pytest.mark.parametrize(

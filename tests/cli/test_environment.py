@@ -43,7 +43,7 @@ def test_a_terminal_without_greek_letters(encoding: str) -> None:
         ("$SB --help >&-", 0),
         ("$SB --help <&- >&- 2>&-", 0),
         ("$SB --help | head -c 1", 0),
-        ("$SB train --dim 0 2>&-", 2),
+        ("$SB train --steps 0 2>&-", 2),
         pytest.param("$SB --help > /dev/full", 2, marks=pytest.mark.skipif(
             not Path("/dev/full").exists(), reason="a device of Linux")),
     ],
@@ -65,9 +65,7 @@ def test_a_notebook_with_a_narrow_encoding_and_a_short_reader() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "module", ["experiments", "reporting.figures", "regression.validation.page"]
-)
+@pytest.mark.parametrize("module", ["reporting.figures", "regression.validation.page"])
 def test_pages_are_made_whatever_backend_a_notebook_names(module: str) -> None:
     program = (
         f"import subspace_bench.{module}\n"

@@ -54,7 +54,7 @@ def train_in_this_process(
 
 
 @pytest.fixture
-def tiny(monkeypatch) -> Iterator[None]:
+def tiny(monkeypatch, no_committed_records) -> Iterator[None]:
     """Pages one and two, which share a run, on the embedded digits."""
     shared = replace(RUN, init="he")
     longer = replace(RUN, protocol=replace(RUN.protocol, steps=6))

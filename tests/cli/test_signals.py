@@ -19,7 +19,7 @@ from subspace_bench.training.loop import train
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="process groups and signals of POSIX")
 
-TERMINATIONS = 8
+TERMINATIONS = 4
 ARGUMENTS = (
     *(sys.executable, "-m", "subspace_bench", "train", "--model", "mlp-16", "--dim", "20"),
     *("--dataset", "mnist-5k", "--device", "cpu", "--steps", "1500"),

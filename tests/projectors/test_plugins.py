@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from subspace_bench import projectors
+from subspace_bench import cli, projectors
 from subspace_bench.common.errors import UserError
 from subspace_bench.projectors import registry
 from subspace_bench.projectors.base import DRAW_RATE, READ_RATE
@@ -133,6 +133,20 @@ def test_cost_of_a_plug_in_follows_from_its_footprint() -> None:
     assert cost.training == pytest.approx(estimate(baseline).training + 2_000 * update)
 
 
+@pytest.mark.usefixtures("installed")
+def test_the_list_names_broken_ones_and_training_refuses_them(tmp_path, capsys) -> None:
+    out = ("--out", str(tmp_path / "out"))
+    with pytest.raises(SystemExit) as end:
+        cli.main(["list", *out])
+    assert end.value.code == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ENTRIES)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["train", "--dim", "20", "--projector", "half", "--dataset", "mnist-5k", *out])
+    assert end.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_the_example_keeps_the_contract(site) -> None:
     contract = ["tests/projectors/test_projectors.py", "-k", "circulant"]
@@ -142,18 +156,11 @@ def test_the_example_keeps_the_contract(site) -> None:
 
 
 @pytest.mark.slow
-def test_every_command_takes_it_and_broken_ones_fail_alone(site, tmp_path) -> None:
+def test_workers_of_every_command_take_it_and_broken_ones_fail_alone(site, tmp_path) -> None:
     out = ["--out", str(tmp_path / "out")]
-    listed = run(site, "subspace_bench", "list")
-    assert listed.returncode == 0
-    assert all(name in listed.stdout for name in ENTRIES)
-
-    train = ("subspace_bench", "train", "--dim", "20", "--steps", "3", "--dataset", "mnist-5k")
-    trained = run(site, *train, "--projector", "circulant", *out)
+    train = ("train", "--model", "mlp-16", "--dim", "20", "--steps", "3", "--dataset", "mnist-5k")
+    trained = run(site, "subspace_bench", *train, "--projector", "circulant", *out)
     assert trained.returncode == 0, trained.stderr
-    refused = run(site, *train, "--projector", "half", *out)
-    assert refused.returncode == 2
-    assert len(refused.stderr.splitlines()) == 1
 
     sizes = ["--projectors", ",".join(ENTRIES), "--native", "500", "--dims", "7"]
     compared = run(site, "subspace_bench", "compare", *sizes, *out)

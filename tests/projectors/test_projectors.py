@@ -129,23 +129,23 @@ def test_streams_of_different_seeds_are_uncorrelated(name) -> None:
     assert abs(cosine) < 5 * (max(1.0, kurtosis) / len(a)) ** 0.5
 
 
-@pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_map_does_not_depend_on_threads(name, threads) -> None:
+def test_the_map_does_not_depend_on_threads(name) -> None:
     """More columns than one block of any kind has, and vectors that use all of them."""
     native, dim = 20_001, 600
     omega, theta = normal(dim).float(), normal(native, seed=1).float()
     projector = make(name, native, dim, seed=2)
     forward, back = projector(omega), projector.transpose(theta)
-    torch.set_num_threads(threads)
-    again = make(name, native, dim, seed=2)
-    for ours, other in zip(projector.buffers(), again.buffers(), strict=True):
-        assert torch.equal(ours, other)
-    if name in BITS:
-        assert torch.equal(again(omega), forward)
-        assert torch.equal(again.transpose(theta), back)
-    torch.testing.assert_close(again(omega), forward, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(again.transpose(theta), back, rtol=1e-5, atol=1e-4)
+    for threads in (2, 3):
+        torch.set_num_threads(threads)
+        again = make(name, native, dim, seed=2)
+        for ours, other in zip(projector.buffers(), again.buffers(), strict=True):
+            assert torch.equal(ours, other)
+        if name in BITS:
+            assert torch.equal(again(omega), forward)
+            assert torch.equal(again.transpose(theta), back)
+        torch.testing.assert_close(again(omega), forward, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(again.transpose(theta), back, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -232,6 +232,8 @@ def test_columns_are_what_the_projector_promises(name, native, dim) -> None:
         torch.testing.assert_close(p.T @ p, torch.eye(dim, dtype=DOUBLE), rtol=0, atol=2e-6)
     elif norms == "unit":
         torch.testing.assert_close(p.norm(dim=0), torch.ones(dim, dtype=DOUBLE), rtol=0, atol=2e-6)
+    if norms in ("orthonormal", "unit"):
+        return  # whatever the seed, so that no mean over seeds is needed
     squares = torch.stack(
         [matrix(make(name, native, dim, seed=s)).square().sum(0) for s in range(3, 11)]
     )

@@ -49,10 +49,12 @@ def test_columns_are_orthonormal_at_any_length(native, dim) -> None:
 @pytest.mark.parametrize("native", [1, 2, 3, 100, 128, 129])
 def test_columns_are_distinct_and_any(native) -> None:
     for dim in (1, -(-native // 3), native):
+        counted = 1 < native < 128 and dim < native
         sets = torch.stack([
-            distinct_positions(rng.key(seed, "any"), native, dim) for seed in range(400)
+            distinct_positions(rng.key(seed, "any"), native, dim)
+            for seed in range(400 if counted else 40)
         ])  # fmt: skip
         assert 0 <= sets.min() <= sets.max() < native
         assert (sets.sort(1).values.diff(dim=1) > 0).all()
-        if 1 < native < 128 and dim < native:
+        if counted:
             assert stats.chisquare(sets.flatten().bincount(minlength=native)).pvalue > 1e-4

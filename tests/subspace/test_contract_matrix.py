@@ -2,7 +2,7 @@
 
 Each use compares a Subspace with a plain module that was never in one and has θ₀ + Pω written into
 its parameters. The fast tests cover all pairs: each module with each use, and each projector with
-each module and each use. The slow tests are the whole product.
+each module and each use. The slow tests are a quarter of the whole product.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def test_covering(use: Callable[[Case], Pairs], name: str, projector: str) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("projector", PROJECTORS)
 @pytest.mark.parametrize("name", MODULES)
-def test_all(name: str, projector: str) -> None:
-    for use in USES:
+def test_more(name: str, projector: str) -> None:
+    first = list(MODULES).index(name) + PROJECTORS.index(projector)
+    for use in USES[first % 4 :: 4]:
         if (use, name) not in IMPOSSIBLE:
             try:
                 check(use, name, projector)

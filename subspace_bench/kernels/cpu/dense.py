@@ -4,6 +4,8 @@
 (d, D), in float32 or as the bits of bfloat16 in uint16, which a shift by 16 widens to float32.
 Both products do one fma per entry, so memory is the limit: what matters is that many columns are
 read at once, each in long runs, with prefetches that reach across the ends of runs.
+Loops of plain numba take 1.5, 1.8 and 2.0 times as long for Pω in float32 (D = 21,840 and d = 100,
+1,000 and 10,000, one thread), and 0.8, 1.0 and 1.1 times for Pᵀθ, with other bits.
 """
 
 import numpy as np
