@@ -10,7 +10,7 @@ EVIL = "</td></script><script>alert(1)</script><img src=x onerror=alert(1)>"
 VALUES: dict[str, Any] = {
     "source": {"title": "T", "citation": "C", "date": pd.Timestamp("2017-10-30")},
     "question": "Q?",
-    "answer": [{"ours": "1", "free parameters": "2", "post": "3"}],
+    "answer": [{"ours": "1", "trained": "2", "post": "3"}],
     "reproduced": "1 of 1",
     "counts": "1 of 1",
     "sentences": "1",

@@ -5,6 +5,7 @@ A study never trains. A page is one module of this package with a `STUDY`; see r
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -77,6 +78,12 @@ class Evidence:
         extended._local = {**self._local, key: dict(self._local.get(key, {}))}
         _insert(extended._local, record, self.plan.device)
         return extended
+
+    def at_full_length(self) -> Evidence:
+        """The same evidence for the profile `post`, in which no run is shortened."""
+        whole = copy.copy(self)
+        whole.plan = replace(self.plan, profile="post")
+        return whole
 
     def committed(self, run: RunConfig) -> list[Record]:
         """Committed records of the full-length run, in the order of seeds."""

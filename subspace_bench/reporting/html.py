@@ -105,7 +105,7 @@ def page_html(
         _environment()
         .get_template("index.html.j2")
         .render(
-            **values,
+            **{**values, "notices": [_parser().renderInline(text) for text in values["notices"]]},
             sections=[(section, body(section, names, number)) for section in sections],
             style=asset("index.css"),
             script="\n".join(map(asset, SCRIPTS)),

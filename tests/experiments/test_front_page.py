@@ -60,6 +60,15 @@ def test_curves_are_those_of_the_records(data: dict[str, Any], records: list[Rec
         assert first.accuracy_at(ours["steps"][-1] + 1) == ours["values"][0][-1]
 
 
+def test_the_headline_is_the_table_of_the_post(records: list[Record]) -> None:
+    text = (RESULTS / "subspace.md").read_text()
+    quick = Evidence(Plan("quick"), records)
+    for row in front_page.headline(quick.at_full_length()):
+        assert re.search(
+            rf"\| {row['trained']} +\| {row['post']} +\| {re.escape(row['ours'])} ", text
+        )
+
+
 def test_without_records_there_is_nothing_to_draw(tmp_path: Path) -> None:
     data = front_page.chart_data(Evidence(Plan()), [], [], tmp_path)
     assert {row["source"] for row in data["answer"]} == {"the post"}

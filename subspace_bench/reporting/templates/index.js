@@ -97,6 +97,7 @@ function start() {
   for (const name of ["device", "D", "d"]) $(`choose-${name}`).addEventListener("change", () => choose(name));
   $("cost-measure").addEventListener("change", drawCosts);
   if (data.projectors.length) choose("device");
+  else document.querySelectorAll("#choose :is(.controls, .note, h3)").forEach((part) => (part.hidden = true));
   $("open-all").addEventListener("click", () => document.querySelectorAll("details").forEach((d) => (d.open = true)));
   $("theme").hidden = false;
   $("theme").addEventListener("click", () => {
