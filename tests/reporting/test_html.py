@@ -84,9 +84,8 @@ def test_nothing_that_a_name_holds_is_executed() -> None:
     plain = Tables(page_html([], VALUES, DATA, ""))
     page = Page("p", EVIL, EVIL, {"t": pd.DataFrame({EVIL: [EVIL]})}, notices=[EVIL])
     data = DATA | {"records": [[EVIL, 0]], "configs": [{"model": EVIL}]}
-    html = page_html(
-        [Section.of(page)], VALUES | {"question": EVIL, "notices": [EVIL]}, data, "'</script>'"
-    )
+    values = VALUES | {"question": EVIL, "notices": [EVIL]}
+    html = page_html([Section.of(page)], values, data, "'</script>'")
     assert Tables(html).scripts == plain.scripts
     assert "<img" not in html
     assert json.loads(to_json(data)) == data
