@@ -1,6 +1,7 @@
 """Our projectors compared with other packages': writes results/peers.md, .csv and .json.
 
     python -m benchmarks.peers --peers FOLDER [--threads 1 2] [--rounds 15] [--rebuild]
+    python -m benchmarks.peers --accuracy  # trains for the table of accuracy, an hour; resumes
 
 FOLDER (or SUBSPACE_BENCH_PEERS) has the two repositories of CLONES, which are not on the package
 index, in folders of these names; CONTRIBUTING.md has the commands. The other peers are this
@@ -24,7 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks import measurements
+from benchmarks import measurements, peer_accuracy, peer_accuracy_table
 from benchmarks.measurements import Measurements
 from benchmarks.peer_differences import measure_differences
 from benchmarks.peer_timings import INTRINSIC, ONE, PACTL, comparisons
@@ -122,8 +123,8 @@ def measure(threads: Sequence[int], rounds: int, out: Path) -> None:
     measurements.save("peers", out, pd.DataFrame(rows).round(5), facts)
 
 
-def page(measurements: Measurements) -> Page:
-    """The page results/peers.md."""
+def page(measurements: Measurements, accuracy: Measurements) -> Page:
+    """The page results/peers.md, from timings and accuracies."""
     rows = measurements.numbers
     ratios = peer_ratios(rows)
     faster = rows.loc[ratios.index[ratios < 1]]
@@ -131,6 +132,7 @@ def page(measurements: Measurements) -> Page:
         "faster": beside_ours(rows, only=faster.index),
         "timings": beside_ours(rows),
         "set_up": pd.DataFrame(measurements.facts["set_up"]),
+        "accuracy": peer_accuracy_table.table(accuracy.numbers),
     }
     values = {
         "facts": measurements.facts,
@@ -138,6 +140,8 @@ def page(measurements: Measurements) -> Page:
         "packages": ", ".join(f"{n} {v}" for n, v in measurements.facts["packages"].items()),
         "left_out": "; ".join(measurements.facts["left_out"]) or "none",
         "one_thread": ONE,
+        "accuracy": accuracy.facts,
+        "epochs": peer_accuracy.EPOCHS,
     }
     exceptions = faster["implementation"] + " at " + faster["task"] + " " + faster["size"]
     summary = (
@@ -145,6 +149,8 @@ def page(measurements: Measurements) -> Page:
         f"of {format_significant(float(ratios.median()))}. "
         f"Faster than ours: {', '.join(exceptions.unique()) or 'none'}."
     )
+    if found := peer_accuracy_table.finding(accuracy.numbers):
+        summary += f" {found}."
     command = "python -m benchmarks.peers --rebuild"
     title = "Our projectors compared with other packages'"
     return Page("peers", title, summary, tables, measurements.text, values, command=command)
@@ -182,10 +188,13 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=os.environ.get(VARIABLE))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--accuracy", action="store_true", help="measure only accuracy (resumes)")
     parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
     parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args()
-    if not options.rebuild:
+    if options.accuracy:
+        peer_accuracy.measure(options.out)
+    elif not options.rebuild:
         if options.peers:
             folders = [Path(options.peers) / name for name in CLONES]
             if missing := [folder for folder in folders if not folder.is_dir()]:
@@ -194,7 +203,8 @@ def main() -> None:
         else:
             print(f"left out without --peers: {', '.join(CLONES)}", file=sys.stderr)
         measure(options.threads, options.rounds, options.out)
-    print(*write_page(page(measurements.load("peers", options.out)), options.out), sep="\n")
+    loaded = (measurements.load(name, options.out) for name in ("peers", peer_accuracy.NAME))
+    print(*write_page(page(*loaded), options.out), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Runs a stage of benchmarks.gpu with `--device cuda` on a CPU: `python fake_cuda.py STAGE FOLDER`.
+"""Runs stages of benchmarks.gpu dry: `python fake_cuda.py FOLDER`, into FOLDER/cpu and FOLDER/cuda.
 
-Every tensor that is asked for on "cuda" is made on the CPU, and stand-ins replace `torch.cuda`. So
+First all of them on the CPU. Then those of FAKED with `--device cuda`, on the CPU all the same:
+every tensor that is asked for on "cuda" is made on the CPU, and stand-ins replace `torch.cuda`. So
 the branches for CUDA run, which a device must not be the first to do. Kernels, and what streams and
 graphs really do, are not covered.
 """
@@ -10,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from benchmarks.gpu import worker
+from benchmarks.gpu import correctness, worker
+from benchmarks.gpu.stages import STAGES, Setting
 
 
 def on_cpu(value: Any) -> Any:
@@ -23,6 +26,9 @@ def on_cpu(value: Any) -> Any:
     if isinstance(value, torch.device):
         return torch.device("cpu") if value.type == "cuda" else value
     return "cpu" if isinstance(value, str) and value.startswith("cuda") else value
+
+
+FAKED = ["ceilings", "correctness", "projectors", "steps", "tables", "peers"]
 
 
 class OnCpu(TorchFunctionMode):
@@ -91,14 +97,22 @@ def install() -> None:
         "reset_peak_memory_stats": lambda: None,
         "set_sync_debug_mode": lambda mode: None,
     }
+    correctness.WHOLE.pop("Subspace in torch.compile")  # nothing to compile for
     for name, stand_in in replaced.items():
         assert hasattr(torch.cuda, name)
         setattr(torch.cuda, name, stand_in)
 
 
-if __name__ == "__main__":
+def run(device: str, names: list[str], folder: Path) -> None:
+    """Runs stages dry; prints the CPU time of each."""
+    for name in names:
+        before = time.process_time()
+        worker.work(STAGES[name], Setting(device, True, folder / device), 300.0)
+        print(f"{name} on {device}: {time.process_time() - before:.1f} s", flush=True)
+
+
+if __name__ == "__main__":  # one process, as imports take most of the time
+    run("cpu", list(STAGES), Path(sys.argv[1]))
     install()
-    stage, folder = sys.argv[1:]
-    sys.argv[1:] = [stage, "--device", "cuda", "--work", folder, "--seconds", "300", "--dry"]
     with OnCpu():
-        sys.exit(worker.main())
+        run("cuda", FAKED, Path(sys.argv[1]))

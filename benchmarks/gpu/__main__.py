@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 try:
@@ -24,6 +25,7 @@ except ModuleNotFoundError as missing:
     sys.exit(f"{missing}: docs/gpu.md says how to bring wheels to a machine without a network")
 
 INTERRUPTED = 130
+NO_DEVICE = "PyTorch finds no usable CUDA device (to try the code: --device cpu --dry)"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,7 +100,13 @@ def require_device(device: str, dry: bool) -> None:
     """Raises UserError, also for a driver that is too old for this PyTorch, or for a measurement
     on a CPU, whose numbers would mean nothing."""
     if device == "cuda":
-        validation.resolve_device(device)
+        with warnings.catch_warnings(record=True) as said:  # PyTorch's reason, over several lines
+            warnings.simplefilter("always")
+            try:
+                validation.resolve_device(device)
+            except UserError as failure:
+                reasons = [str(warning.message).splitlines()[0] for warning in said]
+                raise UserError(": ".join([NO_DEVICE, *reasons])) from failure
     elif not dry:
         raise UserError("--device cpu only tries the code: add --dry")
 

@@ -34,6 +34,7 @@ class Program:
     Attributes:
         types: argument → Triton's name of its type.
         warps: as it is launched.
+        aligned: integers that are multiples of 16, which lets loads and stores be wide.
     """
 
     name: str
@@ -41,17 +42,32 @@ class Program:
     types: dict[str, str]
     constants: dict[str, Any]
     warps: int = 4
+    aligned: tuple[str, ...] = ()
 
 
 def programs() -> Iterator[Program]:
     """Every kernel, as the projectors launch it for one vector."""
-    from subspace_bench.kernels.triton import dense, fastfood, hadamard, hashed, regenerated
+    from subspace_bench.kernels.triton import (
+        dense,
+        fastfood,
+        hadamard,
+        hashed,
+        projected_adam,
+        regenerated,
+    )
 
     vectors = dict.fromkeys(("omega", "theta", "sums"), "*fp32")
     types = {"columns": "*i16", **vectors, **NUMBERS}
     yield Program("dense bf16, Pω", dense._forward, types, {"N": 1, "TILE": dense._TILE})
     constants = {"N": 1, "COLUMNS": dense._COLUMNS, "RUN": dense._RUN}
     yield Program("dense bf16, Pᵀθ", dense._transpose, types, constants)
+    names = ("columns", "gradient", "omega", "m", "v", "sums", "rates")
+    types = dict.fromkeys(names, "*fp32") | {"size": "i32", "dim": "i32"}
+    types |= dict.fromkeys(("new_m", "beta2", "new_v", "eps"), "fp32")
+    constants = dict(zip(("MAIN", "REST"), projected_adam.split(21_840), strict=True))
+    adam, warps = projected_adam._step, projected_adam.WARPS
+    yield Program("Adam, one read of P", adam, types, constants, warps, aligned=("size",))
+    yield Program("Adam, one read of P, D odd", adam, types, constants, warps)
     types = {"x": "*fp32", "size": "i32"}
     tile, run, warps = hadamard.TILE, hadamard.RUN, hadamard.WARPS
     for name, done, levels in (("first", 0, tile), ("later", tile, tile - run)):
@@ -93,11 +109,11 @@ def compile_for(program: Program, capability: int) -> Any:
 
     types = program.types | dict.fromkeys(program.constants, "constexpr")
     signature = {name: types[name] for name in program.kernel.arg_names}
-    # Tensors of PyTorch start at multiples of 16 bytes, which lets loads and stores be wide.
+    # Tensors of PyTorch start at multiples of 16 bytes, too.
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, name in enumerate(program.kernel.arg_names)
-        if types[name].startswith("*")
+        if types[name].startswith("*") or name in program.aligned
     }
     source = ASTSource(program.kernel, signature, constexprs=program.constants, attrs=aligned)
     options = {"num_warps": program.warps}

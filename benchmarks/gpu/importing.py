@@ -1,4 +1,5 @@
-"""An archive of a GPU machine → `gpu.csv`, `gpu.json`, `projectors-cuda.csv` and their pages."""
+"""An archive of a GPU machine → `gpu.csv`, `gpu.json`, `projectors-cuda.csv` and their pages, and
+the records of batched runs."""
 
 from __future__ import annotations
 
@@ -19,8 +20,10 @@ from subspace_bench.common.files import digest
 from subspace_bench.experiments.projectors import write_page_of
 from subspace_bench.profiling.table import MACHINE, open_csv
 from subspace_bench.records import provenance
+from subspace_bench.records.store import Store
 
 TABLE = "projectors-cuda"
+RECORDS = "records"  # folder of the archive
 
 
 def import_archive(path: Path, out: Path) -> list[Path]:
@@ -49,9 +52,21 @@ def import_archive(path: Path, out: Path) -> list[Path]:
             frame = pd.DataFrame(rows).assign(seconds=lambda f: f["seconds"].fillna(0.0))
             measurements.save(file_name(out, facts), out, frame, facts)
             written += page.rebuild(out)
+        import_records(work / RECORDS, out / f"{RECORDS}-batched")
         if (work / f"{TABLE}.csv").is_file():
             written += import_table(work / f"{TABLE}.csv", out, facts["revision"])
     return written
+
+
+def import_records(source: Path, out: Path) -> None:
+    """Copies the records of batched runs into a folder of their own.
+
+    Raises:
+        UserError: if one is damaged.
+    """
+    store = Store(out)
+    for record in Store(source).records():
+        store.put(record)
 
 
 def origin(sources: str) -> dict[str, str]:

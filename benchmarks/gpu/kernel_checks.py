@@ -6,7 +6,7 @@ A check takes the device, and raises AssertionError where the kernel's result is
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,9 +15,13 @@ from subspace_bench.common import rng
 from subspace_bench.projectors import make
 from subspace_bench.projectors.hashed import Hashed
 from subspace_bench.projectors.regenerated import Regenerated
+from subspace_bench.records.config import TrainingConfig
+from subspace_bench.training.fused_adam import BatchedStep
 
 KEY = rng.key(3, "any")
+ADAM: dict[str, Any] = {"lr": 3e-3, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
 Check = Callable[[str], None]
+Sizes = tuple[tuple[int, ...], ...]
 
 
 def gaussian(seed: int, *shape: int) -> Tensor:
@@ -36,10 +40,16 @@ def relative_error(found: Tensor, exact: Tensor) -> float:
     return float((found.double().cpu() - exact).abs().max() / exact.abs().max())
 
 
+def sizes(device: str, few: Sizes, more: Sizes) -> Sizes:
+    """`few`, which reach every branch; on a device also `more`, as an interpreter is slow."""
+    return few if device == "cpu" else (*few, *more)
+
+
 def check_dense(device: str) -> None:
     from subspace_bench.kernels.triton.dense import adjoint, project
 
-    for native, dim, count in ((1, 1, 1), (1025, 3, 2), (700, 130, 1), (2100, 70, 5)):
+    few = ((1, 1, 1), (1025, 3, 2), (300, 130, 3))
+    for native, dim, count in sizes(device, few, ((700, 130, 1), (2100, 70, 5))):
         p = gaussian(0, dim, native).bfloat16()
         bits, exact = p.view(torch.int16).to(device), p.double()
         omega, theta = gaussian(1, count, dim), gaussian(2, count, native)
@@ -54,37 +64,46 @@ def check_hadamard(device: str) -> None:
     from subspace_bench.kernels.triton.hadamard import transform_
     from subspace_bench.projectors.hadamard import levels_
 
-    for shape in ((1,), (5, 2), (3, 16), (70, 128), (2, 4096), (3, 1 << 13), (1, 1 << 17), (0, 8)):
+    few = ((1,), (5, 2), (70, 128), (3, 1 << 13), (0, 8))
+    for shape in sizes(device, few, ((3, 16), (2, 4096), (1, 1 << 17), (1, 1 << 20))):
         plain = gaussian(0, *shape)
         x = plain.to(device, copy=True)
         transform_(x)
-        assert torch.equal(x.cpu(), levels_(plain)), shape
+        require(torch.equal(x.cpu(), levels_(plain)), str(shape))
+    plain = gaussian(0, 3, 1 << 8)
+    x = plain.to(device, copy=True)
+    transform_(x, tile=5, run=2)  # in three passes
+    require(torch.equal(x.cpu(), levels_(plain)), "three passes")
 
 
 def check_fastfood(device: str) -> None:
     from subspace_bench.kernels.triton import fastfood as kernels
     from subspace_bench.projectors.fastfood import multiply_signs_, permute
 
-    for rows, n, blocks in ((2, 256, range(3)), (1, 4096, range(1, 3)), (1, 1 << 13, range(7, 8))):
+    more = ((1, 4096, 1, 3), (1, 1 << 13, 7, 8), (1, 1 << 14, 70, 73))
+    for rows, n, first, last in sizes(device, ((2, 256, 0, 3), (1, 2048, 1, 2)), more):
+        blocks = range(first, last)
         x, g = gaussian(0, rows, len(blocks), n), gaussian(1, len(blocks), n)
         here, factors = x.to(device, copy=True), g.to(device)
         for scatter in (False, True):
             found = kernels.permute(here, factors, KEY, blocks.start, scatter)
-            assert torch.equal(found.cpu(), permute(x, g, KEY, blocks, scatter)), (n, scatter)
+            same = torch.equal(found.cpu(), permute(x, g, KEY, blocks, scatter))
+            require(same, f"blocks of {n}, scatter {scatter}")
         kernels.multiply_signs_(here, KEY, blocks.start)
-        assert torch.equal(here.cpu(), multiply_signs_(x, KEY, blocks)), n
+        require(torch.equal(here.cpu(), multiply_signs_(x, KEY, blocks)), f"signs, blocks of {n}")
 
 
 def check_hashed(device: str) -> None:
     from subspace_bench.kernels.triton.hashed import adjoint, project
 
-    for native, dim, count in ((1, 1, 1), (4096, 10, 1), (9001, 100, 2), (16_389, 3_000, 1)):
+    more = ((4096, 10, 1), (9001, 100, 2), (16_389, 3_000, 1), (1_000_003, 70_000, 1))
+    for native, dim, count in sizes(device, ((1, 1, 1), (4100, 100, 2), (4099, 1100, 1)), more):
         p = make("hashed", native, dim, seed=3)
         assert isinstance(p, Hashed)
         omega, theta = gaussian(1, count, dim), gaussian(2, count, native)
         scale, rest = p._scale(omega), p.rest.to(device)
         found = project((omega * scale).to(device), native, p._key, p._bits, rest)
-        assert torch.equal(found.cpu(), p(omega)), (native, dim)
+        require(torch.equal(found.cpu(), p(omega)), f"Pω, {native} × {dim}")
         sums = adjoint(theta.to(device), dim, p._key, p._bits, rest).cpu()
         exact = p.transpose(theta.double())
         torch.testing.assert_close((sums * scale).double(), exact, rtol=1e-5, atol=1e-5)
@@ -93,8 +112,10 @@ def check_hashed(device: str) -> None:
 def check_regenerated(device: str) -> None:
     from subspace_bench.kernels.triton.regenerated import adjoint, project
 
-    sizes = ((1, 1, 1), (300, 7, 3), (150, 130, 1), (130, 2, 9))
-    for name, (native, dim, count) in product(("regenerated", "regenerated-signs"), sizes):
+    more = ((1, 1, 1), (300, 7, 3), (600, 130, 1))
+    normals, signs = sizes(device, ((70, 3, 9),), more), sizes(device, ((130, 130, 1),), more)
+    cases = [("regenerated", size) for size in normals]
+    for name, (native, dim, count) in cases + [("regenerated-signs", size) for size in signs]:
         native *= 8 if "signs" in name else 1
         projector = make(name, native, dim, seed=3)
         assert isinstance(projector, Regenerated)
@@ -112,8 +133,33 @@ def check_regenerated(device: str) -> None:
             torch.testing.assert_close(forward[0].cpu(), p[dim // 2], rtol=4 * 2.0**-23, atol=0)
 
 
+def check_projected_adam(device: str) -> None:
+    """Three steps of two runs, each against Adam between two products, in float64."""
+    from subspace_bench.kernels.cpu.projected_adam import step_eager
+
+    protocol = TrainingConfig(3, 1, ADAM["lr"], betas=(ADAM["beta1"], ADAM["beta2"]))
+    for native, dim in ((1, 1), (17, 3), (1_040, 9), (1_601, 5)):
+        shapes = ((2, dim, native), (2, native), (2, dim), (2, native))
+        drawn = [gaussian(i, *shape) for i, shape in enumerate(shapes)]
+        columns, gradient, omega, origin = (x.to(device, copy=True) for x in drawn)
+        theta = torch.empty_like(origin)
+        both = BatchedStep(columns, omega, origin, theta, protocol)
+        both.by_triton = True  # also where it is interpreted
+        p, g, w, start = (x.double() for x in drawn)
+        m, v, exact = torch.zeros_like(w), torch.zeros_like(w), torch.empty_like(start)
+        for t in range(1, 4):
+            both.set_step(ADAM["lr"], t)
+            both(gradient)
+            for i in range(2):
+                step_eager(p[i], g[i], w[i], m[i], v[i], start[i], exact[i], **ADAM, t=t)
+            torch.testing.assert_close(theta.cpu().double(), exact, rtol=1e-4, atol=1e-4)
+        for mine, theirs in ((both.omega, w), (both.m, m), (both.v, v)):
+            torch.testing.assert_close(mine.cpu().double(), theirs, rtol=1e-4, atol=1e-5)
+
+
 CHECKS: dict[str, Check] = {
     "dense": check_dense,
+    "Adam, one read of P": check_projected_adam,
     "hadamard": check_hadamard,
     "fastfood": check_fastfood,
     "hashed": check_hashed,

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.kernel_checks import CHECKS, KEY, Check
+from benchmarks.gpu.kernel_checks import ADAM, CHECKS, KEY, Check
 from benchmarks.gpu.stages import Item, Setting, Values
 from subspace_bench.profiling.stopwatch import Stopwatch, quartiles
 
@@ -32,11 +32,15 @@ class Timed:
     Attributes:
         moved: bytes that it reads and writes at least.
         entries: of P that it computes; 0 where P is stored.
+        limit: the ceiling that it is held to.
+        target: the fraction of that ceiling to reach; 0 for none.
     """
 
     call: Callable[[], Any]
     moved: int
     entries: int = 0
+    limit: str = "copy"
+    target: float = 0.0
 
 
 def items(setting: Setting) -> list[Item]:
@@ -64,6 +68,8 @@ def measure(make: Callable[[Setting], Timed], setting: Setting) -> Values:
     return {
         **times,
         "moved_bytes": timed.moved,
+        "ceiling": timed.limit,
+        "target": timed.target,
         "gbs": timed.moved / times["device_ms"] / 1e6,
         **({"entries_per_s": timed.entries / times["device_ms"] * 1e3} if timed.entries else {}),
     }
@@ -82,7 +88,7 @@ def hadamard(setting: Setting, levels: int, shape: tuple[int, int, int] | None =
     rows = 1 if setting.dry else (1 << 27) >> levels  # 512 MB, far beyond the L2 cache
     x = torch.zeros(rows, 1 << levels, device=setting.device)
     passes = 1 + -(-max(0, levels - tile) // (tile - run))
-    return Timed(lambda: transform_(x, tile, run, warps), moved=8 * x.numel() * passes)
+    return Timed(lambda: transform_(x, tile, run, warps), moved=8 * x.numel() * passes, target=0.8)
 
 
 def permutation(setting: Setting, scatter: bool) -> Timed:
@@ -117,7 +123,8 @@ def hashed(setting: Setting, dim: int, adjoint: bool) -> Timed:
         False: lambda: kernels.project(vector, native, KEY, bits, rest),
         True: lambda: kernels.adjoint(vector, dim, KEY, bits, rest),
     }
-    return Timed(calls[adjoint], moved=4 * (native + dim))
+    limit = "read" if adjoint else "write"
+    return Timed(calls[adjoint], moved=4 * (native + dim), limit=limit, target=0.7)
 
 
 def dense(setting: Setting, adjoint: bool) -> Timed:
@@ -129,7 +136,40 @@ def dense(setting: Setting, adjoint: bool) -> Timed:
     vector = torch.zeros(1, native if adjoint else dim, device=setting.device)
     act = kernels.adjoint if adjoint else kernels.project
     moved = columns.nbytes + 4 * (native + dim)
-    return Timed(lambda: act(columns, vector), moved)
+    return Timed(lambda: act(columns, vector), moved, limit="read", target=0.85)
+
+
+def adam(setting: Setting, warps: int) -> Timed:
+    """A step of Adam on ω and Pω with P in float32, read once."""
+    from subspace_bench.kernels.triton.projected_adam import step
+
+    native, dim = (DRY_NATIVE, DRY_DIM) if setting.dry else (NATIVE, DIM)
+    columns = torch.zeros(1, dim, native, device=setting.device)
+    gradient = torch.zeros(1, native, device=setting.device)
+    omega, m, v = (torch.zeros(1, dim, device=setting.device) for _ in range(3))
+    rates = torch.ones(2, device=setting.device)
+    fixed: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "warps": warps}
+    return Timed(
+        lambda: step(columns, gradient, omega, m, v, rates, **fixed),
+        moved=columns.nbytes + 4 * (2 * native + 6 * dim),
+        limit="read",
+        target=0.85,
+    )
+
+
+def adam_two_reads(setting: Setting) -> Timed:
+    """The same by two products of cuBLAS, which read P twice."""
+    from subspace_bench.kernels.cpu.projected_adam import step_eager
+
+    native, dim = (DRY_NATIVE, DRY_DIM) if setting.dry else (NATIVE, DIM)
+    columns = torch.zeros(dim, native, device=setting.device)
+    gradient, origin, theta = (torch.zeros(native, device=setting.device) for _ in range(3))
+    omega, m, v = (torch.zeros(dim, device=setting.device) for _ in range(3))
+    return Timed(
+        lambda: step_eager(columns, gradient, omega, m, v, origin, theta, **ADAM, t=1),
+        moved=2 * columns.nbytes + 4 * (3 * native + 6 * dim),
+        limit="read",
+    )
 
 
 def regenerated(setting: Setting, kind: int, adjoint: bool) -> Timed:
@@ -154,6 +194,9 @@ TIMED: dict[str, Callable[[Setting], Timed]] = {
         for levels in (15, 24)
         for shape in SHAPES
     },
+    "Adam, one read of P": partial(adam, warps=32),
+    "Adam, one read of P, 16 warps": partial(adam, warps=16),
+    "Adam, two products": adam_two_reads,
     "Fastfood permutation": partial(permutation, scatter=False),
     "Fastfood adjoint permutation": partial(permutation, scatter=True),
     "Fastfood signs": signs,

@@ -61,6 +61,11 @@ class Log:
         """The row of the item that has started and not ended."""
         return next((row for row in self.rows.values() if row["status"] == STARTED), None)
 
+    @property
+    def successes(self) -> int:
+        """How many items are done."""
+        return sum(row["status"] == "ok" for row in self.rows.values())
+
     def forget_unsuccessful(self) -> None:
         """Keeps only items that are done, so that the others are tried again."""
         kept = {name: row for name, row in self.rows.items() if row["status"] == "ok"}

@@ -3,7 +3,6 @@ gpu-kernels.csv (what the compiler says without one)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,19 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import measurements
+from benchmarks.gpu import models
+from benchmarks.gpu.costs import step_costs
 from benchmarks.gpu.kernels import TIMED
 from benchmarks.gpu.stages import STAGES, Setting
-from subspace_bench.common.formatting import format_significant
+from benchmarks.gpu.tables import SEEDS, post_cells
+from subspace_bench.common.formatting import format_duration, format_significant
+from subspace_bench.reporting.figures import PageFigure
 from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.render import write_page
 
 NAME, COMPILED = "gpu", "gpu-kernels"
 # H100 SXM's data sheet and white paper: to predict times before any are measured.
-DATA_SHEET = {"gbs": 3_350.0, "multiprocessors": 132, "ghz": 1.755}
+DATA_SHEET = {"gbs": 3_350, "tflops": 67, "multiprocessors": 132, "ghz": 1.755}
 # Entries of P per clock and multiprocessor; see the docstring of kernels/triton/regenerated.py.
 ENTRIES_PER_CLOCK = {"regenerated normals": 3, "regenerated signs": 27}
 COMMAND = "python -m benchmarks.gpu --rebuild"
@@ -36,12 +39,13 @@ def rebuild(out: Path) -> list[Path]:
 
 def not_measured(needs: pd.DataFrame | None) -> Page:
     """The page while no GPU was measured: predictions only."""
+    cells, seconds = predicted_cells()
     return Page(
         name=NAME,
         title="On a GPU: kernels, training steps, other implementations",
         summary="Not measured yet: no GPU was at hand",
-        tables={"predicted": predictions(), **compiler_table(needs)},
-        values={"sheet": DATA_SHEET},
+        tables={"predicted": predictions(), "cells": cells, **compiler_table(needs)},
+        values={"sheet": DATA_SHEET, "seconds": f"{seconds:.0f}", "seeds": SEEDS},
         command=COMMAND,
         template="gpu-not-measured",
     )
@@ -57,7 +61,7 @@ def page(name: str, measured: measurements.Measurements, needs: pd.DataFrame | N
     tables = {
         "stages": stages_table(measured.numbers),
         **{key: make(done[key]) for key, make in TABLES.items() if key in done},
-        **({"kernels": kernels_table(done["kernels"], ceilings)} if "kernels" in done else {}),
+        **{key: hold(done[key], ceilings) for key, hold in HELD.items() if key in done},
         **compiler_table(needs),
         "machine": pd.DataFrame(measured.facts.items(), columns=["", "value"]).astype(str),
         "unsuccessful": unsuccessful(measured.numbers),
@@ -66,6 +70,7 @@ def page(name: str, measured: measurements.Measurements, needs: pd.DataFrame | N
         name=name,
         title=f"On {gpu}: kernels, training steps, other implementations",
         summary=summarize(measured.numbers, ceilings),
+        figures=figures(name, done.get("steps")),
         tables={key: table for key, table in tables.items() if not table.empty},
         data=measured.text,
         command=COMMAND,
@@ -85,9 +90,21 @@ def summarize(numbers: pd.DataFrame, ceilings: dict[str, float]) -> str:
     """How many items succeeded, and the device's copy bandwidth."""
     ok, failed = (numbers["status"].str.startswith(kind).sum() for kind in ("ok", "failed"))
     parts = [f"{ok} measurements and checks succeeded, {failed} failed"]
+    tables = numbers[(numbers["stage"] == "tables") & (numbers["status"] == "ok")]
+    if len(tables):
+        seconds = format_duration(models.whole_seconds(tables))
+        parts.append(f"{len(tables)} cells of the post's tables trained in {seconds}")
     if "copy" in ceilings:
         parts.append(f"memory is copied at {format_significant(ceilings['copy'])} GB/s")
     return "; ".join(parts)
+
+
+def figures(name: str, steps: pd.DataFrame | None) -> dict[str, PageFigure]:
+    """Models per second, once some number of models was trained together."""
+    if steps is None or (found := models.models_per_second(steps)).empty:
+        return {}
+    caption = "Models per second over the number of models trained together, 10 epochs each"
+    return {f"{name}-models": PageFigure(lambda: models.plot_models(found), caption)}
 
 
 def stages_table(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -114,27 +131,6 @@ def ceilings_table(frame: pd.DataFrame) -> pd.DataFrame:
         {"what": row["item"], "at most": f"{format_significant(row['value'])} {row['unit']}"}
         for row in shown.to_dict("records")
     )
-
-
-def kernels_table(frame: pd.DataFrame, ceilings: dict[str, float]) -> pd.DataFrame:
-    """Times of kernels, and what fraction of the copy bandwidth they reach."""
-    if "device_ms" not in frame:
-        return frame.iloc[:0]
-    copy = ceilings.get("copy", math.nan)
-    lines = []
-    for row in frame.dropna(subset="device_ms").to_dict("records"):
-        rate = row.get("entries_per_s", math.nan)
-        computed = not pd.isna(rate)
-        lines.append(
-            {
-                "kernel": row["item"],
-                "ms": format_significant(row["device_ms"]),
-                "GB/s": "" if computed else format_significant(row["gbs"]),
-                "of copy": "" if computed or math.isnan(copy) else f"{row['gbs'] / copy:.0%}",
-                "10⁹ entries/s": format_significant(rate / 1e9) if computed else "",
-            }
-        )
-    return pd.DataFrame(lines)
 
 
 def errors_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -166,8 +162,12 @@ def show(cell: Any) -> str:
 TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "ceilings": ceilings_table,
     "correctness": errors_table,
-    "steps": plain_table,
     "peers": plain_table,
+}
+HELD = {
+    "kernels": models.kernels_table,
+    "steps": models.steps_table,
+    "tables": models.tables_table,
 }
 
 
@@ -188,9 +188,24 @@ def predictions() -> pd.DataFrame:
                 "entries computed": f"{timed.entries:,}" if timed.entries else "",
                 "bound by": "arithmetic" if per_clock else "memory",
                 "at least, ms": format_significant(least),
+                "target": f"{timed.target:.0%} of {timed.limit}" if timed.target else "",
             }
         )
     return pd.DataFrame(lines)
+
+
+def predicted_cells() -> tuple[pd.DataFrame, float]:
+    """The least seconds of each cell of the post's tables, trained as one batch; their sum."""
+    lines, total = [], 0.0
+    for name, runs in post_cells("cuda").items():
+        costs, steps = step_costs(runs[0], len(runs)), runs[0].protocol.steps
+        memory = steps * costs["bytes"] / DATA_SHEET["gbs"] / 1e9
+        arithmetic = steps * costs["operations"] / DATA_SHEET["tflops"] / 1e12
+        total += max(memory, arithmetic)
+        lines.append({"cell": name, "updates": f"{steps:,}",
+                      "bytes allow, s": format_significant(memory),
+                      "operations allow, s": format_significant(arithmetic)})  # fmt: skip
+    return pd.DataFrame(lines), total
 
 
 def compiler_table(needs: pd.DataFrame | None) -> dict[str, pd.DataFrame]:

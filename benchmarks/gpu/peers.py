@@ -5,6 +5,7 @@ Each is checked before it is timed. What is not installed is left out and said.
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,17 +13,23 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmarks.gpu.kernel_checks import gaussian, relative_error, require
+from benchmarks.gpu.kernel_checks import ADAM, gaussian, relative_error, require
 from benchmarks.gpu.stages import Item, Setting, Values
-from subspace_bench import projectors
+from subspace_bench import Subspace, projectors
+from subspace_bench.kernels.cpu.projected_adam import step_eager
 from subspace_bench.profiling.stopwatch import Stopwatch, quartiles
 from subspace_bench.projectors.hadamard import hadamard_, levels_
 from subspace_bench.projectors.sparse import Sparse
+from subspace_bench.training.fused_adam import CudaStep
 
 SAMPLES = 15
 CLOSE = 1e-4
+LORA_DIM = 1_000
+# Our projector → the operator of tight-pac-bayes that is most like it.
+PACTL = {"regenerated": "LazyRandom", "kronecker": "RoundedDoubleKron", "sparse": "SparseOperator",
+         "fastfood": "FastfoodOperator"}  # fmt: skip
 Map = Callable[[Tensor], Tensor]
 
 
@@ -47,6 +54,7 @@ def items(setting: Setting) -> list[Item]:
     pairs: dict[str, Callable[[], Pair]] = {}
     for size in sizes:
         text = f"{size[0]:,} × {size[1]:,}"
+        pairs[f"Adam with P {text}: two products"] = partial(one_read, size, setting.device)
         pairs[f"dense {text}: torch, two products"] = partial(torch_dense, size, setting.device)
     for size in dict.fromkeys((*sizes[:1], large)):
         text = f"{size[0]:,} × {size[1]:,}"
@@ -54,6 +62,10 @@ def items(setting: Setting) -> list[Item]:
             intrinsic_fastfood, size, setting.device
         )
         pairs[f"sparse {text}: torch.sparse CSR"] = partial(torch_sparse, size, setting.device)
+    for name, operator in PACTL.items():
+        text = f"{name} {sizes[0][0]:,} × {sizes[0][1]:,}: tight-pac-bayes {operator}"
+        pairs[text] = partial(pactl, name, operator, sizes[0], setting.device)
+    pairs["step of an MLP: PEFT's UniLora"] = partial(unilora, setting.device)
     for level in levels:
         name = f"Hadamard transform 2^{level}"
         pairs[f"{name}: fast-hadamard-transform"] = partial(dao, level, setting.device)
@@ -74,6 +86,29 @@ def compare(make: Callable[[], Pair], setting: Setting) -> Values:
                 samples[name].append(seconds)
     times = quartiles("ours", samples["ours"]) | quartiles("theirs", samples["theirs"])
     return {**times, "times_ours": times["theirs_ms"] / times["ours_ms"]}
+
+
+def one_read(size: tuple[int, int], device: str) -> Pair:
+    """A step of Adam on ω and Pω: our kernel, which reads P once, against two products (cuBLAS)."""
+    importlib.import_module("triton")
+    ours, (omega, gradient) = CudaStep(device), vectors(size, device)
+    columns = torch.randn(size[1], size[0], device=device) * size[0] ** -0.5
+    origin, theta = torch.zeros_like(gradient), torch.empty_like(gradient)
+
+    def caller(act: Callable[..., None]) -> Callable[[], Tensor]:
+        here = [omega.clone(), torch.zeros_like(omega), torch.zeros_like(omega)]
+
+        def call() -> Tensor:
+            act(columns, gradient, *here, origin, theta, **ADAM, t=1)
+            return theta.clone()
+
+        return call
+
+    def check() -> None:
+        one, two = (caller(act)() for act in (ours, step_eager))
+        require(relative_error(one, two) < CLOSE, "θ differs")
+
+    return Pair(caller(ours), caller(step_eager), check)
 
 
 def vectors(size: tuple[int, int], device: str) -> tuple[Tensor, Tensor]:
@@ -118,16 +153,26 @@ def intrinsic_fastfood(size: tuple[int, int], device: str) -> Pair:
     is that it is linear."""
     module = importlib.import_module("intrinsic.fastfood")
     drawn = module.fastfood_vars(size[0], device)
-    p = projectors.make("fastfood", *size, seed=0).to(device)
+    return through_autograd(
+        "fastfood", size, device, lambda w: module.fastfood_torched(w, size[0], drawn)
+    )
+
+
+def pactl(name: str, operator: str, size: tuple[int, int], device: str) -> Pair:
+    """An operator of tight-pac-bayes, likewise; it draws its entries where ω is."""
+    module = importlib.import_module("pactl_projectors.projectors")
+    made = getattr(module, operator)(*size, None, None)
+    return through_autograd(name, size, device, lambda w: made @ w)
+
+
+def through_autograd(name: str, size: tuple[int, int], device: str, theirs: Map) -> Pair:
+    """Forward and backward of our projector called `name` and of a peer's map."""
+    p = projectors.make(name, *size, seed=0).to(device)
     omega, theta = vectors(size, device)
     omega.requires_grad_()
 
     def both(forward: Map) -> Tensor:
         return torch.autograd.grad(forward(omega), omega, theta)[0]
-
-    def theirs(vector: Tensor) -> Tensor:
-        result: Tensor = module.fastfood_torched(vector, size[0], drawn)
-        return result
 
     def check() -> None:
         with torch.no_grad():
@@ -135,6 +180,41 @@ def intrinsic_fastfood(size: tuple[int, int], device: str) -> Pair:
             require(relative_error(twice, 2 * theirs(omega)) < CLOSE, "it is not linear")
 
     return Pair(lambda: both(p), lambda: both(theirs), check)
+
+
+def unilora(device: str) -> Pair:
+    """A training step of an MLP: the default `Subspace`, and UniLora of rank 4 with the same d."""
+    peft: Any = importlib.import_module("peft")
+    layers = [nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10)]
+    net, names = nn.Sequential(*layers).to(device), ["0", "2"]
+    config = peft.UniLoraConfig(r=4, theta_d_length=LORA_DIM, target_modules=names)
+    theirs = peft.get_peft_model(copy.deepcopy(net), config).to(device)
+    x, y = gaussian(3, 64, 784).to(device), torch.arange(64, device=device) % 10
+    ours = training_step(Subspace(net, LORA_DIM), x, y)
+    peer = training_step(theirs, x, y)
+
+    def check() -> None:
+        for step in (ours, peer):
+            before = float(step())
+            for _ in range(3):
+                after = float(step())
+            require(after < before, "training does not lower the loss")
+
+    return Pair(ours, peer, check)
+
+
+def training_step(module: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
+    """A step of Adam on what the module trains; returns the loss before it."""
+    optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], 1e-3)
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(module(x), y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return loss.detach()
+
+    return step
 
 
 def transform(level: int, device: str, theirs: Map, scale: float) -> Pair:

@@ -21,7 +21,7 @@ from subspace_bench.profiling.worker import fits, free_memory
 from subspace_bench.projectors.registry import BUILT_IN
 
 REPEAT = 9
-DRY = ((700,), (30,))
+DRY, DRY_NAMES = ((700,), (30,)), ("hashed",)
 # The sizes that tell most come first: the post's net, ViT-B/16, 10⁹, ResNet-18, then the others.
 FIRST_NATIVE = (21_840, 86_567_656, 1_000_000_000, 11_173_962, 199_210, 44_426)
 FIRST_DIMS = (1_000, 10_000, 100, 100_000, 10)
@@ -33,9 +33,10 @@ LIMIT_SECONDS = 45.0
 def items(setting: Setting) -> list[Item]:
     """One item a case; bfloat16 after all of float32."""
     native, dims = DRY if setting.dry else (tuple(NATIVE), DIMS)
+    names = list(DRY_NAMES if setting.dry else BUILT_IN)
     found = []
     for dtype in ("float32", "bfloat16"):
-        cases = grid(list(BUILT_IN), native, dims, setting.device, dtype)
+        cases = grid(names, native, dims, setting.device, dtype)
         cases.sort(key=worth)
         suffix = "" if dtype == "float32" else f", {dtype}"
         found += [Item(case.label + suffix, partial(measure_case, case, setting), LIMIT_SECONDS)

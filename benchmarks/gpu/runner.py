@@ -21,8 +21,12 @@ ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2
 SAVE_SECONDS = 5.0  # between two archives while a stage runs
 GRACE_SECONDS = 15.0  # that a running item may take beyond the end of its stage
-PEERS, CLONES = "SUBSPACE_BENCH_PEERS", ("intrinsic-dimensionality",)  # as in benchmarks.peers
+PEERS, CLONES = (
+    "SUBSPACE_BENCH_PEERS",
+    ("intrinsic-dimensionality", "tight-pac-bayes"),
+)  # as in benchmarks.peers
 MOST_RESTARTS = 12  # of a stage's process, as the device may be gone for good
+MOST_VAIN = 2  # of these, because the device was lost and nothing was measured
 LEAST_SECONDS = 3.0  # with less time left, a stage is not started
 
 
@@ -57,9 +61,15 @@ def run_stage(stage: Stage, setting: Setting, seconds: float, save: Callable[[],
     end, path = time.monotonic() + seconds, setting.work / f"{stage.name}.jsonl"
     log = Log.read(path)
     log.forget_unsuccessful()
+    vain = 0  # processes in turn whose device stopped to answer before they measured anything
     for _ in range(MOST_RESTARTS):
+        done = log.successes
         status = run_process(stage, setting, end, save)
         log = Log.read(path)
+        vain = vain + 1 if status == "again" and log.successes == done else 0
+        if vain == MOST_VAIN:
+            log.write({"item": "process", "status": "failed: the device is gone"})
+            return log
         if died := log.running:
             log.write({"item": died["item"], "status": status or "failed: the process ended"})
         elif status not in ("", "again"):

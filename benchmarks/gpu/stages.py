@@ -36,7 +36,8 @@ class Item:
     """One measurement or check.
 
     Attributes:
-        run: returns its values. An ImportError means "left out", any other exception "failed".
+        run: returns its values. An ImportError means "left out", too little memory "does not fit",
+            any other exception "failed".
         limit: seconds after which its process is killed.
     """
 
@@ -70,8 +71,9 @@ STAGES = {
         Stage("ceilings", 6, "bandwidth, matrix products and launches of the device"),
         Stage("kernels", 12, "every Triton kernel: compiled, checked, timed"),
         Stage("correctness", 14, "every projector against the CPU in float64"),
-        Stage("projectors", 34, "the page of projectors"),
-        Stage("steps", 14, "training steps and batched trainings"),
+        Stage("projectors", 30, "the page of projectors"),
+        Stage("steps", 10, "training steps, alone and batched"),
+        Stage("tables", 24, "the post's tables, five seeds of a cell as one batch"),
         Stage("peers", 8, "other implementations"),
         Stage("tests", 12, "the tests marked cuda"),
     )

@@ -13,7 +13,7 @@ from benchmarks.gpu.stages import Item, Setting, Values
 
 SECONDS = 240.0
 KEEP_GOING = "--continue-on-collection-errors"  # of modules that import what is missing
-DRY_TEST = "tests/projectors/test_dense.py"
+DRY_TEST = "tests/test_import_order.py"
 
 
 def items(setting: Setting) -> list[Item]:

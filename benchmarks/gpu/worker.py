@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.gpu.archive import sources_digest
 from benchmarks.gpu.log import Log
 from benchmarks.gpu.stages import STAGES, Item, Setting, Stage, Values
+from subspace_bench.common.errors import is_out_of_memory
 
 RESTART = 75  # exit status: the device no longer answers this process
 
@@ -58,6 +59,8 @@ def outcome(item: Item) -> Values:
 def describe(failure: Exception) -> str:
     """A failure as a status of one line."""
     kind = "left out" if isinstance(failure, ImportError) else "failed"
+    if is_out_of_memory(failure):
+        kind = "does not fit"
     lines = [line.strip() for line in str(failure).splitlines() if line.strip()] or [""]
     name = "" if isinstance(failure, ImportError) else f"{type(failure).__name__}: "
     return f"{kind}: {name}{lines[0]}"[:300]

@@ -57,7 +57,13 @@ class Batches:
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (B, 1, 28, 28) and labels (B,) of the step, counted from 0."""
-        chosen = torch.from_numpy(self.indices(step)).to(self.images.device)
+        return self.take(self.indices(step))
+
+    def take(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Images and labels at these positions of the training part."""
+        chosen = torch.from_numpy(indices)
+        if self.images.is_cuda:  # from memory that is not pinned, the copy waits for the device
+            chosen = chosen.pin_memory().to(self.images.device, non_blocking=True)
         x = self.images.index_select(0, chosen)
         return scale_pixels(x, self.scale, self.dtype), self.labels.index_select(0, chosen)
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from subspace_bench import projectors
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes, format_significant
+from subspace_bench.experiments import projectors_predicted
 from subspace_bench.experiments.projector_accuracy import accuracies
 from subspace_bench.experiments.study import Evidence, Plan
 from subspace_bench.profiling import recommendation
@@ -36,6 +37,8 @@ from subspace_bench.reporting.figures import PageFigure
 from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.render import write_page
 
+# Fraction of a GPU's read bandwidth, or of its copies for transforms, that products are to reach.
+TARGETS = {"dense": 0.85, "Hadamard transforms, each pass": 0.80, "hashed": 0.70}
 LARGE_DIM = 100  # from which on the summary says which projector always wins
 MARKERS, COLOURS = "osD^vP*Xdhp<>", plt.get_cmap("tab10")  # one per projector
 # By the status of a case, up to its colon.
@@ -102,11 +105,18 @@ def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) 
 
 
 def not_measured(device: str) -> Page:
-    """The page of a device without timings."""
+    """The page of a GPU without timings: predictions only."""
     return Page(
         name=f"projectors-{device}",
         title=f"What projectors cost on {device.upper()}",
         summary="Not measured yet",
+        tables=projectors_predicted.tables(),
+        values={
+            "gpu": projectors_predicted.GPU,
+            "gbs": projectors_predicted.GPU_GBS,
+            "memory": projectors_predicted.GPU_BYTES / 1e9,
+            "targets": TARGETS,
+        },
         command=f"subspace-bench compare --device {device} --report",
         template="projectors-not-measured",
     )

@@ -42,7 +42,7 @@ def derive(row: Row) -> Row:
         nonzero = projectors.nonzero_rows(row["projector"], native, dim)
     except UserError:  # a plug-in's projector that is no longer installed
         nonzero = 1.0
-    moved = 2 * (resident + dim * itemsize) + (1 + nonzero) * theta
+    moved = moved_bytes(resident, native, dim, itemsize, nonzero)
     ms = float(row["forward_ms"]) + float(row["transpose_ms"])
     # If P is most of what moves, the speed of reading P is the limit; else the memory bandwidth.
     uses_read_of_p = not pd.isna(row.get("read_ms")) and 4 * resident >= moved
@@ -56,3 +56,8 @@ def derive(row: Row) -> Row:
         "gbs": moved / ms / 1e6,
         "read_limit": resident / row["read_ms"] / 1e6 if uses_read_of_p else float(row["read_gbs"]),
     }
+
+
+def moved_bytes(resident: float, native: int, dim: int, itemsize: int, nonzero: float) -> float:
+    """Bytes that Pω and Pᵀθ move together: P and ω twice, and θ, of which Pᵀθ may read a part."""
+    return 2 * (resident + dim * itemsize) + (1 + nonzero) * native * itemsize

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from subspace_bench.common.rng import generator
-from subspace_bench.kernels.cpu.threads import one_thread
+from subspace_bench.kernels.cpu.threads import in_threads, one_thread
 from subspace_bench.projectors.base import ColumnNorms, Footprint
 from subspace_bench.projectors.dense import Dense, conversion_bytes, empty_columns
 
@@ -23,9 +23,13 @@ def normal_columns(native: int, dim: int, seed: int, stream: str = STREAM) -> Te
     Column j depends only on (D, seed, j), so a P of smaller d has the first columns of this one.
     """
     columns = empty_columns(native, dim)
-    for j in range(dim):
-        fill_column(columns[j], seed, j, stream)
+    in_threads(_fill_columns, columns, seed, stream, parts=dim)
     return columns
+
+
+def _fill_columns(columns: Tensor, seed: int, stream: str, first: int, last: int) -> None:
+    for j in range(first, last):
+        fill_column(columns[j], seed, j, stream)
 
 
 def fill_column(column: Tensor, seed: int, j: int, stream: str = STREAM) -> Tensor:

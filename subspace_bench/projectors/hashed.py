@@ -10,6 +10,7 @@ only the permutation of a partial last block is stored.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -49,8 +50,8 @@ class Hashed(Projector):
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         size = 1 << _bits(dim)
-        # The adjoint needs a table per partial sum; the last block is permuted in int64.
-        table = 4 * (size + dim) * min(_PARTS, native // size + 1) + 20 * dim
+        # Per partial sum, the adjoint needs a table and a block; the last is permuted in int64.
+        table = 4 * (2 * size + dim) * min(_PARTS, native // size + 1) + 20 * dim
         working = max(table, 4 * 8 * (native % size))
         if itemsize == 8:  # plain PyTorch: 56 bytes per row of the blocks it handles at a time
             working = 56 * min(native, max(_CHUNK, size)) + 8 * dim
@@ -96,7 +97,7 @@ class Hashed(Projector):
     def _displace(
         self, origin: Tensor, omega: Tensor, theta: Tensor, factors: Factors | None = None
     ) -> None:
-        scaled, blocks = (omega * self._scale(omega))[None], (self._key, self._bits, self.rest)
+        scaled, blocks = (omega * self._scale_on_cpu)[None], (self._key, self._bits, self.rest)
         kernels.project(scaled, self.native, *blocks, origin, theta[None], factors)
 
     def _adjoint_of_pieces(
@@ -105,7 +106,11 @@ class Hashed(Projector):
         omega = kernels.adjoint_of_pieces(
             pieces, self.dim, self._key, self._bits, self.rest, _PARTS, factors
         )[0]
-        return omega * self._scale(omega)
+        return omega.mul_(self._scale_on_cpu)
+
+    @functools.cached_property
+    def _scale_on_cpu(self) -> Tensor:
+        return self._scale(torch.empty(0, dtype=torch.float32, device="cpu"))
 
     def _scale(self, like: Tensor) -> Tensor:
         """1/√n_c of each column."""

@@ -19,6 +19,7 @@ from subspace_bench.kernels.cpu.threads import in_threads, one_thread
 from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds
 from subspace_bench.projectors.dense import Dense, conversion_bytes
 from subspace_bench.projectors.gaussian import normal_columns
+from subspace_bench.projectors.operation import without_autocast, without_tf32
 
 STREAM = "projector"  # without "orthonormal": the committed records were made with this name
 BLOCK = 512  # columns at a time: enough for fast matrix products
@@ -35,7 +36,8 @@ class Orthonormal(Dense):
     Equivalent in NumPy, up to signs of columns: `np.linalg.qr(A)[0].astype("float32")`.
 
     Arguments:
-        first: (D,), the direction of the first column (the post's θ_init); or None.
+        first: (D,), the direction of the first column (the post's θ_init); or None. If it is on a
+            GPU, columns are orthonormalised there, which takes less time; equal up to rounding.
 
     Raises:
         UserError: if `first` has another shape or dtype, is not finite, or is zero.
@@ -49,6 +51,7 @@ class Orthonormal(Dense):
             first = _direction(first, self.native)
         columns = normal_columns(native, dim, seed, STREAM)
         if first is not None:
+            columns = columns.to(first.device)
             # Q does not depend on the norms of A's columns; equal norms give similar rounding.
             with one_thread():
                 columns[0] = first * (native**0.5 / first.norm())
@@ -109,6 +112,8 @@ def orthonormalise_(columns: Tensor) -> Tensor:
     """
     dim, native = columns.shape
     passes = 1 if dim <= 0.67 * native else 2
+    if columns.is_cuda:
+        return _on_device_(columns, passes)
     with torch.autocast("cpu", enabled=False), one_thread() as threads:
         for j in range(0, dim, BLOCK):
             done, block = columns[:j], columns[j : j + BLOCK]
@@ -124,6 +129,19 @@ def orthonormalise_(columns: Tensor) -> Tensor:
                 in_threads(_gram, wide, gram, parts=rows, threads=threads)
                 lower = torch.linalg.cholesky(gram)
                 in_threads(_solve, block, lower, wide, parts=parts, threads=threads)
+    return columns
+
+
+def _on_device_(columns: Tensor, passes: int) -> Tensor:
+    """`orthonormalise_` in plain PyTorch, whose products fill a GPU."""
+    with torch.no_grad(), without_autocast(columns.device.type), without_tf32():
+        for j in range(0, len(columns), BLOCK):
+            done, block = columns[:j], columns[j : j + BLOCK]
+            for _ in range(passes):
+                block.addmm_(block @ done.T, done, alpha=-1)
+                wide = block.double()
+                lower = torch.linalg.cholesky(wide @ wide.T)
+                block.copy_(torch.linalg.solve_triangular(lower, wide, upper=False))
     return columns
 
 

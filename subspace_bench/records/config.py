@@ -111,6 +111,8 @@ class RunConfig:
         draws: "streams": θ_init and P come from the seed's streams. "author": they come from the
             post author's generator (`training.author_draws`), and the seed decides only batches and
             dropout.
+        batched: trained in one batch with runs of other seeds, which the record's provenance names.
+            Sums are in another order than alone, so this is another run, and has another record.
 
     Raises:
         UserError: for an unknown choice, or choices that exclude each other.
@@ -130,6 +132,7 @@ class RunConfig:
     threads: int = 1
     numerics: int = 0
     draws: str = "streams"
+    batched: bool = False
 
     def __post_init__(self) -> None:
         if not self.numerics:

@@ -69,7 +69,7 @@ class Subspace(nn.Module):
 
     _cache: CachedPieces | None
     _memory: ThetaMemory
-    _in_forward: bool  # then the pieces are current
+    _in_forward: bool  # then the values of ω were compared already
 
     def __init__(
         self,
@@ -106,8 +106,10 @@ class Subspace(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The module's output at θ = θ₀ + Pω."""
         support.require_not_traced()
-        cached, running, self._in_forward = self._cache, self._in_forward, True
+        running, self._in_forward = self._in_forward, True
         transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+        # Without a transform no name may hold the old pieces: θ is written into their memory.
+        cached = self._cache if transformed else None
         try:
             if transformed:
                 self._cache = self._compute_pieces()
@@ -151,7 +153,11 @@ class Subspace(nn.Module):
             return current[number]
         if cache is not None:
             self._require_unwritten(cache, [number])
-        if cache is None or cache.origins[number] is not origin or not cache.matches(self.omega):
+        if (
+            cache is None
+            or cache.origins[number] is not origin
+            or not cache.matches(self.omega, compare=not self._in_forward)
+        ):
             if type(origin) is not OriginParameter:
                 raise UserError(
                     "the parameters of net.module were replaced: use "

@@ -46,8 +46,12 @@ class CachedPieces:
             torch.is_inference_mode_enabled(),
         )
 
-    def matches(self, omega: Tensor) -> bool:
-        """Whether the pieces were computed from this ω, with a graph if one is needed."""
+    def matches(self, omega: Tensor, compare: bool = True) -> bool:
+        """Whether the pieces were computed from this ω, with a graph if one is needed.
+
+        Arguments:
+            compare: whether to compare the values of ω too; writes through `data` change only them.
+        """
         if torch._C._are_functorch_transforms_active():
             return self.omega is omega
         needs_graph = torch.is_grad_enabled() and omega.requires_grad
@@ -57,7 +61,7 @@ class CachedPieces:
             and self.address == omega.data_ptr()
             and (self.differentiable or not needs_graph)
             and (torch.is_inference_mode_enabled() or not self.inference)
-            and (self.values is None or torch.equal(self.values, omega.detach()))
+            and (not compare or self.values is None or torch.equal(self.values, omega.detach()))
         )
 
     def matches_origins(self, origins: list[Tensor]) -> bool:

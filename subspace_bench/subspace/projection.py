@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.projectors import LinearMap, make
+from subspace_bench.projectors.base import first_buffer
 from subspace_bench.subspace.scaling import RowScaled
 
 
@@ -32,7 +33,7 @@ class ProjectorHandle:
         if self.projector is None:
             assert self.recipe is not None
             self.projector = self.recipe.make()
-        buffer = next(self.projector.buffers(), None)
+        buffer = first_buffer(self.projector)
         if buffer is None or buffer.device == device:
             return self.projector
         moved = copy.deepcopy(self.projector).to(device)

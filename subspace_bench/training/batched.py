@@ -7,10 +7,10 @@ products of many nets add in another order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,50 +20,29 @@ from subspace_bench import models
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.rng import seed_torch
 from subspace_bench.datasets.dataset import Dataset
-from subspace_bench.models import ConvPoolRelu
 from subspace_bench.projectors import Dense, Projector
 from subspace_bench.records.config import RunConfig
+from subspace_bench.subspace import FlatParameters
+from subspace_bench.training import fused_adam
 from subspace_bench.training.loop import make_batches, prepare
-from subspace_bench.training.optimizers import schedule, subspace_of, torch_optimizer
+from subspace_bench.training.masks import (
+    MaskedConvPoolRelu,
+    MaskedDropout,
+    input_shapes,
+    with_masks,
+)
+from subspace_bench.training.optimizers import (
+    is_plain_adam,
+    schedule,
+    subspace_of,
+    torch_optimizer,
+)
 
-
-class MaskedDropout(nn.Module):
-    """Dropout by a given mask of 0 and 1/(1 − p)."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-        self.register_buffer("mask", torch.ones(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.get_buffer("mask") if self.training else x
-
-    def draw(self, shape: torch.Size, like: Tensor) -> Tensor:
-        """The mask that `nn.Dropout` draws for an input of this shape."""
-        return F.dropout(like.new_ones(shape), self.p)
-
-
-class MaskedConvPoolRelu(ConvPoolRelu):
-    """`ConvPoolRelu` with a given mask of its channels."""
-
-    def __init__(
-        self, cin: int, cout: int, kernel: int, dropout2d: float, relu: bool, padding: int
-    ) -> None:
-        super().__init__(cin, cout, kernel, dropout2d, relu, padding)
-        self.register_buffer("mask", torch.ones(()))
-
-    def channel_scale(self, x: Tensor) -> Tensor | None:
-        return self.get_buffer("mask") if self.training else None
-
-    def draw(self, shape: torch.Size, like: Tensor) -> Tensor:
-        """The mask of `ConvPoolRelu` for a batch of this shape."""
-        mask = ConvPoolRelu.channel_scale(self, like.new_empty(shape[:1]))
-        assert mask is not None
-        return mask
+WARM_UPS = 3  # steps before a CUDA graph is recorded: kernels compile, libraries set themselves up
 
 
 class BatchedTraining:
-    """N runs that take each step together.
+    """N runs that take each step together; on CUDA, steps of Adam replay a graph.
 
     Arguments:
         runs: equal but for their seeds.
@@ -87,7 +66,7 @@ class BatchedTraining:
         self.rows: Tensor | None = None
         trained = self.theta
         if runs[0].dim is not None:
-            found = [subspace_of(run, net) for run, net in zip(runs, nets, strict=True)]
+            found = find_subspaces(runs, nets)
             self.projectors = [projector for projector, _, _ in found]
             self.origin = torch.stack([origin for _, origin, _ in found])
             trained = torch.stack([omega for _, _, omega in found])
@@ -96,7 +75,20 @@ class BatchedTraining:
                 self.rows = factor / models.fan_in(nets[0].module).sqrt().to(self.theta)
             self.columns = take_columns(self.projectors, self.theta.dtype)
         self.trained = nn.Parameter(trained)
+        self.fused: fused_adam.BatchedStep | None = None
+        plain = is_plain_adam(self.protocol)
+        if plain and self.columns is not None and fused_adam.fits(self.columns):
+            if self.rows is not None:
+                self.columns.mul_(self.rows)
+            self.fused = fused_adam.BatchedStep(
+                self.columns, self.trained.detach(), self.origin, self.theta, self.protocol
+            )
         self.optimizer = torch_optimizer(self.protocol, [self.trained])
+        if plain and self.theta.is_cuda:  # numbers that change from step to step, for replays
+            for group in self.optimizer.param_groups:
+                group.update(capturable=True, lr=self.theta.new_tensor(group["lr"]))
+        self.recordable = plain and self.theta.is_cuda
+        self.recorded: Recorded | None = None
         self.batches = [make_batches(run, dataset) for run in runs]
         for each in self.batches:  # one copy of the images on a GPU
             each.images, each.labels = self.batches[0].images, self.batches[0].labels
@@ -106,14 +98,35 @@ class BatchedTraining:
 
     def step(self) -> Tensor:
         """One update of every run; returns the losses (N,) before it."""
-        pairs = [batches(self.updates) for batches in self.batches]
-        x, y = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+        x, y = self.draw_batches()
         masks = self.draw_masks(x)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.protocol.lr * schedule(self.protocol, self.updates)
-        losses = self.update(x, y, masks)
+        self.set_rates()
+        if self.recordable and self.recorded is None and self.updates >= WARM_UPS:
+            self.recorded = Recorded(self, x, y, masks)
+        if self.recorded and self.recorded.x.shape == x.shape:
+            losses = self.recorded.replay(x, y, masks)
+        else:  # also for the last batch of an epoch, which may be smaller
+            losses = self.update(x, y, masks)
         self.updates += 1
         return losses
+
+    def draw_batches(self) -> tuple[Tensor, Tensor]:
+        """The next batch of each run, (N, B, …) and (N, B), in one copy to the device."""
+        indices = [batches.indices(self.updates) for batches in self.batches]
+        x, y = self.batches[0].take(np.concatenate(indices))
+        return x.view(len(self.runs), -1, *x.shape[1:]), y.view(len(self.runs), -1)
+
+    def set_rates(self) -> None:
+        """Sets what of the next update depends on its number."""
+        rate = self.protocol.lr * schedule(self.protocol, self.updates)
+        if self.fused:
+            self.fused.set_step(rate, self.updates + 1)
+            return
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def update(self, x: Tensor, y: Tensor, masks: dict[str, Tensor]) -> Tensor:
         """One update on batches (N, B, …), labels (N, B) and masks; launches only, so that CUDA
@@ -130,6 +143,9 @@ class BatchedTraining:
 
     def follow(self, gradient: Tensor) -> None:
         """Updates ω by Pᵀg of each run, and θ."""
+        if self.fused:
+            self.fused(gradient)
+            return
         if not self.projectors:
             self.trained.grad = gradient
             self.optimizer.step()
@@ -200,6 +216,26 @@ class BatchedTraining:
         return [round(100 * n / len(labels), 4) for n in correct.tolist()]
 
 
+class Recorded:
+    """A CUDA graph of `update`: one launch from the host instead of some hundred."""
+
+    def __init__(
+        self, training: BatchedTraining, x: Tensor, y: Tensor, masks: dict[str, Tensor]
+    ) -> None:
+        x, y, masks = x.clone(), y.clone(), {name: mask.clone() for name, mask in masks.items()}
+        self.x, self.inputs = x, [x, y, *masks.values()]
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.losses = training.update(x, y, masks)
+
+    def replay(self, x: Tensor, y: Tensor, masks: dict[str, Tensor]) -> Tensor:
+        """`update` on new batches and masks."""
+        for mine, new in zip(self.inputs, (x, y, *masks.values()), strict=True):
+            mine.copy_(new)
+        self.graph.replay()
+        return self.losses.clone()
+
+
 def require_equal_but_seeds(runs: Sequence[RunConfig]) -> None:
     """Raises UserError, naming the fault."""
     if len({replace(run, seed=0) for run in runs}) != 1 or len(set(runs)) != len(runs):
@@ -208,10 +244,19 @@ def require_equal_but_seeds(runs: Sequence[RunConfig]) -> None:
         raise UserError("runs with another learning rate for biases cannot train together")
 
 
+def find_subspaces(
+    runs: Sequence[RunConfig], nets: Sequence[FlatParameters]
+) -> list[tuple[Projector, Tensor, Tensor]]:
+    """`subspace_of` each run; from the author's draws, all have the same, which is drawn once."""
+    if runs[0].draws == "author":
+        return [subspace_of(runs[0], nets[0])] * len(runs)
+    return [subspace_of(run, net) for run, net in zip(runs, nets, strict=True)]
+
+
 def take_columns(projectors: list[Projector], dtype: torch.dtype) -> Tensor | None:
     """The columns of dense projectors, stacked (N, d, D), which they then share; None of others."""
     dense = [p for p in projectors if isinstance(p, Dense) and p.columns.dtype == dtype]
-    if len(dense) < len(projectors):
+    if len(dense) < len(projectors) or not dense:
         return None
     first = dense[0].columns
     stacked = first.new_empty(len(dense), *first.shape)
@@ -219,36 +264,3 @@ def take_columns(projectors: list[Projector], dtype: torch.dtype) -> Tensor | No
         piece.copy_(p.columns)
         p.columns = piece  # frees its own
     return stacked
-
-
-def with_masks(module: nn.Module) -> nn.Module:
-    """The module with layers that are given their dropout masks; its parameters are in order."""
-    for name, part in list(module.named_children()):
-        if isinstance(part, nn.Dropout) and part.p:
-            setattr(module, name, MaskedDropout(part.p))
-        elif isinstance(part, ConvPoolRelu) and part.dropout2d:
-            cout, cin, kernel, _ = part.weight.shape
-            options = part.dropout2d, part.relu, part.padding
-            layer = MaskedConvPoolRelu(cin, cout, kernel, *options).to(part.weight)
-            setattr(module, name, layer)
-        else:
-            with_masks(part)
-    return module
-
-
-def input_shapes(
-    module: nn.Module, layers: Mapping[str, nn.Module], x: Tensor
-) -> dict[str, torch.Size]:
-    """The shape of one image's input to each layer, in the order in which they run."""
-    shapes: dict[str, torch.Size] = {}
-
-    def note(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        shapes[name] = inputs[0].shape[1:]
-
-    hooks = [layer.register_forward_pre_hook(partial(note, name)) for name, layer in layers.items()]
-    module.eval()
-    with torch.no_grad():
-        module(x[:1])
-    for hook in hooks:
-        hook.remove()
-    return shapes

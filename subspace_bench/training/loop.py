@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from subspace_bench import models
+from subspace_bench.common.errors import UserError
 from subspace_bench.common.rng import generator, seed_torch
 from subspace_bench.datasets.batches import Batches, scale_pixels, training_slice
 from subspace_bench.datasets.dataset import Dataset
@@ -75,8 +76,11 @@ def train(
 
     Raises:
         Interrupted: after `should_stop` returned True.
-        UserError: for an unknown model or projector, or d outside 1 … D.
+        UserError: for an unknown model or projector, d outside 1 … D, or a batched run, which
+            `together.train_together` trains.
     """
+    if run.batched:
+        raise UserError(f"{run.label} is a run of a batch: it does not train alone")
     began = time.monotonic()
     provenance.revision()  # cached now, to name the code that trains and not a later commit
     torch.set_num_threads(run.threads)
@@ -118,7 +122,7 @@ def train(
             saved.write(state, optimizer, net.module)
             written = now
     facts = provenance.collect(run, dataset, set_up, state.seconds)
-    return Record(run, result(run, net, optimizer, state), facts)
+    return Record(run, result(run, net.theta.numel(), optimizer.trained, state), facts)
 
 
 def set_up_training(
@@ -212,18 +216,15 @@ def evaluate(module: nn.Module, images: Tensor, labels: Tensor, scale: str) -> f
     return round(100 * correct / len(labels), 4)
 
 
-def result(
-    run: RunConfig, net: FlatParameters, optimizer: Optimizer, state: TrainingState
-) -> dict[str, Any]:
+def result(run: RunConfig, native: int, trained: Tensor, state: TrainingState) -> dict[str, Any]:
     """The part of the record that is the same for the same run, bit for bit."""
-    native = net.theta.numel()
     scores = {int(updates): accuracy for updates, accuracy, _ in state.curve}
     return {
         "accuracy": scores.get(run.protocol.last_score),
         "accuracy_end": scores.get(run.protocol.steps),
         "native_dimension": native,
         "free_parameters": native if run.dim is None else run.dim,
-        "sha256": fingerprint(optimizer.trained),
+        "sha256": fingerprint(trained),
         **state.extra,
         "curve": state.curve,
     }

@@ -1,4 +1,4 @@
-"""Optimizers of ω or of θ: torch's, and Adam fused with the projection.
+"""Optimizers of ω or of θ: torch's, and Adam fused with the projection (fused_adam.py).
 
 In a subspace, ω follows Pᵀg and θ = θ₀ + Pω; in a baseline, θ follows g.
 """
@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from subspace_bench import models, projectors
-from subspace_bench.kernels.cpu import projected_adam
 from subspace_bench.models.initialization import sigmas
 from subspace_bench.projectors import Dense, Projector
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.subspace import FlatParameters
-from subspace_bench.training import author_draws
+from subspace_bench.training import author_draws, fused_adam
 
 
 class Optimizer(ABC):
@@ -76,14 +75,17 @@ def make_optimizer(run: RunConfig, net: FlatParameters) -> Optimizer:
     rows = None
     if run.scaling == "fan-in":
         rows = (origin.numel() / run.dim) ** 0.5 / models.fan_in(net.module).sqrt().to(origin)
-    adam = run.protocol.optimizer == "adam" and not run.protocol.weight_decay
-    stored = isinstance(projector, Dense) and projector.columns.dtype == torch.float32
-    if stored and adam and (run.device, run.dtype) == ("cpu", "float32"):
-        assert isinstance(projector, Dense)
+    fusable = is_plain_adam(run.protocol) and run.dtype == "float32"
+    if fusable and isinstance(projector, Dense) and fused_adam.fits(projector.columns):
         if rows is not None:
             projector.columns.mul_(rows)
         return FusedSubspaceAdam(run.protocol, net, projector, origin, omega)
     return SubspaceOptimizer(run.protocol, net, projector, origin, omega, rows)
+
+
+def is_plain_adam(protocol: TrainingConfig) -> bool:
+    """Whether the protocol has Adam without weight decay, which the fused steps compute."""
+    return protocol.optimizer == "adam" and not protocol.weight_decay
 
 
 def subspace_of(run: RunConfig, net: FlatParameters) -> tuple[Projector, Tensor, Tensor]:
@@ -104,7 +106,7 @@ def subspace_of(run: RunConfig, net: FlatParameters) -> tuple[Projector, Tensor,
             theta.numel(),
             run.dim,
             run.seed,
-            first=theta.cpu().float() if through_zero else None,
+            first=theta.float() if through_zero else None,
             layers=[p.numel() for p in net.parameters],
         )
     projector = projector.to(theta.device)
@@ -218,7 +220,7 @@ class SubspaceOptimizer(Optimizer):
 class FusedSubspaceAdam(Optimizer):
     """Trains ω with Adam in a kernel that reads a stored P once per step instead of twice.
 
-    It computes Pᵀg, Adam's update and Pω column by column; see `kernels.cpu.projected_adam`.
+    It computes Pᵀg, Adam's update and Pω column by column; see `fused_adam`.
     """
 
     def __init__(
@@ -233,10 +235,11 @@ class FusedSubspaceAdam(Optimizer):
         self.projector, self.origin, self.trained = projector, origin, omega
         self.m, self.v = torch.zeros_like(omega), torch.zeros_like(omega)
         self.tensors = {"omega": omega, "m": self.m, "v": self.v, "theta": net.theta}
+        self.act = fused_adam.make_step(projector.columns)
 
     def step(self) -> None:
         beta1, beta2 = self.protocol.betas
-        projected_adam.step(
+        self.act(
             self.projector.columns,
             self.net.gradient,
             self.trained,

@@ -16,6 +16,7 @@ from benchmarks import (
     dimension_search,
     learning_rates_page,
     measurements,
+    peer_accuracy,
     peer_differences,
     peers,
     speed,
@@ -23,12 +24,19 @@ from benchmarks import (
 )
 from benchmarks.peer_timings import hadamard_transforms, ours
 from subspace_bench.common.errors import UserError
+from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.render import markdown, write_page
 
 RESULTS = Path(__file__).parents[2] / "results"
+
+
+def peers_page(found: measurements.Measurements) -> Page:
+    return peers.page(found, measurements.load(peer_accuracy.NAME, RESULTS))
+
+
 PAGES = {
     "speed": speed.page,
-    "peers": peers.page,
+    "peers": peers_page,
     "asv": asv_detection.page,
     "learning-rates": learning_rates_page.page,
     "dimension-search": dimension_search.page,
@@ -61,7 +69,7 @@ def test_the_page_of_peers_renders_without_any_installed(monkeypatch) -> None:
     found = measurements.load("peers", RESULTS)
     assert set(differences) == set(found.facts["differences"])
     found.facts["differences"] = differences
-    assert peer_differences.MISSING in markdown(peers.page(found))
+    assert peer_differences.MISSING in markdown(peers_page(found))
 
 
 def test_peers_are_compared_in_their_own_type() -> None:

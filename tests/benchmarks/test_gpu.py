@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import fake_cuda
@@ -15,52 +17,68 @@ import gpu_stage
 import pandas as pd
 import pytest
 import torch
+from stored_record import FACTS, RESULT, RUN
 
-from benchmarks.gpu import archive, facts, importing, page, runner
+from benchmarks.gpu import archive, facts, importing, models, page, runner, worker
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.log import Log
 from benchmarks.gpu.stages import STAGES, Setting
 from subspace_bench.common.errors import UserError
 from subspace_bench.experiments import projectors as projectors_page
 from subspace_bench.profiling.stopwatch import Stopwatch, quartiles
+from subspace_bench.records.store import Record, Store
 
 RESULTS = Path(__file__).parents[2] / "results"
 MACHINE = {"device": "cuda", "dry": False, "gpu": "Test GPU", "torch": "2", "triton": "3"}
 
 
-# The next test runs the other stages, with more of their branches.
+# What needs a real device: replays of a graph, and Adam within one.
+NEEDS = ("a replay is off", "capturable")
+
+
+@pytest.fixture(scope="module")
+def dry(tmp_path_factory) -> Path:
+    """The results of all stages, run dry: on the CPU in `cpu`, and as on a GPU in `cuda`."""
+    folder, script = tmp_path_factory.mktemp("dry"), fake_cuda.__file__
+    paths = [str(RESULTS.parent), str(Path(script).parent), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TRITON_INTERPRET": "1"}
+    command = [sys.executable, script, str(folder)]
+    run = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["ceilings", "kernels", "tests"])
-def test_stages_run_dry(stage, tmp_path) -> None:
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_runs_dry(stage, dry) -> None:
     if stage == "kernels":
         pytest.importorskip("triton")
-    arguments = ["--device", "cpu", "--dry", "--only", stage, "--minutes", "9"]
-    assert main([*arguments, "--out", str(tmp_path)]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == [archive.NAME]
-    archive.unpack(tmp_path / archive.NAME, tmp_path / "work")
-    log = Log.read(tmp_path / "work" / f"{stage}.jsonl")
+    log = Log.read(dry / "cpu" / f"{stage}.jsonl")
     assert log.planned
     assert list(log.rows) == log.planned
     kinds = {row["status"].partition(":")[0] for row in log.rows.values()}
     assert kinds <= {"ok", "left out"}, [r for r in log.rows.values() if "failed" in r["status"]]
-    with pytest.raises(UserError, match="dry"):
-        importing.import_archive(tmp_path / archive.NAME, tmp_path / "results")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["ceilings", "correctness", "projectors", "steps", "peers"])
-def test_the_branches_for_cuda_run(stage, tmp_path) -> None:
-    command = [sys.executable, fake_cuda.__file__, stage, str(tmp_path)]
-    paths = [str(RESULTS.parent), str(Path(fake_cuda.__file__).parent)]
-    path = os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PYTHONPATH": path, "TORCHDYNAMO_DISABLE": "1"}  # no compiler for "cuda"
-    run = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    rows = Log.read(tmp_path / f"{stage}.jsonl").rows
-    failed = {name: row["status"] for name, row in rows.items() if "failed" in row["status"]}
-    # What needs a real device: replays of a graph, and Adam within one.
-    needs = ("a replay is off", "capturable")
-    assert not [s for s in failed.values() if not any(text in s for text in needs)], failed
+@pytest.mark.parametrize("stage", fake_cuda.FAKED)
+def test_the_branches_for_cuda_run(stage, dry) -> None:
+    log = Log.read(dry / "cuda" / f"{stage}.jsonl")
+    assert list(log.rows) == log.planned
+    failed = [row["status"] for row in log.rows.values() if "failed" in row["status"]]
+    assert not [status for status in failed if not any(text in status for text in NEEDS)]
+
+
+@pytest.mark.slow
+def test_the_command_leaves_one_archive(tmp_path) -> None:
+    arguments = ["--device", "cpu", "--dry", "--only", "ceilings", "--minutes", "9"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [archive.NAME]
+    archive.unpack(tmp_path / archive.NAME, tmp_path / "work")
+    log = Log.read(tmp_path / "work" / "ceilings.jsonl")
+    assert list(log.rows) == log.planned
+    with pytest.raises(UserError, match="dry"):
+        importing.import_archive(tmp_path / archive.NAME, tmp_path / "results")
 
 
 @pytest.fixture
@@ -95,6 +113,42 @@ def test_what_fails_fails_alone_and_is_tried_again_later(every_ending) -> None:
     log = Log.read(path)
     log.forget_unsuccessful()
     assert list(Log.read(path).rows) == ["first", "last"]
+
+
+def test_a_stage_whose_device_is_gone_ends(every_ending, monkeypatch) -> None:
+    calls: list[str] = []
+
+    def lose(stage, setting, end, save) -> str:
+        """The device answers no more: after two items, then at once."""
+        calls.append(stage.name)
+        log = Log.read(setting.work / f"{stage.name}.jsonl")
+        if len(calls) < 3:
+            log.write({"item": f"item {len(calls)}", "status": "ok"})
+        return "again"
+
+    monkeypatch.setattr(runner, "run_process", lose)
+    log = runner.run_stage(gpu_stage.STAGE, every_ending, 60, lambda: None)
+    assert len(calls) == 2 + runner.MOST_VAIN
+    assert log.rows["process"]["status"].startswith("failed: ")
+    assert log.successes == 2
+
+
+def test_too_little_memory_is_no_failure() -> None:
+    status = worker.describe(torch.OutOfMemoryError("CUDA out of memory.\nTried …"))
+    assert status == "does not fit: OutOfMemoryError: CUDA out of memory."
+
+
+def test_an_old_driver_is_one_line(tmp_path, monkeypatch, capsys) -> None:
+    def too_old() -> bool:
+        warnings.warn("The NVIDIA driver is too old (found 1).\nPlease update.", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", too_old)
+    assert main(["--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "too old (found 1)" in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_stage_without_time_is_not_started(every_ending) -> None:
@@ -174,9 +228,20 @@ def make_archive(tmp_path: Path, gpu: str) -> Path:
     written = {
         "ceilings": [{"item": "copy", "status": "ok", "value": 2000.0, "unit": "GB/s"}],
         "kernels": [
-            {"item": "dense bf16 Pω", "status": "ok", "device_ms": 0.25, "gbs": 1000.0},
+            {"item": "dense bf16 Pω", "status": "ok", "device_ms": 0.25, "gbs": 1000.0,
+             "moved_bytes": 250_000_000, "ceiling": "copy", "target": 0.85},
             {"item": "regenerated signs Pω", "status": "ok", "device_ms": 0.5, "gbs": 1.0,
-             "entries_per_s": 4e11},
+             "moved_bytes": 500_000, "ceiling": "copy", "target": 0.0, "entries_per_s": 4e11},
+        ],
+        "steps": [
+            {"item": f"{nets} nets, d = D", "status": "ok", "nets": nets, "step_ms": 1.0,
+             "bytes": 2_000_000_000, "operations": 1e9, "nets_per_s": nets / 2} for nets in (1, 5)
+        ],
+        "tables": [
+            {"item": "conv", "status": "ok", "nets": 5, "steps": 1000, "seconds_set_up": 1.0,
+             "seconds_training": 2.0, "bytes": 1_000_000, "operations": 1e9, "dataset": "mnist",
+             "accuracy": 90.0, "accuracy_sd": 0.5, "cpu_nets": 20, "cpu_accuracy": 91.0,
+             "cpu_accuracy_sd": 0.25},
         ],
         "correctness": [
             {"item": "map: hashed 301 × 7", "status": "ok", "float32": 1e-7, "float64": 0.0},
@@ -191,6 +256,8 @@ def make_archive(tmp_path: Path, gpu: str) -> Path:
     table = pd.read_csv(RESULTS / "projectors-cpu.csv", keep_default_na=False, dtype=str)
     table = table.assign(device="cuda", gpu=gpu, revision="")[table["native"] == "21840"]
     table.to_csv(work / "projectors-cuda.csv", index=False, lineterminator="\n")
+    record = Record(replace(RUN, batched=True), RESULT, {**FACTS, "batched_seeds": [0, 1]})
+    Store(work / "records").put(record)
     archive.pack(work, path, {**MACHINE, "gpu": gpu, "sources": archive.sources_digest()})
     return path
 
@@ -203,11 +270,27 @@ def test_imported_results_land_in_the_pages(tmp_path, monkeypatch) -> None:
     text = (out / "gpu.md").read_text()
     assert text.startswith("# On A:")
     numbers = pd.read_csv(out / "gpu.csv")
-    assert list(numbers["stage"].value_counts().sort_index()) == [1, 2, 2, 1]
+    assert list(numbers["stage"].value_counts().sort_index()) == [1, 2, 2, 1, 2, 1]
     assert json.loads((out / "gpu.json").read_text())["gpu"] == "A"
-    kernels = page.kernels_table(numbers[numbers["stage"] == "kernels"], {"copy": 2000.0})
-    assert list(kernels["of copy"]) == ["50%", ""]
+    ceilings = {"copy": 2000.0, "read": 1000.0, "GEMM float32": 10.0}
+    of = dict(iter(numbers.groupby("stage")))
+    kernels = models.kernels_table(of["kernels"], ceilings)
+    assert list(kernels["model, ms"]) == ["0.125", ""]
+    assert list(kernels["of the limit"]) == ["50% of copy", ""]
+    assert list(kernels["target"]) == ["85%", ""]
     assert list(kernels["10⁹ entries/s"]) == ["", "400"]
+    steps = models.steps_table(of["steps"], ceilings)
+    assert list(steps["bytes allow, ms"]) == ["2", "2"]
+    assert list(steps["operations allow, ms"]) == ["0.1", "0.1"]
+    assert list(steps["models per second"]) == ["0.5", "2.5"]
+    cells = models.tables_table(of["tables"], ceilings).iloc[0]
+    assert cells["operations allow, s"] == "0.1"
+    assert cells["batched on the GPU, %"] == "90.00 ± 0.50"
+    assert cells["alone on a CPU, %"] == "91.00 ± 0.25 (20)"
+    assert models.whole_seconds(of["tables"]) == 3.0
+    assert (out / "figures" / "gpu-models.svg").is_file()
+    [record] = Store(out / "records-batched").records()
+    assert record.provenance["batched_seeds"] == [0, 1]
     assert page.unsuccessful(numbers)["item"].tolist() == ["map: sparse 301 × 7"]
     assert "What projectors cost on A" in (out / "projectors-cuda.md").read_text()
 

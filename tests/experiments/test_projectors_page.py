@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from subspace_bench.experiments import projectors as module
+from subspace_bench.experiments import projectors_predicted
 from subspace_bench.profiling.lookup import derive
 from subspace_bench.profiling.table import read_frame
 from subspace_bench.reporting.render import markdown, write_page
@@ -65,3 +66,16 @@ def test_detail_shows_dtype_and_cache() -> None:
     lost = module.detail(derive({**ROW, "norm_mean": float("nan"), "lost": "out of memory"}))
     assert lost["‖Pω‖/‖ω‖"] == "failed: out of memory"
     assert lost["coherence"] == ""
+
+
+def test_without_a_gpu_the_page_predicts() -> None:
+    tables = projectors_predicted.tables()
+    times, memory = tables["predicted_times"], tables["predicted_memory"]
+    assert set(times["take"]) == {"not measured"}
+    assert times["D"].nunique() == 6
+    last = (times["D"] == "1,000,000,000") & (times["d"] == "100,000")
+    assert times.loc[last, "gaussian"].item() == projectors_predicted.TOO_LARGE
+    assert memory.loc[last, "gaussian"].item() == projectors_predicted.TOO_LARGE
+    post = (times["D"] == "21,840") & (times["d"] == "10,000")
+    # 2·4·(D·d + d) + 2·4·D bytes at 3,350 GB/s
+    assert times.loc[post, "gaussian"].item() == "0.522"

@@ -10,7 +10,8 @@ import torch
 
 pytest.importorskip("triton")
 
-from benchmarks.gpu import compiled
+from benchmarks.gpu import compiled, correctness
+from benchmarks.gpu.kernel_checks import CHECKS
 from subspace_bench.kernels.triton import availability
 
 PROGRAMS = {program.name: program for program in compiled.programs()}
@@ -26,6 +27,18 @@ def test_kernels_compile_without_spilling(name, capability, tmp_path, monkeypatc
     assert needs["spilled bytes"] == 0
     assert needs["registers"] * threads <= 1 << 16  # of a multiprocessor
     assert needs["shared bytes"] <= 48 << 10  # what every program may have
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", CHECKS)
+def test_kernels_are_right_on_a_device(name) -> None:
+    CHECKS[name]("cuda")
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", correctness.WHOLE)
+def test_training_is_right_on_a_device(name) -> None:
+    correctness.WHOLE[name]("cuda")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="Triton compiles where there is a device")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.projectors import make
+from subspace_bench.projectors import make, orthonormal
 from subspace_bench.projectors.gaussian import normal_columns
 from subspace_bench.projectors.orthonormal import STREAM
 
@@ -60,3 +60,12 @@ def test_it_can_be_made_under_autocast_and_in_inference() -> None:
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
         torch.set_num_threads(2)
         assert torch.equal(make("orthonormal", 2000, 700, seed=1).columns, plain)
+
+
+@pytest.mark.parametrize("dim", [5, 700])
+def test_columns_are_the_same_by_the_steps_for_a_gpu(dim) -> None:
+    columns = torch.randn(dim, 800, generator=torch.Generator().manual_seed(0))
+    passes = 1 if dim < 0.67 * 800 else 2
+    there = orthonormal._on_device_(columns.clone(), passes)
+    torch.testing.assert_close(there, orthonormal.orthonormalise_(columns), rtol=0, atol=2e-5)
+    torch.testing.assert_close(there @ there.T, torch.eye(dim), rtol=0, atol=2e-6)

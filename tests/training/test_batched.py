@@ -10,10 +10,14 @@ import torch
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.rng import seed_torch
 from subspace_bench.datasets.batches import scale_pixels
+from subspace_bench.records.config import RunConfig, TrainingConfig
+from subspace_bench.records.store import Store
 from subspace_bench.training import presets
 from subspace_bench.training.batched import BatchedTraining
-from subspace_bench.training.loop import evaluate, make_batches, prepare, step
+from subspace_bench.training.checkpoint import TrainingState
+from subspace_bench.training.loop import evaluate, make_batches, prepare, step, train
 from subspace_bench.training.optimizers import make_optimizer
+from subspace_bench.training.together import add_score, train_together
 
 STEPS = 5
 TOLERANCE = 1e-4  # of θ's largest change, after five steps
@@ -73,3 +77,38 @@ def test_other_runs_do_not_train_together(digits) -> None:
     ):
         with pytest.raises(UserError):
             BatchedTraining(runs, digits)
+
+
+@pytest.mark.parametrize("dim", [None, 20])
+def test_records_of_a_batch_are_those_of_runs_alone(dim, digits, tmp_path) -> None:
+    """Up to rounding; they name the batch, and are not taken for runs alone."""
+    protocol = TrainingConfig(steps=4, batch=32, lr=3e-3, score_every=2)
+    run = RunConfig("conv", "he", protocol)
+    if dim:
+        run = replace(run, dim=dim, projector="gaussian", scaling="fan-in")
+    runs = [replace(run, seed=seed) for seed in (2, 5)]
+    scores: list[int] = []
+    records = train_together(runs, digits, lambda updates, accuracies: scores.append(updates))
+    assert scores == [1, 3, 4]
+    store = Store(tmp_path)
+    for run, record in zip(runs, records, strict=True):
+        assert record.run == replace(run, batched=True)
+        assert record.provenance["batched_seeds"] == [2, 5]
+        store.put(record)
+        assert store.get(record.run) == record
+        assert store.get(run) is None
+        curve = train(run, digits).result["curve"]
+        for (at, accuracy, loss), (there, expected, exact) in zip(
+            record.result["curve"], curve, strict=True
+        ):
+            assert (at, accuracy) == (there, pytest.approx(expected, abs=1))
+            assert loss == pytest.approx(exact, rel=1e-4)
+    with pytest.raises(UserError):
+        train(records[0].run, digits)
+
+
+def test_a_diverged_run_of_a_batch_ends_its_curve() -> None:
+    state = TrainingState()
+    for updates, loss in ((1, 2.0), (2, float("nan")), (3, 1.0)):
+        add_score(state, updates, 50.0, loss)
+    assert (state.curve, state.extra) == ([[1, 50.0, 2.0]], {"diverged": 2})

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numba import types
+from numba.extending import intrinsic
 from torch import Tensor
 
 from subspace_bench.common.large_pages import empty_in_large_pages
@@ -26,7 +28,7 @@ from .permutations import (
 )
 from .philox import normals_into, round_keys
 from .pieces import Factors, Pieces, locate, piece_of, read_products, rows_in_one_piece
-from .simd import LANES, aligned, jit
+from .simd import LANES, aligned, fetch, in_vectors, jit, splat, unpack
 from .threads import in_threads
 
 # Partial sums of the adjoint: a fixed number, so that bits do not depend on the threads.
@@ -164,7 +166,8 @@ def _draw_signs(key, block, width, words, signs):
 def _project_blocks(
     omega, rows, dim, key, starts, levels, g, s, origin, theta, pieces, factors, like, first, last
 ):
-    native, width = starts[-1], len(omega) // rows
+    native, width, size = starts[-1], len(omega) // rows, 1 << levels
+    to_read = origin.ctypes.data
     one, two, signs, new_g, new_s = _buffers(levels, width, len(g) > 0)
     keyed, places = np.empty(12, np.uint32), np.empty(TILE, like.dtype)
     words = np.empty(4 * LANES, np.uint32)
@@ -181,6 +184,9 @@ def _project_blocks(
             one[width:] = 0
             transform(one, 0, levels)
             gather(one, block_g, two, keyed, levels, places)
+            fetch(to_read, end, 128)  # for the next block, as of the diagonals
+            fetch(block_g.ctypes.data, size, 128)
+            fetch(block_s.ctypes.data, size, 128)
             transform(two, 0, levels)
             at = row * native  # S, into θ: a cut block drops the rest
             out = theta[at + begin : at + end]
@@ -195,7 +201,7 @@ def _adjoint_parts(
     addresses, pieces, factors, dim, key, starts, levels, g, s, sums, parts, like, first, last
 ):
     rows, blocks = len(addresses), len(starts) - 1
-    width = len(sums) // (parts * rows)
+    width, size = len(sums) // (parts * rows), 1 << levels
     one, two, signs, new_g, new_s = _buffers(levels, width, len(g) > 0)
     keyed, places = np.empty(12, np.uint32), np.empty(TILE, like.dtype)
     words = np.empty(4 * LANES, np.uint32)
@@ -211,6 +217,9 @@ def _adjoint_parts(
                 read_products(addresses, pieces, factors, row, begin, piece, block_s, two)
                 two[end - begin :] = 0  # rows that a cut block does not have
                 transform(two, 0, levels)
+                fetch(addresses[row, piece], end - pieces[piece], 128)  # for the next block
+                fetch(block_g.ctypes.data, size, 128)
+                fetch(block_s.ctypes.data, size, 128)
                 scatter(two, block_g, one, keyed, levels, places)
                 transform(one, 0, levels)
                 at = (part * rows + row) * width
@@ -233,13 +242,30 @@ def product(a, b, out):
 
 @jit
 def displace(a, b, starts, factors, piece, first, origin, out):
-    """out = f·a·b + origin, rounding each time; f is of the piece that has `first` + position."""
+    """out = f·(a·b) + origin, rounding each time; f is of the piece that has `first` + position."""
     done, at = 0, piece
     while done < len(out):
-        stop, f = min(len(out), starts[at + 1] - first), factors[at]
-        for i in range(done, stop):
-            out[i] = a[i] * b[i] * f + origin[i]
+        stop = min(len(out), starts[at + 1] - first)
+        displace_piece(a, b, factors[at], origin, out, done, stop)
         done, at = stop, at + 1
+
+
+@intrinsic
+def displace_piece(typing, a, b, factor, origin, out, start, stop):
+    """out[j] = factor·(a[j]·b[j]) + origin[j], start ≤ j < stop."""
+
+    def codegen(context, builder, signature, args):
+        a, b, factor, origin, out, start, stop = unpack(context, builder, signature, args, 0)
+
+        def displace_lanes(j, lanes):
+            product = builder.fmul(a.load(j, lanes=lanes), b.load(j, lanes=lanes))
+            product = builder.fmul(splat(builder, factor, lanes), product)
+            out.store(builder.fadd(product, origin.load(j, lanes=lanes)), j)
+
+        in_vectors(builder, start, stop, displace_lanes)
+        return context.get_dummy_value()
+
+    return types.void(a, b, factor, origin, out, start, stop), codegen
 
 
 @jit

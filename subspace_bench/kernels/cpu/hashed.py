@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
@@ -17,16 +16,19 @@ from torch import Tensor
 from subspace_bench.common.large_pages import empty_in_large_pages
 
 from .permutations import (
+    ROUNDS,
     TILE,
     index_type,
+    inverse_keys,
     permutation_keys,
     permuted,
     sign_words,
     signs_from,
+    unpermuted,
 )
 from .philox import round_keys
-from .pieces import Factors, Pieces, locate, piece_of, rows_in_one_piece
-from .simd import F32, I32, I64, LANES, Address, aligned, in_vectors, jit, splat, unpack
+from .pieces import Factors, Pieces, locate, piece_of, read_products, rows_in_one_piece
+from .simd import LANES, aligned, fetch, in_vectors, index, jit, splat, unpack
 from .threads import in_threads
 
 _GROUP = 128 * LANES  # rows whose signs are drawn at a time; divides the rows of a block
@@ -47,13 +49,18 @@ def project(
     """
     n, dim = omega.shape
     size = 1 << bits
-    # Largest index: (d − 1) + (2^k − 1).
-    table = omega.repeat(1, -(-(size + dim) // dim))[:, : size + dim].contiguous()
+    table = np.empty((n, size + dim), np.float32)  # the largest index is (d − 1) + (2^k − 1)
+    table[:, :dim] = omega.numpy()
+    done = dim
+    while done < size + dim:  # doubling is ten times as fast as `Tensor.repeat`
+        more = min(done, size + dim - done)
+        table[:, done : done + more] = table[:, :more]
+        done += more
     origin = omega.new_empty(0) if origin is None else origin
     theta = empty_in_large_pages(omega, n, native) if theta is None else theta
     blocks = -(-native // size)
     in_threads(
-        _project_blocks, table.numpy(), origin.numpy(), theta.numpy(),
+        _project_blocks, table, origin.numpy(), theta.numpy(),
         *(factors or Factors.of([native])), dim, round_keys(key), bits, rest.numpy(),
         index_type(bits), parts=blocks, estimate=0.6 * n * native,
     )  # fmt: skip
@@ -97,23 +104,17 @@ def _adjoint(
 
 
 @jit
-def _draw(key, block, i, count, keyed, bits, rest, full, words, places, signs):
-    """Places and signs of rows i … i + _GROUP − 1 of a block, of which `count` exist."""
-    if block < full:
-        for j in range(0, _GROUP, TILE):
-            permuted(keyed, bits, i + j, places[j:])
-    else:
-        for j in range(count):
-            places[j] = rest[i + j]
-    sign_words(key, i // 128, block, words)
-    for lane in range(LANES):
-        signs_from(words, lane, signs, 128 * lane)
-
-
-@jit
 def _buffers(like):
     """Words, places and signs of a group of rows."""
     return np.empty(4 * LANES, np.uint32), np.empty(_GROUP, like.dtype), aligned(_GROUP)
+
+
+@jit
+def _draw_signs(key, block, i, words, signs):
+    """The signs of rows i … i + _GROUP − 1 of a block."""
+    sign_words(key, i // 128, block, words)
+    for lane in range(LANES):
+        signs_from(words, lane, signs, 128 * lane)
 
 
 @jit
@@ -122,6 +123,7 @@ def _project_blocks(table, origin, theta, starts, factors, dim, key, bits, rest,
     size, full = 1 << bits, native >> bits
     words, places, signs = _buffers(like)
     keyed = np.empty(12, np.uint32)
+    to_read = origin.ctypes.data
     piece = 0
     for block in range(first, last):
         permutation_keys(key, block, keyed)
@@ -129,7 +131,14 @@ def _project_blocks(table, origin, theta, starts, factors, dim, key, bits, rest,
         for i in range(0, min(size, native - start), _GROUP):
             begin = start + i
             count = min(_GROUP, native - begin)
-            _draw(key, block, i, count, keyed, bits, rest, full, words, places, signs)
+            for j in range(0, _GROUP, TILE):
+                if block < full:
+                    permuted(keyed, bits, i + j, places[j:])
+                fetch(to_read, begin + _GROUP + j, TILE)
+            if block == full:
+                for j in range(count):
+                    places[j] = rest[i + j]
+            _draw_signs(key, block, i, words, signs)
             piece = piece_of(starts, begin, piece)
             for row in range(n):
                 source, out, done, at = table[row, base:], theta[row], 0, piece
@@ -148,24 +157,41 @@ def _adjoint_parts(addresses, starts, factors, table, dim, key, bits, rest, like
     size, full, parts = 1 << bits, native >> bits, len(table)
     blocks = (native + size - 1) >> bits
     words, places, signs = _buffers(like)
-    keyed = np.empty(12, np.uint32)
+    keyed, undoing = np.empty(12, np.uint32), np.empty(2 * ROUNDS, np.uint32)
+    values = aligned(n * size)  # ± f·v of a block
     for part in range(first, last):
         piece = 0
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
-            permutation_keys(key, block, keyed)
             start, base = block * size, block * size % dim
-            for i in range(0, min(size, native - start), _GROUP):
-                count = min(_GROUP, native - start - i)
-                _draw(key, block, i, count, keyed, bits, rest, full, words, places, signs)
-                piece = piece_of(starts, start + i, piece)
+            rows = min(size, native - start)
+            for i in range(0, rows, _GROUP):
+                begin = start + i
+                count = min(_GROUP, rows - i)
+                _draw_signs(key, block, i, words, signs)
+                piece = piece_of(starts, begin, piece)
                 for row in range(n):
-                    sums, done, at = table[part, row, base:], 0, piece
-                    while done < count:
-                        source = start + i - starts[at]  # where the group begins in the piece
-                        stop = min(count, starts[at + 1] - start - i)
-                        values, f = addresses[row, at], factors[at]
-                        add(values, source, f, signs, places, sums, done, stop)
-                        done, at = stop, at + 1
+                    to = values[row * size + i : row * size + i + count]
+                    read_products(addresses, starts, factors, row, begin, piece, signs[:count], to)
+            # Each column occurs at most once per block and repetition, so looking values up in the
+            # order of columns adds the same numbers, in the same order, as adding them row by row.
+            if block == full:
+                last_places = np.empty(len(rest), like.dtype)
+                for j in range(len(rest)):
+                    last_places[rest[j]] = j
+            else:
+                permutation_keys(key, block, keyed)
+                inverse_keys(keyed, undoing)
+            for i in range(0, rows, _GROUP):
+                count = min(_GROUP, rows - i)
+                if block == full:
+                    places[:count] = last_places[i : i + count]
+                else:
+                    after = start + size + i - starts[piece]  # for the next block
+                    for j in range(0, _GROUP, TILE):
+                        unpermuted(undoing, bits, i + j, places[j:])
+                        fetch(addresses[0, piece], after + j, TILE)
+                for row in range(n):
+                    add(values[row * size :], places, table[part, row, base + i :], count)
 
 
 @intrinsic(prefer_literal=True)
@@ -183,10 +209,7 @@ def gather(typing, table, signs, places, factor, origin, out, first, start, stop
         )
 
         def gather_lanes(j, lanes):
-            values = ir.Constant(ir.VectorType(F32, lanes), ir.Undefined)
-            for lane in range(lanes):
-                place = builder.zext(places.scalar(j, lane), I64)
-                values = builder.insert_element(values, table.scalar(place), I32(lane))
+            values = table.look_up(places, j, lanes)
             values = builder.fmul(signs.load(j, lanes=lanes), values)
             values = builder.fmul(splat(builder, factor, lanes), values)
             if DISPLACE:
@@ -201,29 +224,17 @@ def gather(typing, table, signs, places, factor, origin, out, first, start, stop
 
 
 @intrinsic
-def add(typing, address, first, factor, signs, places, out, start, stop):
-    """out[places[j]] += signs[j] · factor · v[first + j], start ≤ j < stop, for v at an address.
-
-    The places are all different.
-    """
+def add(typing, values, places, out, count):
+    """out[j] += values[places[j]], j < count."""
 
     def codegen(context, builder, signature, args):
-        address, first, factor, signs, places, out, start, stop = unpack(
-            context, builder, signature, args, 0
-        )
-        values = Address(builder, address)
+        values, places, out, count = unpack(context, builder, signature, args, 0)
 
         def add_lanes(j, lanes):
-            signed = builder.fmul(signs.load(j, lanes=lanes), values.load(first, j, lanes=lanes))
-            signed = builder.fmul(splat(builder, factor, lanes), signed)
-            # All loads before all stores: LLVM cannot know that they do not depend on these.
-            targets = [out.at(builder.zext(places.scalar(j, k), I64)) for k in range(lanes)]
-            sums = [builder.load(target) for target in targets]
-            for lane in range(lanes):
-                value = builder.extract_element(signed, I32(lane))
-                builder.store(builder.fadd(sums[lane], value), targets[lane])
+            found = values.look_up(places, j, lanes)
+            out.store(builder.fadd(out.load(j, lanes=lanes), found), j)
 
-        in_vectors(builder, start, stop, add_lanes)
+        in_vectors(builder, index(0), count, add_lanes)
         return context.get_dummy_value()
 
-    return types.void(address, first, factor, signs, places, out, start, stop), codegen
+    return types.void(values, places, out, count), codegen

@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .philox import store_words
-from .simd import F32, FLOATS, I32, I64, LANES, index, jit, splat, unpack
+from .simd import F32, I32, I64, LANES, index, jit, splat, unpack
 
 ROUNDS = 5  # of the permutation
 TILE = 256  # indices that are computed at a time, and then used from the first-level cache
@@ -122,6 +122,17 @@ def index_type(bits: int) -> np.ndarray:
     return np.empty(0, np.uint16 if bits <= 16 else np.uint32)
 
 
+@jit
+def inverse_keys(keyed, out):
+    """out[:10] = the keys that `unpermuted` takes, of a permutation with the round keys `keyed`."""
+    for r in range(ROUNDS):
+        m = keyed[r]
+        inverse = m  # right in 3 bits; Newton's iteration doubles these
+        for _ in range(4):
+            inverse = np.uint32(inverse * np.uint32(np.uint32(2) - np.uint32(m * inverse)))
+        out[r], out[ROUNDS + r] = inverse, keyed[ROUNDS + r]
+
+
 @intrinsic(prefer_literal=True)
 def permuted(typing, keyed, bits, first, out):
     """out[j] = π(first + j), j < TILE: `permute_index` of projectors/permutations.py.
@@ -131,36 +142,58 @@ def permuted(typing, keyed, bits, first, out):
     """
 
     def codegen(context, builder, signature, args):
-        keyed, bits, first, out = unpack(context, builder, signature, args, 0)
-        width = 64 // out.bytes  # lanes of a register of 512 bits
-
-        def everywhere(number):
-            return splat(builder, builder.trunc(number, out.element), width)
-
-        words = [builder.zext(keyed.scalar(r), I64) for r in range(2 * ROUNDS)]
-        words = [everywhere(word) for word in words]
-        mask = everywhere(builder.sub(builder.shl(index(1), bits), index(1)))
-        half = everywhere(builder.lshr(builder.add(bits, index(1)), index(1)))
-        lanes = ir.Constant(ir.VectorType(out.element, width), list(range(width)))
-        steps = cgutils.for_range_slice(builder, index(0), index(TILE), index(width), inc=True)
-        with steps as (i, _):
-            x = builder.add(everywhere(builder.add(first, i)), lanes)
+        def permute(x, words, mask, half):
             for r in range(ROUNDS):
                 x = builder.xor(x, builder.lshr(x, half))
                 x = builder.mul(x, words[r])
                 x = builder.and_(builder.add(x, words[ROUNDS + r]), mask)
-            out.store(builder.xor(x, builder.lshr(x, half)), i)
+            return builder.xor(x, builder.lshr(x, half))
+
+        _map_indices(builder, permute, *unpack(context, builder, signature, args, 0))
         return context.get_dummy_value()
 
     return types.void(keyed, bits, first, out), codegen
 
 
 @intrinsic(prefer_literal=True)
-def move(typing, source, factors, target, first, places, SCATTER):
-    """One tile of `gather` (SCATTER = 0) or `scatter` (1), with π(first + j) in places[j].
+def unpermuted(typing, undoing, bits, first, out):
+    """out[j] = π⁻¹(first + j), j < TILE, from the `inverse_keys`; otherwise as `permuted`."""
 
-    Indices are loaded from memory one by one, which is cheaper than extracting them from a vector.
-    """
+    def codegen(context, builder, signature, args):
+        def unpermute(x, words, mask, half):
+            x = builder.xor(x, builder.lshr(x, half))  # its own inverse, as 2·half ≥ bits
+            for r in reversed(range(ROUNDS)):
+                x = builder.mul(builder.sub(x, words[ROUNDS + r]), words[r])
+                x = builder.and_(x, mask)
+                x = builder.xor(x, builder.lshr(x, half))
+            return x
+
+        _map_indices(builder, unpermute, *unpack(context, builder, signature, args, 0))
+        return context.get_dummy_value()
+
+    return types.void(undoing, bits, first, out), codegen
+
+
+def _map_indices(builder, change, keys, bits, first, out):
+    """out[j] = change(first + j, keys, mask, half), j < TILE, in vectors of 512 bits."""
+    width = 64 // out.bytes
+
+    def everywhere(number):
+        return splat(builder, builder.trunc(number, out.element), width)
+
+    words = [everywhere(builder.zext(keys.scalar(r), I64)) for r in range(2 * ROUNDS)]
+    mask = everywhere(builder.sub(builder.shl(index(1), bits), index(1)))
+    half = everywhere(builder.lshr(builder.add(bits, index(1)), index(1)))
+    lanes = ir.Constant(ir.VectorType(out.element, width), list(range(width)))
+    steps = cgutils.for_range_slice(builder, index(0), index(TILE), index(width), inc=True)
+    with steps as (i, _):
+        x = builder.add(everywhere(builder.add(first, i)), lanes)
+        out.store(change(x, words, mask, half), i)
+
+
+@intrinsic(prefer_literal=True)
+def move(typing, source, factors, target, first, places, SCATTER):
+    """One tile of `gather` (SCATTER = 0) or `scatter` (1), with π(first + j) in places[j]."""
 
     def codegen(context, builder, signature, args):
         source, factors, target, first, places, SCATTER = unpack(
@@ -169,16 +202,14 @@ def move(typing, source, factors, target, first, places, SCATTER):
         steps = cgutils.for_range_slice(builder, index(0), index(TILE), index(LANES), inc=True)
         with steps as (j, _):
             i = builder.add(first, j)
-            at = [builder.zext(places.scalar(j, lane), I64) for lane in range(LANES)]
             if SCATTER:
                 values = builder.fmul(factors.load(i), source.load(i))
-                for lane, place in enumerate(at):
+                for lane in range(LANES):
                     value = builder.extract_element(values, I32(lane))
+                    place = builder.zext(places.scalar(j, lane), I64)
                     builder.store(value, target.at(place))
             else:
-                values = ir.Constant(FLOATS, ir.Undefined)
-                for lane, place in enumerate(at):
-                    values = builder.insert_element(values, source.scalar(place), I32(lane))
+                values = source.look_up(places, j)
                 target.store(builder.fmul(factors.load(i), values), i)
         return context.get_dummy_value()
 

@@ -29,7 +29,8 @@ def transform_(x: torch.Tensor, tile: int = TILE, run: int = RUN, warps: int = W
         _pass[(triton.cdiv(size, 1 << tile),)](x, size, 0, 0, done, tile, num_warps=warps)
         while done < levels:
             step = min(tile - run, levels - done)
-            _pass[(size >> (step + run),)](x, size, done, run, step, step + run, num_warps=warps)
+            wide = min(tile - step, done)  # the last pass, of few levels, reads longer runs
+            _pass[(size >> (step + wide),)](x, size, done, wide, step, step + wide, num_warps=warps)
             done += step
 
 
