@@ -13,7 +13,7 @@ PUBLIC: dict[str, str | None] = {  # name → its parameters
     "Projector": "native dim seed",
     "Record": "run result provenance",
     "RunConfig": "model init protocol dim projector origin scaling seed dataset device dtype "
-    "threads numerics draws",
+    "threads numerics draws batched",
     "Store": "folder",
     "Subspace": "module dim projector seed keep_origin scaling",
     "TrainingConfig": "steps batch lr score_first score_every sampling scale train "

@@ -58,6 +58,7 @@ COLUMNS = (
     Column(
         "run.draws", "text", "author: θ_init and P as the post's author drew them", always=False
     ),
+    Column("run.batched", "boolean", "trained in one batch with runs of other seeds", always=False),
     Column("run.protocol.steps", "integer", "number of updates"),
     Column("run.protocol.batch", "integer", "images per batch"),
     Column("run.protocol.lr", "number", "learning rate; the peak of a schedule"),
