@@ -1,4 +1,4 @@
-"""`nox -s reproduce`, `tests`, `check`, `lint`, `bench`, `torture` or `gpu`; `--` passes arguments.
+"""`nox -s reproduce`, `tests`, `web`, `check`, `lint`, `bench`, `torture`, `gpu`; add options after --.
 
 All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB.
 It is installed from constraints.txt, and again only when that or pyproject.toml changes.
@@ -16,7 +16,7 @@ from pathlib import Path
 import nox
 
 HERE = Path(__file__).parent
-EXTRAS = "test,integrations,lint,bench"
+EXTRAS = "test,integrations,lint,bench,web,browser"
 GPU_MINUTES, GPU_OUT = 19, "gpu-results"  # writing the pages takes the twentieth minute
 nox.options.sessions = ["tests", "lint"]
 
@@ -53,6 +53,12 @@ def tests(session: nox.Session) -> None:
     # Idle workers take tests from busy ones, because test files differ in duration.
     workers = ("-n", "auto", "--dist", "worksteal")
     session.run(environment(session), "-m", "pytest", *workers, *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def web(session: nox.Session) -> None:
+    """Use results/index.html in Chromium: the one on PATH, or the one that $CHROMIUM names."""
+    session.run(environment(session), "-m", "pytest", "tests/web", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)

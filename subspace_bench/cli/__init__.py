@@ -6,6 +6,7 @@ Commands import torch and pandas only when they run, so --help is fast.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 import traceback
@@ -20,6 +21,7 @@ from subspace_bench.cli.check import check
 from subspace_bench.cli.compare import compare
 from subspace_bench.cli.data import data
 from subspace_bench.cli.dimension import dimension
+from subspace_bench.cli.export import export
 from subspace_bench.cli.list import list_
 from subspace_bench.cli.options import BAD_INPUT, CRASHED, INTERRUPTED, this_command
 from subspace_bench.cli.report import report
@@ -32,6 +34,8 @@ from subspace_bench.common.errors import (
     is_out_of_memory,
 )
 from subspace_bench.common.interruption import handled_signals
+
+COMPLETING = "_SUBSPACE_BENCH_COMPLETE"  # typer ends the process when it has completed the words
 
 
 class Commands(TyperGroup):
@@ -48,19 +52,16 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     help="Train networks in random subspaces, θ = θ₀ + Pω, and reproduce every table and figure "
-    'of the post "Training Networks in Random Subspaces" (2017).',
+    'of the post "Training Networks in Random Subspaces" (2017).\n\n'
+    "Exit codes: 0 done; 1 runs failed, or accuracy changed; 2 bad input, or nothing could be "
+    "done; 3 an error of this program; 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits.
-
-    Exit codes: 0 done; 1 runs failed, or accuracy changed; 2 bad input, or nothing could be done;
-    3 an error of this program; 130 interrupted.
-    """
+    """Runs the command line and exits; `app.info.help` lists the exit codes."""
     code = INTERRUPTED
     with contextlib.suppress(KeyboardInterrupt), handled_signals():
         code = run(arguments)
@@ -80,6 +81,8 @@ def run(arguments: list[str] | None) -> int:
     except (Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BaseException as failure:
+        if isinstance(failure, SystemExit) and COMPLETING in os.environ:
+            return int(failure.code or 0)
         if is_out_of_memory(failure):
             return print_error(describe_failure(failure))
         return print_unexpected(failure)
@@ -124,6 +127,6 @@ def options(
 ) -> None: ...
 
 
-for command in (reproduce, train, report, data, compare, dimension, check):
+for command in (reproduce, train, report, data, compare, dimension, check, export):
     app.command()(command)
 app.command(name="list")(list_)

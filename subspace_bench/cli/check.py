@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from subspace_bench.cli.options import INTERRUPTED, Data
+from subspace_bench.cli.options import INTERRUPTED, Data, path_option
 from subspace_bench.common import validation
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import write_atomically
@@ -32,9 +32,10 @@ SEEDS = 100  # of a reference; 40 are enough, but then only larger shifts are de
 
 
 def check(
-    reference: Annotated[Path, typer.Option(help="Reference file.")] = Path(
-        "results/regression.toml"
-    ),
+    reference: Annotated[
+        Path | None,
+        path_option("Reference file. Default: results/regression.toml, else the package's own."),
+    ] = None,
     bitwise: Annotated[
         bool, typer.Option("--bitwise", help="Compare the loss of every step, bit for bit.")
     ] = False,
@@ -52,7 +53,7 @@ def check(
     ] = FIRST_SEED,
     report: Annotated[
         Path | None,
-        typer.Option(help="Report file: .md or .xml (JUnit); without a suffix, both."),
+        path_option("Report file: .md or .xml (JUnit); without a suffix, both."),
     ] = None,
     data: Data = None,
 ) -> int:
@@ -65,6 +66,7 @@ def check(
     Exit codes: 0 no change found; 1 changed; 2 could not be judged.
     """
     from subspace_bench.datasets.loading import load_or_embedded
+    from subspace_bench.records.committed import REFERENCE, committed_reference
     from subspace_bench.regression import suite
     from subspace_bench.regression.reference import load
     from subspace_bench.training.checks import choose_jobs
@@ -78,6 +80,8 @@ def check(
         validation.check_output_file(path, option="--report")
     if update_reference and bitwise:
         raise UserError("--update-reference and --bitwise exclude each other: choose one")
+    if reference is None:
+        reference = REFERENCE if update_reference or REFERENCE.exists() else committed_reference()
     if update_reference:
         validation.check_output_file(reference, option="--reference")
     console = make_console()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from subspace_bench.cli.options import report_interruption, this_command
+from subspace_bench.cli.options import path_option, report_interruption, this_command
 from subspace_bench.common import validation
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.formatting import (
@@ -57,9 +57,7 @@ def dimension(
         str, typer.Option(help="Of P's rows: fan-in, or none for columns of norm 1.")
     ] = "fan-in",
     jobs: Annotated[int, typer.Option(help="Trainings at a time.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder for trainings and the page.")] = Path(
-        "dimension"
-    ),
+    out: Annotated[Path, path_option("Folder for trainings and the page.")] = Path("dimension"),
 ) -> int:
     """Measure how many parameters a model needs; write dimension.md.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from subspace_bench.cli.options import Out
 from subspace_bench.common.errors import UserError
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
     from subspace_bench.records.store import Store
 
 
-def list_(out: Out = Path("results")) -> int:
+def list_(
+    out: Out = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
     """List pages, models and projectors, and count records."""
     import pandas as pd
 
@@ -37,6 +43,9 @@ def list_(out: Out = Path("results")) -> int:
             count_records("local", Store(out / "runs")),
         ],
     }
+    if as_json:
+        print(json.dumps({title.lower(): rows for title, rows in tables.items()}, indent=1))
+        return 0
     console = make_console()
     for title, rows in tables.items():
         print_table(console, title, pd.DataFrame(rows))

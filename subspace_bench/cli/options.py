@@ -7,11 +7,12 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from subspace_bench.common import validation
+from subspace_bench.common.errors import UserError
 
 if TYPE_CHECKING:
     from subspace_bench.records.config import RunConfig
@@ -19,25 +20,53 @@ if TYPE_CHECKING:
 
 FAILED_RUNS, BAD_INPUT, CRASHED, INTERRUPTED = 1, 2, 3, 130
 
+
+def expand(text: str | Path) -> Path:
+    """The path that an option names; ~ is a home directory, also in `--out=~/x`, for any shell.
+
+    Raises:
+        UserError: if it begins with ~ and a name that is no user's.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as failure:
+        raise UserError(f"{str(text)!r}: there is no such user") from failure
+
+
+def path_option(text: str) -> Any:
+    """An option that names a file or a folder."""
+    return typer.Option(help=text, parser=expand, metavar="PATH")
+
+
+def choice_option(text: str, *choices: str) -> Any:
+    """An option whose values the shell completes; the command checks them."""
+    return typer.Option(help=text, autocompletion=lambda: list(choices))
+
+
 Pages = Annotated[list[str] | None, typer.Argument(help="Names of pages. Default: all pages.")]
-Out = Annotated[Path, typer.Option(help="Folder for pages, figures and your records (runs/).")]
+Out = Annotated[Path, path_option("Folder for pages, figures and your records (runs/).")]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder with the dataset. Default: $SUBSPACE_BENCH_DATA, cache, download."),
+    path_option("Folder with the dataset. Default: $SUBSPACE_BENCH_DATA, cache, download."),
 ]
 Dataset = Annotated[
-    str, typer.Option(help="mnist, fashion-mnist, or mnist-5k (needs no download).")
+    str,
+    choice_option(
+        "mnist, fashion-mnist, or mnist-5k (needs no download).",
+        *("mnist", "fashion-mnist", "mnist-5k"),
+    ),
 ]
 Profile = Annotated[
     str,
-    typer.Option(
-        help="quick: shortened runs, 2 minutes. post: the post's own runs. full: tutorials as well."
+    choice_option(
+        "quick: shortened runs, 2 minutes. post: the post's own runs. full: tutorials as well.",
+        *("quick", "post", "full"),
     ),
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="Delete these runs' records and train them again.")
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
+Device = Annotated[str, choice_option("cpu, cuda, or auto.", "cpu", "cuda", "auto")]
 
 
 def page_names(given: list[str] | None, profile: str) -> list[str]:

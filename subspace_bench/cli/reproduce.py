@@ -247,4 +247,6 @@ class PageWriter:
         path = write_page(page, self.out, figures=complete)[0]
         if complete:
             print_table(self.console, page.title, next(iter(page.tables.values())))
+            for notice in page.notices:
+                self.console.print(notice.replace("**", ""))
             self.console.print(str(path))

@@ -18,6 +18,7 @@ from subspace_bench.cli.options import (
     report_interruption,
 )
 from subspace_bench.common import validation
+from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes, format_duration, make_console
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ MOST_THREADS = 1_024
 
 
 def train(
-    model: Annotated[str, typer.Option(help="A model that `list` shows.")] = "conv",
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="A model that `list` shows.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The same. Default: conv.")] = None,
     dim: Annotated[
         int | None, typer.Option(help="Subspace dimension d. Default: train all parameters.")
     ] = None,
@@ -59,6 +63,9 @@ def train(
     force: Force = False,
 ) -> int:
     """Train one network, with the post's protocol by default, and store its record."""
+    if name is not None and model is not None:
+        raise UserError(f"give one model: {name} or --model {model}")
+    model = name or model or "conv"
     validation.require_at_least(0, seed=seed)
     validation.require_at_least(1, steps=steps)
     validation.require_at_least(1, MOST_THREADS, threads=threads)

@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from subspace_bench.experiments import published
-from subspace_bench.experiments.criteria import EPOCHS, JUDGES, Claim, Judged, planned_seeds
+from subspace_bench.experiments.criteria import EPOCHS, JUDGES, Claim, planned_seeds
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
 from subspace_bench.reporting.figures import PageFigure
@@ -49,11 +49,12 @@ def dims() -> list[int]:
 
 
 def page(evidence: Evidence) -> Page:
-    shown, rows = [], []
+    shown, rows, records = [], [], []
     claims = published.load("claims")["claim"]
     for number, claim in enumerate(claims, 1):
-        ours, verdict = judge(claim, evidence)
-        local, local_verdict = judge(claim, evidence, local=True)
+        ours, verdict, runs = judge(claim, evidence)
+        local, local_verdict, _ = judge(claim, evidence, local=True)
+        records.append(evidence.names(*runs))
         criterion = claim["criterion"]
         if "changed" in claim:
             criterion += f" [changed {claim['changed']}]"
@@ -90,6 +91,7 @@ def page(evidence: Evidence) -> Page:
             "verdicts": verdicts,
         },
         figures={"claims": figure},
+        records={"claims": records},
     )
 
 
@@ -118,17 +120,22 @@ def count_verdicts(verdicts: Sequence[str]) -> str:
     )
 
 
-def judge(claim: Claim, evidence: Evidence, local: bool = False) -> Judged:
-    """Evidence and verdict of one claim; for local records both are "" if there are none."""
-    seeds = []
+def judge(
+    claim: Claim, evidence: Evidence, local: bool = False
+) -> tuple[str, str, dict[RunConfig, int]]:
+    """Evidence and verdict of one claim, and the number of seeds of each run that it looked at.
+
+    For local records, evidence and verdict are "" if there are none.
+    """
+    seeds: dict[RunConfig, int] = {}
 
     def accuracies(run: RunConfig, updates: int | None = None) -> Sample:
         sample = evidence.sample(run, local, updates)
-        seeds.append(sample.n)
+        seeds[run] = sample.n
         return sample
 
-    judged = JUDGES[claim["kind"]](claim, accuracies)
-    return judged if any(seeds) or not local else ("", "")
+    text, verdict = JUDGES[claim["kind"]](claim, accuracies)
+    return (text, verdict, seeds) if any(seeds.values()) or not local else ("", "", seeds)
 
 
 def withheld(evidence: Evidence) -> str:

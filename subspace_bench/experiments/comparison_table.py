@@ -73,6 +73,7 @@ class ComparisonTable:
         self.extra: list[Comparison] = []  # other rows with a verdict
         self._shown: list[dict[str, str]] = []
         self._numbers: list[dict[str, Any]] = []
+        self.records: list[list[str]] = []  # the names of the records behind each row
 
     def add(
         self,
@@ -94,6 +95,7 @@ class ComparisonTable:
             extra: whether the summary leaves the row out.
         """
         evidence = self.evidence
+        self.records.append(evidence.names(run))
         ours, local = evidence.sample(run), evidence.sample(run, local=True)
         judgeable = judged and evidence.comparable and not evidence.quick
         target = value if judgeable else None

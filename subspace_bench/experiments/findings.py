@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -19,8 +19,13 @@ MIN_P = 0.05  # a published curve with a smaller p-value does not reproduce
 def findings(committed: Iterable[Record]) -> tuple[dict[str, str], dict[str, pd.DataFrame]]:
     """Values and tables of the template `README.md.j2`, whatever was trained locally."""
     evidence = Evidence(Plan(), committed)
-    pages = {module.STUDY.name: module.STUDY.page(evidence) for module in MODULES}
-    compared = [c for page in pages.values() for c in page.values.get("comparisons", ())]
+    return findings_of({module.STUDY.name: module.STUDY.page(evidence) for module in MODULES})
+
+
+def findings_of(pages: Mapping[str, Page]) -> tuple[dict[str, str], dict[str, pd.DataFrame]]:
+    """The same from pages of committed records, which `MODULES` made."""
+    names = [module.STUDY.name for module in MODULES]
+    compared = [c for name in names for c in pages[name].values.get("comparisons", ())]
     missed = show_missed(compared)
     verdicts = pages["claims"].values["verdicts"]
     values = {
@@ -33,7 +38,7 @@ def findings(committed: Iterable[Record]) -> tuple[dict[str, str], dict[str, pd.
     return values, {"published": coverage(pages)}
 
 
-def coverage(pages: dict[str, Page]) -> pd.DataFrame:
+def coverage(pages: Mapping[str, Page]) -> pd.DataFrame:
     """Every kind of number that the post publishes, and what became of it."""
     rows = [
         ("parameter counts of tutorials", "tutorials", counts(pages["tutorials"])),

@@ -48,6 +48,7 @@ def page(evidence: Evidence) -> Page:
         tables={"accuracies": table.frame()},
         data=table.data(),
         values={**table.values(), "length": length},
+        records={"accuracies": table.records},
     )
 
 

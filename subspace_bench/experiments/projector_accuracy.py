@@ -53,6 +53,12 @@ def held_out_runs(projector: str, dim: int) -> dict[float, RunConfig]:
     return {lr: presets.recipe(projector, dim, lr, held_out=True) for lr in RATES}
 
 
+def runs_of(projector: str, dim: int) -> list[RunConfig]:
+    """The final run, if there is one, and the held-out runs that picked its rate."""
+    final = final_run(projector, dim)
+    return [*([final] if final else []), *held_out_runs(projector, dim).values()]
+
+
 def pairs() -> list[tuple[str, int]]:
     """All pairs (projector, d)."""
     return [(name, dim) for name in projectors.names() for dim in DIMS]
@@ -101,6 +107,7 @@ def rate_cell(evidence: Evidence, projector: str, dim: int) -> str:
 
 def page(evidence: Evidence) -> Page:
     ours, local = accuracies(evidence), accuracies(evidence, local=True)
+    order = sorted(ours, key=lambda cell: cell[1])
     numbers = pd.DataFrame(
         {
             "dim": dim,
@@ -120,7 +127,7 @@ def page(evidence: Evidence) -> Page:
             "ours": ours[name, dim].show(),
             "local": local[name, dim].show(),
         }
-        for name, dim in sorted(ours, key=lambda cell: cell[1])
+        for name, dim in order
     )
     if not any(sample.n for sample in local.values()):
         frame = frame.drop(columns="local")
@@ -136,6 +143,13 @@ def page(evidence: Evidence) -> Page:
         data=numbers,
         values={"rates": RATES},
         figures={"projectors-accuracy": figure},
+        records={
+            "accuracies": [evidence.names(*runs_of(*cell)) for cell in order],
+            "differences": [
+                evidence.names(*(run for name in projectors.names() if (run := final_run(name, d))))
+                for d in DIMS
+            ],
+        },
     )
 
 

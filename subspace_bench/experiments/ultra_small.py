@@ -133,6 +133,7 @@ def page(evidence: Evidence) -> Page:
     if evidence.quick or not evidence.comparable:
         table = compare(evidence, starts(evidence.plan), starts(evidence.plan))
         tables, summary = {"accuracies": table.frame()}, table.summary()
+        records = {"accuracies": table.records}
     else:
         decision = initial_sigma.decide(evidence, published_points("conv"))
         fits = fit_curves(evidence, decision.rho)
@@ -140,6 +141,14 @@ def page(evidence: Evidence) -> Page:
         table = compare(evidence, SHOWN, main)
         frame, summary = table.frame(), summarize(table.comparisons, decision)
         tables = {"local": frame[frame["local"] != ""]} if "local" in frame else {}
+        trained = [i for i, cell in enumerate(frame.get("local", ())) if cell]
+        records = {"local": [table.records[i] for i in trained]}
+        for net in ("conv", "fc"):
+            runs = [[s.run(d) for s in SHOWN if s.net == net] for d in DIMS]
+            records[net] = [evidence.names(*row) for row in runs]
+        sigmas = initial_sigma.candidates()
+        runs = [[initial_sigma.candidate_run(sigma, d) for sigma in sigmas] for d in DIMS]
+        records["likelihoods"] = [evidence.names(*row) for row in runs]
         tables |= {net: side_by_side(frame, net) for net in ("conv", "fc")}
         tables["likelihoods"] = initial_sigma.table(decision)
         tables["likelihoods"][CONV_WIDE.label] = fit_column(fits, CONV_WIDE)
@@ -163,6 +172,7 @@ def page(evidence: Evidence) -> Page:
         data=table.data(),
         values=values,
         figures=figures,
+        records=records,
     )
 
 

@@ -82,6 +82,15 @@ def spreads(evidence: Evidence) -> list[Spread]:
     return found
 
 
+def record_names(evidence: Evidence) -> list[list[str]]:
+    """The names of the records behind each training, in the order of `spreads`."""
+    return [
+        evidence.names(*runs(net, init, dim, epochs))
+        for net, init, dims, epochs in TRAININGS
+        for dim in dims
+    ]
+
+
 def ratio_interval(spread: Spread) -> Interval:
     """Exact 95% interval of σ_B² / σ_T² for normal accuracies."""
     batches, total = spread.freedoms

@@ -94,22 +94,27 @@ def recommend(measured: pd.DataFrame, accuracy: AccuracyComparison) -> list[Reco
 
     A projector without accuracies can be a candidate.
     """
-
-    allowed_bytes = (MAX_THETA_COPIES * measured["theta_bytes"]).clip(lower=ALWAYS_ALLOWED_BYTES)
-    is_candidate = (
-        ~measured["projector"].isin(list(accuracy.below_best))
-        & (measured["nonzero_rows"] >= MIN_NONZERO_ROWS)
-        & (measured["peak_bytes"] <= allowed_bytes)
-    )
     fastest_first = measured.sort_values("ms", kind="stable")
     return [
         Recommendation(
             int(rows["native"].iloc[0]),
             int(rows["dim"].iloc[0]),
-            rows[is_candidate[rows.index]].to_dict("records"),
+            [row for row in rows.to_dict("records") if not why_not(row, accuracy)],
         )
         for _, rows in fastest_first.groupby(["native", "dim"])
     ]
+
+
+def why_not(row: Row, accuracy: AccuracyComparison) -> str:
+    """Why a measured projector is no candidate at its (D, d); "" if it is one."""
+    allowed = max(MAX_THETA_COPIES * row["theta_bytes"], ALWAYS_ALLOWED_BYTES)
+    if row["projector"] in accuracy.below_best:
+        return "significantly less accurate than the best"
+    if not row["nonzero_rows"] >= MIN_NONZERO_ROWS:
+        return f"moves only {row['nonzero_rows']:.0%} of θ"
+    if not row["peak_bytes"] <= allowed:
+        return f"needs more than {format_bytes(allowed)}"
+    return ""
 
 
 def recommendation_table(

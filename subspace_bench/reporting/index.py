@@ -57,12 +57,12 @@ def link(name: str, text: str) -> str:
     return f"[{title}]({quote(name)}.md)"
 
 
-def read_start(path: Path) -> str:
+def read_start(path: Path, most: int = READ_BYTES) -> str:
     """The start of a text file in any encoding; "" if it is no file, is empty or unreadable."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block
             return ""
         with path.open("rb") as file:
-            return file.read(READ_BYTES).decode("utf-8", errors="replace")
+            return file.read(most).decode("utf-8", errors="replace")
     except OSError:
         return ""

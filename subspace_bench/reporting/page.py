@@ -29,6 +29,7 @@ class Page:
         data: the numbers behind the tables, written as csv; None for no csv.
         values: what else the template refers to: numbers and short phrases, no sentences.
         figures: stem of the figure's files → figure.
+        records: name of a table → for each of its rows, the names of the records behind it.
         notices: what sets this page apart from a full run, in one line each.
         command: the shell command that writes this page again.
         template: stem of the template, if several pages share one. Default: the name.
@@ -41,6 +42,7 @@ class Page:
     data: pd.DataFrame | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, PageFigure] = field(default_factory=dict)
+    records: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     notices: Sequence[str] = ()
     command: str = ""
     template: str = ""

@@ -23,7 +23,17 @@ from subspace_bench.records.store import Store
 from subspace_bench.training import runner
 from subspace_bench.training.loop import train
 
-COMMANDS = ("reproduce", "train", "report", "list", "data", "compare", "dimension", "check")
+COMMANDS = (
+    "reproduce",
+    "train",
+    "report",
+    "list",
+    "data",
+    "compare",
+    "dimension",
+    "check",
+    "export",
+)
 
 
 def test_help_answers_without_torch() -> None:
