@@ -1,4 +1,4 @@
-"""`nox -s reproduce`, `tests`, `web`, `check`, `lint`, `bench`, `torture` or `gpu`, then -- options.
+"""`nox -s reproduce`, `tests`, `web`, `check`, `lint`, `bench`, `torture`, `gpu`, then -- options.
 
 All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB.
 It is installed from constraints.txt, and again only when that or pyproject.toml changes.
