@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from subspace_bench.common.streams import output_failure, protect_streams
+from subspace_bench.common.standard_streams import output_failure, protect_streams
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from subspace_bench.experiments.comparison_table import Points
 from subspace_bench.experiments.curves import stacked
 from subspace_bench.experiments.projector_accuracy import DIMS, accuracies, final_run
 from subspace_bench.experiments.study import Evidence
-from subspace_bench.profiling.lookup import successful, with_derived
+from subspace_bench.profiling.derived import successful, with_derived
 from subspace_bench.profiling.recommendation import AccuracyComparison, format_peak, why_not
 from subspace_bench.profiling.table import read_frame
 from subspace_bench.records.config import RunConfig

@@ -16,7 +16,7 @@ import pandas as pd
 
 from subspace_bench.experiments import published
 from subspace_bench.experiments.comparison_table import Points
-from subspace_bench.experiments.start_likelihood import (
+from subspace_bench.experiments.sigma_likelihood import (
     Cell,
     Noise,
     best_rho,

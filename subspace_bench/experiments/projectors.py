@@ -22,8 +22,8 @@ from subspace_bench.experiments.projector_accuracy import accuracies
 from subspace_bench.experiments.study import Evidence, Plan
 from subspace_bench.profiling import recommendation
 from subspace_bench.profiling.cases import LAYERED_MODELS, NATIVE
+from subspace_bench.profiling.derived import Row, successful, with_derived
 from subspace_bench.profiling.distortion import COLUMNS, DRAWS
-from subspace_bench.profiling.lookup import Row, successful, with_derived
 from subspace_bench.profiling.recommendation import (
     SMALLEST_PEAK,
     Accuracies,

@@ -11,7 +11,7 @@ import pandas as pd
 from subspace_bench import projectors
 from subspace_bench.common.formatting import format_bytes, format_significant
 from subspace_bench.profiling.cases import DIMS, NATIVE, TimingCase, grid
-from subspace_bench.profiling.lookup import moved_bytes
+from subspace_bench.profiling.derived import moved_bytes
 from subspace_bench.profiling.worker import fits
 from subspace_bench.projectors.registry import BUILT_IN
 

@@ -17,7 +17,7 @@ from subspace_bench.experiments.comparison_table import (
 )
 from subspace_bench.experiments.curves import Curve, draw_curves
 from subspace_bench.experiments.initial_sigma import CurveFit, show_p
-from subspace_bench.experiments.start_likelihood import best_rho, make_cell
+from subspace_bench.experiments.sigma_likelihood import best_rho, make_cell
 from subspace_bench.experiments.study import Evidence, Plan, Study, make_page
 from subspace_bench.records.config import RunConfig
 from subspace_bench.reporting.figures import PageFigure

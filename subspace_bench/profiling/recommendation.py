@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from subspace_bench.common.formatting import format_bytes, format_significant
-from subspace_bench.profiling.lookup import Row
+from subspace_bench.profiling.derived import Row
 from subspace_bench.reporting.statistics import Sample, difference, tukey_hsd
 
 MAX_THETA_COPIES = 3  # copies of θ that P and its workspace may take

@@ -18,7 +18,7 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 from subspace_bench.common.hardware import last_level_cache
 from subspace_bench.common.schema import Name, Natural, Pattern, Range, Seconds
-from subspace_bench.common.sources import module_digest
+from subspace_bench.common.source_digests import module_digest
 from subspace_bench.profiling.cases import TimingCase
 from subspace_bench.profiling.timing import read_bandwidth
 from subspace_bench.records import provenance

@@ -17,8 +17,8 @@ from subspace_bench.profiling.cases import TimingCase
 from subspace_bench.profiling.table import TimingTable
 from subspace_bench.profiling.timing import measure, release_memory
 from subspace_bench.training.executor import describe_failure
+from subspace_bench.training.worker_main import emit
 from subspace_bench.training.worker_pool import TimeLimitExceeded, WorkerPool
-from subspace_bench.training.worker_process import emit
 
 MEMORY_FRACTION = 0.9  # of free memory that a case may use
 BASE_SECONDS, SECONDS_PER_GB = 180.0, 60.0  # time limit of a case

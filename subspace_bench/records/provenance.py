@@ -16,7 +16,7 @@ import torch
 
 from subspace_bench import __version__
 from subspace_bench.common.hardware import peak_memory
-from subspace_bench.common.sources import package_digest
+from subspace_bench.common.source_digests import package_digest
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records.config import RunConfig
 

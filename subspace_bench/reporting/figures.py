@@ -1,4 +1,7 @@
-"""Figures of pages: captions, style and files. Equal figures give equal bytes."""
+"""How figures of pages look, and their files: equal figures give equal bytes.
+
+A page's own module draws its figures and has their captions.
+"""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 
 from subspace_bench.common import errors
 from subspace_bench.common.interruption import raise_if_interrupted, uninterrupted
+from subspace_bench.training.worker_main import emit, should_stop
 from subspace_bench.training.worker_pool import TimeLimitExceeded, WorkerDied, WorkerPool
-from subspace_bench.training.worker_process import emit, should_stop
 
 __all__ = [
     "Event",

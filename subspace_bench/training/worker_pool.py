@@ -26,7 +26,7 @@ from subspace_bench.common.interruption import (
     raise_if_interrupted,
     uninterrupted,
 )
-from subspace_bench.training import worker_process
+from subspace_bench.training import worker_main
 
 CONTEXT = multiprocessing.get_context("spawn")  # forking a process with thread pools is unsafe
 STOP_SECONDS = 15.0  # a worker asked to stop is killed after this much silence
@@ -206,7 +206,7 @@ class _Worker:
     def __init__(self) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
         self.process: SpawnProcess = CONTEXT.Process(
-            target=worker_process.run, args=(theirs,), daemon=True
+            target=worker_main.run, args=(theirs,), daemon=True
         )
         with self.reaping:
             self.process.start()
@@ -248,7 +248,7 @@ class _Worker:
 
     def request_stop(self) -> None:
         with contextlib.suppress(OSError):
-            self.pipe.send_bytes(worker_process.STOP)
+            self.pipe.send_bytes(worker_main.STOP)
 
     def kill(self) -> None:
         self.process.kill()

@@ -13,7 +13,7 @@ import pytest
 
 from subspace_bench import cli
 from subspace_bench.common.formatting import make_console
-from subspace_bench.common.streams import protect_streams
+from subspace_bench.common.standard_streams import protect_streams
 
 COMMAND = (sys.executable, "-m", "subspace_bench")
 NOTEBOOK = {"MPLBACKEND": "module://no_such_package.backend_inline"}

@@ -10,7 +10,7 @@ import pytest
 
 from subspace_bench.experiments import projectors as module
 from subspace_bench.experiments import projectors_predicted
-from subspace_bench.profiling.lookup import derive
+from subspace_bench.profiling.derived import derive
 from subspace_bench.profiling.table import read_frame
 from subspace_bench.reporting.render import markdown, write_page
 

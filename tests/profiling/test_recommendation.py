@@ -10,7 +10,7 @@ import torch
 
 from subspace_bench import projectors
 from subspace_bench.profiling import recommendation
-from subspace_bench.profiling.lookup import derive, successful, with_derived
+from subspace_bench.profiling.derived import derive, successful, with_derived
 from subspace_bench.profiling.recommendation import (
     AccuracyComparison,
     accuracy_table,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from subspace_bench.common.sources import PACKAGE
+from subspace_bench.common.source_digests import PACKAGE
 from subspace_bench.records import provenance
 
 PRINT = "from subspace_bench.records import provenance; print(provenance.revision())"

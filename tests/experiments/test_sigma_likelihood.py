@@ -7,7 +7,7 @@ import pytest
 from flat_records import records
 from scipy import stats
 
-from subspace_bench.experiments.start_likelihood import (
+from subspace_bench.experiments.sigma_likelihood import (
     Cell,
     Noise,
     best_rho,

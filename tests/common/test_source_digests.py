@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from subspace_bench.common import sources
+from subspace_bench.common import source_digests
 
 CODE = (
     '"""Doc."""\nimport helper_of_plugin\n\n\ndef f(x):\n    """Doc."""\n    return x + 1  # why\n'
@@ -18,9 +18,9 @@ def digest_of(folder: Path, code: str, helper: str = "y = 2\n") -> str:
     (folder / "some_plugin.py").write_text(code)
     (folder / "helper_of_plugin.py").write_text(helper)
     importlib.invalidate_caches()
-    for cached in (sources.module_digest, sources.imports_of, sources.code_of):
+    for cached in (source_digests.module_digest, source_digests.imports_of, source_digests.code_of):
         cached.cache_clear()
-    return sources.module_digest("some_plugin", ("helper_of_plugin",))
+    return source_digests.module_digest("some_plugin", ("helper_of_plugin",))
 
 
 def test_a_module_digest_follows_its_code_and_its_imports(tmp_path: Path, monkeypatch) -> None:
@@ -40,7 +40,7 @@ def test_the_package_digest_follows_every_source(
 ) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
     (tmp_path / "b.toml").write_text("c = 1\n")
-    monkeypatch.setattr(sources, "PACKAGE", tmp_path)
-    before = sources.package_digest.__wrapped__()
+    monkeypatch.setattr(source_digests, "PACKAGE", tmp_path)
+    before = source_digests.package_digest.__wrapped__()
     (tmp_path / name).write_text(text)
-    assert (sources.package_digest.__wrapped__() != before) is changes
+    assert (source_digests.package_digest.__wrapped__() != before) is changes
