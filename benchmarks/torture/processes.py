@@ -26,7 +26,7 @@ from typing import Any, cast
 
 from subspace_bench import __main__ as program
 from subspace_bench.common.interruption import SIGNALS, ignore_signals
-from subspace_bench.training import worker_pool, worker_process
+from subspace_bench.training import worker_main, worker_pool
 
 PYTHON = (sys.executable, "-m", "subspace_bench")
 _server = -1  # its process id, once it is started; its group has only workers that are starting
@@ -234,10 +234,10 @@ def start_server() -> None:
     server._forkserver_address, server._forkserver_alive_fd = address, alive_writer
     server.ensure_running = lambda: None  # it would wait for the server as its child
     worker_pool.CONTEXT = cast("Any", multiprocessing.get_context("forkserver"))
-    worker_process.run = functools.wraps(worker_process.run)(_run_in_group)
+    worker_main.run = functools.wraps(worker_main.run)(_run_in_group)
 
 
-_run_worker = worker_process.run
+_run_worker = worker_main.run
 
 
 def _run_in_group(pipe: connection.Connection) -> None:
