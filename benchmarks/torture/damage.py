@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.torture import subjects, tiny
 from benchmarks.torture.campaigns import Row, Setting
+from benchmarks.torture.nonsense import mutated, put_nonsense
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 from subspace_bench.datasets import catalog
@@ -38,10 +39,6 @@ from subspace_bench.training.loop import Interrupted, prepare, train
 from subspace_bench.training.optimizers import make_optimizer
 
 RESULTS = Path(__file__).parents[2] / "results"
-VALUES: tuple[Any, ...] = (
-    None, True, 0, -1, 10**400, 1.5, 1e308, -1e-320, float("nan"), float("inf"), "", "text", "<b>",
-    [], {}, [[1]],
-)  # fmt: skip
 Read = Callable[[Path], Any]
 
 
@@ -53,29 +50,6 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield damage_references(setting, draw)
     yield damage_tables(setting, draw)
     yield damage_images(setting, draw)
-
-
-def mutated(data: bytes, draw: random.Random) -> tuple[str, bytes]:
-    """What was done to the bytes, and the result, which differs from them."""
-    half, at = len(data) // 2, draw.randrange(len(data))
-    flipped, overwritten = bytearray(data), bytearray(data)
-    flipped[at] ^= 1 << draw.randrange(8)
-    overwritten[at : at + 8] = draw.randbytes(8)
-    return draw.choice(
-        [
-            ("a flipped bit", bytes(flipped)),
-            ("eight random bytes", bytes(overwritten)),
-            ("truncated", data[:at]),
-            ("its halves swapped", data[half:] + data[:half]),
-            ("empty", b""),
-            ("zeros", bytes(len(data))),
-            ("a byte more", data + draw.randbytes(1)),
-            ("a part repeated", data[:at] + data[at // 2 :]),
-            ("random bytes", draw.randbytes(200)),
-            ("a deep list", b"[" * 100_000),
-            ("another file", Path(__file__).read_bytes()),
-        ]
-    )
 
 
 def try_file(
@@ -157,24 +131,6 @@ def forged_record(text: str, draw: random.Random) -> tuple[str, str]:
     with contextlib.suppress(TypeError, ValueError, KeyError):
         content["result_sha256"] = digest(content["result"])
     return what, json.dumps(content)
-
-
-def put_nonsense(content: Any, draw: random.Random, avoid: tuple[str, ...] = ()) -> str:
-    """Replaces or deletes a value somewhere in nested lists and tables; says which."""
-    where: list[str] = []
-    while True:
-        keys = list(content) if isinstance(content, dict) else list(range(len(content)))
-        key = draw.choice([key for key in keys if key not in avoid])
-        where.append(str(key))
-        inner = content[key]
-        if isinstance(inner, dict | list) and len(inner) and draw.random() < 0.8:
-            content = inner
-            continue
-        if draw.random() < 0.2:
-            del content[key]
-            return f"{'.'.join(where)} deleted"
-        content[key] = draw.choice([value for value in VALUES if repr(value) != repr(inner)])
-        return f"{'.'.join(where)} = {str(content[key])[:20]}"
 
 
 def damage_checkpoints(setting: Setting, draw: random.Random) -> Iterator[Row]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
+from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.torture import tiny
@@ -33,7 +34,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     for name, (native, dim) in list(product(names, SIZES))[:: setting.times(1, 6)]:
         size = projectors.footprint(name, native, dim)
         predicted = size.resident_bytes + size.workspace_bytes
-        taken = in_process(bytes_taken, name, native, dim)
+        taken = in_process("forkserver", bytes_taken, name, native, dim)
         error = (predicted - taken) / max(taken, OVERHEAD)
         errors.append(error)
         row.count(*([] if abs(error) <= WITHIN else
@@ -51,27 +52,34 @@ def rows(setting: Setting) -> Iterator[Row]:
 
     row = Row("updates without growth of memory")
     run = tiny.runs()[2].with_steps(setting.times(10_000, 300))
-    growth = in_process(bytes_grown, run)
+    growth = in_process("fork", bytes_grown, run)
     row.times = run.protocol.steps
     row.report(*([] if growth < 5e6 else [f"{growth / 1e6:.1f} MB more at the end than halfway"]))
     row.measured = f"{growth / 1e6:+.1f} MB in the second half"
     yield row
 
 
-def in_process(function: object, *arguments: object) -> float:
-    """What a function returns in a fork of this process."""
-    context = multiprocessing.get_context("fork")
+def in_process(method: str, function: Callable[..., float], *arguments: object) -> float:
+    """What a function returns in a new process.
+
+    Arguments:
+        method: "fork", with this process's patches, or "forkserver". This process has freed memory,
+            which a fork would use again instead of taking more.
+    """
+    context: Any = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload([__name__])
     reader, writer = context.Pipe(duplex=False)
-
-    def call() -> None:
-        writer.send(function(*arguments))  # type: ignore[operator]
-
-    process = context.Process(target=call)
+    process = context.Process(target=_send, args=(writer, function, *arguments))
     process.start()
     writer.close()
     value = float(reader.recv())
     process.join()
     return value
+
+
+def _send(writer: Connection, function: Callable[..., float], *arguments: object) -> None:
+    writer.send(function(*arguments))
 
 
 def bytes_taken(name: str, native: int, dim: int) -> float:

@@ -210,7 +210,8 @@ def require_types(value: TrainingConfig | RunConfig) -> None:
             "tuple[float, float]": len(pair) == 2 and all(map(_is_float, pair)),
         }
         if not right.get(kind, True):
-            raise UserError(f"{f.name} is {reprlib.repr(given)}: it must be of type {kind}")
+            needed = "an integer of 64 bits" if kind == "int" else f"of type {kind}"
+            raise UserError(f"{f.name} is {reprlib.repr(given)}: it must be {needed}")
 
 
 def _is_float(value: object) -> bool:

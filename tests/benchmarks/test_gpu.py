@@ -262,6 +262,7 @@ def make_archive(tmp_path: Path, gpu: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_imported_results_land_in_the_pages(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(archive, "sources_digest", lambda: "0" * 12)
     monkeypatch.setattr(projectors_page, "accuracies", lambda evidence: {})  # takes seconds
@@ -312,6 +313,7 @@ def test_the_committed_page_is_rebuilt_byte_for_byte(tmp_path) -> None:
         assert path.read_bytes() == (RESULTS / path.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_resumes_only_on_the_same_device(tmp_path, capsys) -> None:
     arguments = ["--device", "cpu", "--dry", "--only", "ceilings", "--out", str(tmp_path)]
     work, path = tmp_path / "work", tmp_path / archive.NAME

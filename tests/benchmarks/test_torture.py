@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import measurements
-from benchmarks.torture import damage, mutants, page
+from benchmarks.torture import mutants, nonsense, page
 from benchmarks.torture.campaigns import CAMPAIGNS, Row
 from subspace_bench.reporting.render import write_page
 
@@ -43,7 +43,7 @@ def test_the_committed_page_rebuilds_byte_for_byte(tmp_path: Path) -> None:
 
 def test_every_damage_changes_the_bytes_or_is_another_file() -> None:
     draw, data = random.Random(0), bytes(range(256))
-    made = dict(damage.mutated(data, draw) for _ in range(200))
+    made = dict(nonsense.mutated(data, draw) for _ in range(200))
     assert len(made) == 11
     assert all(damaged != data for damaged in made.values())
 

@@ -109,6 +109,7 @@ def test_runs_that_diverge_or_fail_are_not_judged(check, tmp_path, capsys) -> No
     assert (tmp_path / "r.toml").read_text() == before
 
 
+@pytest.mark.slow
 def test_an_update_replaces_the_reference(check, tmp_path) -> None:
     before = load(tmp_path / "r.toml", "")["net"]
     assert check("--update-reference", "--seeds", "50", step=shift_labels) == 0

@@ -46,6 +46,7 @@ def test_every_case_is_measured_and_the_page_written(measured) -> None:
     assert (measured / "figures" / "projectors-cpu-time.png").exists()
 
 
+@pytest.mark.slow
 def test_finished_cases_are_not_measured_again(measured) -> None:
     files = measured / "projectors-cpu.csv", measured / "projectors-cpu.md"
     before = [file.read_bytes() for file in files]
@@ -74,6 +75,7 @@ def test_a_page_counts_missing_cases(measured, tmp_path) -> None:
     assert missing.split("|")[2].strip() == "3"
 
 
+@pytest.mark.slow
 def test_another_machine_keeps_its_page_and_too_large_cases_are_recorded(
     measured, tmp_path
 ) -> None:

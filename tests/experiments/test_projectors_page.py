@@ -24,6 +24,7 @@ ROW = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (RESULTS / "projectors-cpu.csv").exists(), reason="not in an sdist")
 def test_any_machine_rebuilds_the_committed_pages(tmp_path, monkeypatch) -> None:
     without_figures = functools.partial(write_page, figures=False)

@@ -96,6 +96,7 @@ def test_without_a_home_the_cache_is_in_a_folder_of_the_user(copied: Path, tmp_p
     assert not list(home.rglob("*signs128*.nbc"))
 
 
+@pytest.mark.slow
 def test_without_numbas_compiler_a_kernel_says_so() -> None:
     program = (
         "import torch\n"

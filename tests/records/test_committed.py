@@ -51,7 +51,11 @@ def digits() -> Dataset:
         pytest.skip(f"needs MNIST: {failure}")
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+QUICK = ("FC, d = 30", "MNIST-lite CNN")
+EACH = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in SAMPLE]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_retraining_the_first_steps_gives_the_record(name: str, digits) -> None:
     """Seed 0, on any machine."""
     record = STORE.get(SAMPLE[name])
@@ -66,7 +70,7 @@ def test_retraining_the_first_steps_gives_the_record(name: str, digits) -> None:
             assert again.result["sha256_at_200"] == bits["sha256_at_200"]
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", EACH)
 def test_records_of_this_class_of_machine_come_back_bit_for_bit(
     name: str, digits, committed_records
 ) -> None:

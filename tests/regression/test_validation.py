@@ -66,6 +66,7 @@ def measured(tmp_path, monkeypatch, digits):
     trials.trial_digest.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_page_separates_detected_from_missed_and_large_from_small(measured) -> None:
     result = page.build()
     table = result.tables["mutations"].set_index("mutation")

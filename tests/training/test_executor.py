@@ -190,6 +190,7 @@ def test_stopped_tasks_end_themselves_and_pending_ones_do_not_begin(tmp_path) ->
     assert multiprocessing.active_children() == others
 
 
+@pytest.mark.slow
 def test_a_signal_whose_exception_was_lost_is_noticed(pool: WorkerPool, monkeypatch) -> None:
     class Swallows:
         def __del__(self) -> None:

@@ -46,6 +46,7 @@ def test_records_do_not_depend_on_jobs_or_order(tmp_path: Path) -> None:
     assert not list(one.folder.glob("*.checkpoint"))
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
     events: list[Event[RunConfig]] = []
     bad = replace(RUN, dim=10**6, projector="gaussian")
@@ -60,6 +61,7 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path: Path) -> No
     assert record.run == RUN
 
 
+@pytest.mark.slow
 def test_an_unwritable_folder_stops_everything(tmp_path: Path) -> None:
     events: list[Event[RunConfig]] = []
     (tmp_path / "file").write_text("in the way of a folder")
@@ -94,6 +96,7 @@ def test_gpu_peak_memory_is_per_run(tmp_path: Path, monkeypatch, device, raised)
         train_and_store(replace(RUN, device=device), tmp_path, None)
 
 
+@pytest.mark.slow
 def test_an_interruption_leaves_a_checkpoint_of_what_was_in_progress(tmp_path: Path) -> None:
     long = RUN.with_steps(100_000)
 
