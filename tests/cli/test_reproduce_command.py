@@ -228,7 +228,7 @@ def test_failures_are_reported_and_all_pages_are_written(
 ) -> None:
     bad = replace(RUN, model="conv", dim=10**7, projector="gaussian")
     monkeypatch.setattr("subspace_bench.training.cost.estimate", lambda run: Cost(1, 1, 1e6, 1e3))
-    monkeypatch.setitem(STUDIES, "two", make_study("two", bad, RUN))
+    STUDIES["two"] = make_study("two", bad, RUN)  # the fixture restores it
     assert call("--out", str(tmp_path), "--jobs", "1") == 1
     [line] = [line for line in capsys.readouterr().err.splitlines() if line]
     assert "conv d=10,000,000 seed 0" in line
