@@ -8,7 +8,6 @@ which three benchmarks compute everything twice. asv compares each with HEAD, `-
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -153,11 +152,9 @@ def page(measurements: Measurements) -> Page:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = measurements.options(__doc__)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--factor", type=float, default=1.3)
-    parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     if not options.rebuild:
         measure(options.times, options.factor, options.out)

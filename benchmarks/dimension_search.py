@@ -10,14 +10,12 @@ threads are slower.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
 import math
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +37,6 @@ from subspace_bench.reporting.render import write_page
 from subspace_bench.reporting.statistics import binomial
 from subspace_bench.training import presets
 
-HERE = Path(__file__).parent.parent
 NOISES = (0.3, 0.6, 1.0)  # points, standard deviation between trainings of one d
 CHANCE = 10.0  # accuracy at d = 1, below the smallest d of the published curves
 PLAN = Plan()
@@ -242,11 +239,9 @@ def _percent(share: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = measurements.options(__doc__)
     parser.add_argument("--searches", type=int, default=34, help="of each curve, target and noise")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--rebuild", action="store_true", help="write the page; simulate nothing")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     if not options.rebuild:
         with ProcessPoolExecutor(options.jobs) as pool:

@@ -8,7 +8,6 @@ continues. `benchmarks/li2018.py` has nets, protocol and criterion.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,7 @@ import torch
 
 from benchmarks import measurements
 from benchmarks.intrinsic_dimension_page import COLUMNS, LENGTH, NAME, SEARCH, page
-from benchmarks.li2018 import CASES, COMPARED, EPOCHS, LONG_EPOCHS, SEEDS, Case
+from benchmarks.li2018 import CASES, COMPARED, EPOCHS, LONG_EPOCHS, RATE, SEEDS, Case
 from subspace_bench.dimension.measure import measure
 from subspace_bench.dimension.plan import Plan
 from subspace_bench.dimension.trainings import Trainings
@@ -37,7 +36,11 @@ class Rows:
 
     def __init__(self, out: Path) -> None:
         self.out, self.trainings = out, dict[tuple[str, Case], Trainings]()
-        self.facts = {**provenance.machine(), "threshold": THRESHOLD, "trainings": TRAININGS}
+        self.facts = {
+            **provenance.machine(),
+            **{"threshold": THRESHOLD, "trainings": TRAININGS, "seeds": SEEDS},
+            **{"epochs": EPOCHS, "long_epochs": LONG_EPOCHS, "rate": RATE},
+        }
 
     def add(self, purpose: str, case: Case, trainings: Trainings) -> None:
         """Takes the trainings of a case and writes the csv."""
@@ -76,10 +79,7 @@ def search(case: Case, rows: Rows, local: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    options = parser.parse_args()
+    options = measurements.options(__doc__).parse_args()
     if not options.rebuild:
         torch.set_num_threads(1)
         rows, local = Rows(options.out), options.out / "runs" / NAME

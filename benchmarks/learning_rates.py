@@ -11,7 +11,6 @@ Criterion, fixed before the runs: a parametrisation has one rate for all if some
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks import measurements
 from benchmarks.learning_rates_page import NAME, NETS, page
+from benchmarks.rate_search import best_rate
 from subspace_bench import Subspace, UserError, models
 from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.records import provenance
@@ -180,19 +180,12 @@ class Runs:
         case = Case(
             group.scaling, group.optimizer, group.schedule, net, group.projector, dim, 0.0, 0
         )
-        rates = list(group.rates)
-        while True:
-            scores = [
-                np.mean([self.score(replace(case, rate=r, seed=s)) for s in range(group.seeds)])
-                for r in rates
-            ]
-            best = int(np.argmax(scores))
-            if best == 0:
-                rates.insert(0, rates[0] / 2)
-            elif best == len(rates) - 1:
-                rates.append(rates[-1] * 2)
-            else:
-                return
+
+        def accuracy(rate: float) -> float:
+            seeds = range(group.seeds)
+            return float(np.mean([self.score(replace(case, rate=rate, seed=s)) for s in seeds]))
+
+        best_rate(group.rates, accuracy)
 
 
 def measure(out: Path) -> None:
@@ -205,10 +198,7 @@ def measure(out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    options = parser.parse_args()
+    options = measurements.options(__doc__).parse_args()
     if not options.rebuild:
         measure(options.out)
     print(*write_page(page(measurements.load(NAME, options.out)), options.out), sep="\n")

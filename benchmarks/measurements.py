@@ -5,6 +5,7 @@ A page depends only on these two files, so it can be rebuilt without measuring.
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import pandas as pd
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import read_regular, write_atomically
 from subspace_bench.common.schema import parse_json
+
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,18 @@ class Measurements:
     text: pd.DataFrame
     numbers: pd.DataFrame
     facts: dict[str, Any]
+
+
+def options(doc: str | None) -> argparse.ArgumentParser:
+    """The options of every script: --rebuild and --out.
+
+    Arguments:
+        doc: the script's docstring, whose first line is shown by --help.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the page")
+    return parser
 
 
 def save(name: str, out: Path, rows: pd.DataFrame, facts: dict[str, Any]) -> None:

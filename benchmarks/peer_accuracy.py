@@ -38,6 +38,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks import measurements
 from benchmarks.peer_accuracy_table import REFERENCE
+from benchmarks.rate_search import best_rate
 from subspace_bench import Subspace, UserError, models
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.datasets.loading import load_or_embedded
@@ -210,19 +211,12 @@ class Runs:
 
     def select(self, method: str) -> float:
         """The rate with the best mean accuracy on held-out images, inside the grid."""
-        rates = list(METHODS[method].rates)
-        while True:
-            scores = [
-                np.mean([self.score(Case(method, "select", r, s, EPOCHS)) for s in SELECT_SEEDS])
-                for r in rates
-            ]
-            best = int(np.argmax(scores))
-            if best == 0:
-                rates.insert(0, rates[0] / 2)
-            elif best == len(rates) - 1:
-                rates.append(rates[-1] * 2)
-            else:
-                return rates[best]
+
+        def accuracy(rate: float) -> float:
+            cases = [Case(method, "select", rate, seed, EPOCHS) for seed in SELECT_SEEDS]
+            return float(np.mean([self.score(case) for case in cases]))
+
+        return best_rate(METHODS[method].rates, accuracy)
 
 
 def read(rows: pd.DataFrame) -> dict[Case, Score]:

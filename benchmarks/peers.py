@@ -12,7 +12,6 @@ All implementations of a task take turns in one process. Each is checked before 
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -184,13 +183,11 @@ def beside_ours(rows: pd.DataFrame, only: pd.Index | None = None) -> pd.DataFram
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = measurements.options(__doc__)
     parser.add_argument("--peers", type=Path, default=os.environ.get(VARIABLE))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--accuracy", action="store_true", help="measure only accuracy (resumes)")
-    parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
-    parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args()
     if options.accuracy:
         peer_accuracy.measure(options.out)

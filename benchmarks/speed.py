@@ -264,15 +264,13 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = measurements.options(__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--profile-steps", type=int, default=500)
-    parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
     parser.add_argument(
         "--subspace-only", action="store_true", help="measure only the table of `Subspace` again"
     )
-    parser.add_argument("--out", type=Path, default=Path("results"))
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
