@@ -82,6 +82,7 @@ class _Linear(torch.autograd.Function):
 
 
 def refuse_nan(vector: Tensor) -> None:
+    """Raises `Diverged` if a vector on the CPU contains NaN."""
     # Elsewhere than on the CPU, reading the result waits for the device in every training step.
     if vector.device.type == "cpu" and vector.isnan().any():
         raise Diverged(
