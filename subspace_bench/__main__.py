@@ -12,6 +12,8 @@ def main() -> None:
     protect_streams()
     try:
         from subspace_bench import cli
+    except KeyboardInterrupt:  # Ctrl-C while it starts
+        sys.exit(130)
     except Exception as failure:  # a damaged installation
         print(f"error: cannot start ({type(failure).__name__}: {failure})", file=sys.stderr)
         sys.exit(3)
