@@ -70,13 +70,20 @@ class Trials:
     ) -> Command:
         return Command(subject.arguments(out), self.work / "log", set_up=set_up)
 
-    def fail(self, subject: Subject, out: Path, command: Command) -> list[str]:
-        """Waits for a command that may fail; what is wrong with how it did."""
+    def fail(
+        self, subject: Subject, out: Path, command: Command, limit: float = float("inf")
+    ) -> list[str]:
+        """Waits for a command that may fail; what is wrong with how it did.
+
+        Arguments:
+            limit: bytes to which its output was cut, too: then its lines cannot be counted.
+        """
         wrong = command.finish()
+        cut = command.output_bytes() >= limit
         errors = [line for line in command.err.splitlines() if line.startswith("error:")]
         if command.code not in (*subject.codes, 1, 2):
             wrong.append(command.describe())
-        if command.code == 2 and len(errors) != 1:
+        if command.code == 2 and len(errors) != 1 and not cut:
             wrong.append(f"{len(errors)} error lines: {command.describe()}")
         if "Traceback" in command.err or list(self.work.glob("subspace-bench-*.log")):
             wrong.append(f"traceback: {command.describe()}")
@@ -109,7 +116,7 @@ def limited_files(trials: Trials, setting: Setting, draw: random.Random) -> Iter
             out = trials.work / f"limited-{row.times}"
             out.mkdir()
             command = trials.start(subject, out, set_up=limit)
-            row.count(*trials.fail(subject, out, command))
+            row.count(*trials.fail(subject, out, command, size))
             failed += command.code not in subject.codes
             row.report(*trials.go_on(subject, out))
     row.measured = f"{failed} commands failed, and went on without the limit"

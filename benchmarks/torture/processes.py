@@ -115,6 +115,15 @@ class Command:
             time.sleep(POLL_SECONDS)
         return []
 
+    def wait_for_handler(self, number: int) -> None:
+        """Waits until it handles a signal: in its first moments one ends it, as any program."""
+        caught = 0
+        while self.poll() is None and not caught & (1 << (number - 1)):
+            time.sleep(POLL_SECONDS / 10)
+            with contextlib.suppress(OSError):
+                status = Path("/proc", str(self.pid), "status").read_text()
+                caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+
     def signal(self, number: int) -> None:
         """Sends a signal to the command alone."""
         if self.poll() is None:
@@ -136,6 +145,10 @@ class Command:
     @property
     def err(self) -> str:
         return self._file("err").read_text(encoding="utf-8", errors="replace")
+
+    def output_bytes(self) -> int:
+        """The size of the larger of the two files with its output."""
+        return max(self._file(suffix).stat().st_size for suffix in ("out", "err"))
 
     def describe(self) -> str:
         """Its exit code and the end of what it printed, in one line."""

@@ -27,10 +27,12 @@ def rows(setting: Setting) -> Iterator[Row]:
 
 
 def terminate(command: Command, draw: random.Random) -> None:
+    command.wait_for_handler(signal.SIGTERM)
     command.signal(signal.SIGTERM)
 
 
 def terminate_group(command: Command, draw: random.Random) -> None:
+    command.wait_for_handler(signal.SIGTERM)
     command.signal_group(signal.SIGTERM)
 
 
@@ -41,6 +43,7 @@ def interrupt_twice(command: Command, draw: random.Random) -> None:
 
 
 def hang_up(command: Command, draw: random.Random) -> None:
+    command.wait_for_handler(signal.SIGHUP)
     command.signal_group(signal.SIGHUP)
 
 
