@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import fake_cuda
@@ -13,15 +14,15 @@ import gpu_stage
 import pytest
 import torch
 
-from benchmarks.gpu import archive, facts, importing, runner, worker
+from benchmarks.gpu import archive, costs, facts, importing, runner, tables, worker
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.log import Log
 from benchmarks.gpu.stages import STAGES, Setting
 from subspace_bench.common.errors import UserError
 from subspace_bench.profiling.stopwatch import Stopwatch, quartiles
+from subspace_bench.training import presets
 
 RESULTS = Path(__file__).parents[2] / "results"
-MACHINE = {"device": "cuda", "dry": False, "gpu": "Test GPU", "torch": "2", "triton": "3"}
 
 
 # What needs a real device: replays of a graph, and Adam within one.
@@ -128,6 +129,16 @@ def test_a_stage_whose_device_is_gone_ends(every_ending, monkeypatch) -> None:
 def test_too_little_memory_is_no_failure() -> None:
     status = worker.describe(torch.OutOfMemoryError("CUDA out of memory.\nTried …"))
     assert status == "does not fit: OutOfMemoryError: CUDA out of memory."
+
+
+def test_nets_that_do_not_fit_the_device_are_not_trained(tmp_path, monkeypatch) -> None:
+    runs = [replace(presets.post("conv", 10_000, 10), seed=seed) for seed in range(5)]
+    setting = Setting("cpu", True, tmp_path)
+    monkeypatch.setattr(costs, "free_memory", lambda device: 1e12)
+    assert costs.fits_device(runs[0], 5, setting)
+    monkeypatch.setattr(costs, "free_memory", lambda device: 4e9)  # five P's have 4.4 GB
+    assert tables.train_cell(runs, setting)["status"].startswith("does not fit")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_old_driver_is_one_line(tmp_path, monkeypatch, capsys) -> None:
