@@ -1,5 +1,6 @@
-"""`nox -s reproduce`, `tests`, `web`, `check`, `lint`, `bench`, `torture`, `gpu`, then -- options.
+"""Sessions: `reproduce`, `tests`, `docs`, `web`, `check`, `lint`, `bench`, `torture`, `gpu`.
 
+`nox -s NAME -- OPTIONS` runs one.
 All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB.
 It is installed from constraints.txt, and again only when that or pyproject.toml changes.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 import nox
 
 HERE = Path(__file__).parent
-EXTRAS = "test,integrations,lint,bench,web,browser"
+EXTRAS = "test,integrations,lint,bench,docs,tensorboard,web,browser"
 GPU_MINUTES, GPU_OUT = 19, "gpu-results"  # writing the pages takes the twentieth minute
 nox.options.sessions = ["tests", "lint"]
 
@@ -53,6 +54,14 @@ def tests(session: nox.Session) -> None:
     # Idle workers take tests from busy ones, because test files differ in duration.
     workers = ("-n", "auto", "--dist", "worksteal")
     session.run(environment(session), "-m", "pytest", *workers, *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/docs; a broken link or name is an error."""
+    options = ("-q", "-W", "--keep-going", "-c", "docs", *session.posargs)
+    session.run(environment(session), "-m", "sphinx", *options, ".", "build/docs")
+    session.log("open build/docs/index.html")
 
 
 @nox.session(venv_backend="none", default=False)
