@@ -23,6 +23,7 @@ from subspace_bench.cli.options import (
     report_failures,
     report_interruption,
 )
+from subspace_bench.cli.tensorboard import Scalars, Tensorboard
 from subspace_bench.common import validation
 from subspace_bench.common.formatting import (
     format_bytes,
@@ -54,6 +55,7 @@ def reproduce(
     ] = None,
     data: Data = None,
     out: Out = Path("results"),
+    tensorboard: Tensorboard = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show runs, time, memory and disk; train nothing.")
     ] = False,
@@ -95,6 +97,7 @@ def reproduce(
     if plan:
         return 0
 
+    scalars = Scalars(tensorboard)
     disk = sum(cost.disk for cost in workload.pending_costs)
     validation.check_output_dir(out, needed=disk)
     if force:
@@ -111,6 +114,7 @@ def reproduce(
 
                 def on_event(event: Event[RunConfig]) -> None:
                     display.on_event(event)
+                    scalars.on_event(event)
                     writer.on_event(event)
 
                 failures = runner.train_all(workload.pending, store, data, jobs, on_event)
