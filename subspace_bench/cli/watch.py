@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SECONDS = 2.0  # between two looks
 SHOWN = 10  # finished runs, the latest ones, and waiting ones
-BLOCKS, WIDTH = "▁▂▃▄▅▆▇█", 24  # of a sparkline
+BLOCKS, WIDTH = "▁▂▃▄▅▆▇█", 16  # of a sparkline
 NAME = re.compile(r"(?P<model>.+)-d(?P<dim>D|\d+)-s(?P<seed>\d+)-[0-9a-f]{12}")
 RUNNING, INTERRUPTED, DONE, DAMAGED = "runs", "interrupted", "done", "damaged"
 
@@ -146,7 +146,7 @@ class Folder:
 
         shown = Table(box=None, pad_edge=False)
         for column in ("run", "", "updates", "accuracy", "", "time"):
-            shown.add_column(column)
+            shown.add_column(column, no_wrap=column != "run")
         for state in states:
             run = self._plan.get(state.name)
             updates = f"{state.updates:,}" if state.updates else ""
