@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from subspace_bench.regression.reference import Reference, save
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "accuracy-regression" / "pyproject.toml").read_text())
 FILES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
@@ -76,22 +78,14 @@ def test_the_fixture_works_where_torch_cannot_be_imported(tmp_path: Path) -> Non
         copy = tmp_path / "site" / target
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes((ROOT / target).read_bytes())
-    (tmp_path / "conftest.py").write_text(
-        "import sys\n"
-        "sys.modules.update(dict.fromkeys(['torch', 'torchvision', 'numba', 'pandas']))\n"
-    )
+    for name in ("torch", "torchvision", "numba", "pandas", "matplotlib"):
+        (tmp_path / "site" / f"{name}.py").write_text("raise ImportError('not here')\n")
     (tmp_path / "test_it.py").write_text(
         "def test_it(accuracy_regression):\n"
         "    accuracy_regression.check(lambda seed: 90 + seed * 0.618 % 1)\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "subspace_bench.regression.pytest_plugin",
-    ]
+    values = tuple(90 + seed * 0.618 % 1 for seed in range(20))
+    save(tmp_path / "test_it" / "test_it.toml", {"test_it": Reference(values)})
+    command = [sys.executable, "-m", "pytest", "-q", "-p", PLUGIN]
     variables = {"PYTHONPATH": str(tmp_path / "site"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    for option in ("--accuracy-update", "-q"):
-        subprocess.run([*command, option], cwd=tmp_path, env=variables, check=True)
+    subprocess.run(command, cwd=tmp_path, env=variables, check=True)
