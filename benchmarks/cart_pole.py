@@ -96,8 +96,7 @@ class Rows:
         if (out / f"{NAME}.csv").is_file():
             numbers = measurements.load(NAME, out).numbers
             for _, rows in numbers.groupby(list(Batch.__dataclass_fields__), sort=False):
-                key = rows.iloc[0][list(Batch.__dataclass_fields__)].to_dict()
-                self.batches[Batch(**key)] = rows
+                self.batches[Batch(*rows.iloc[0][list(Batch.__dataclass_fields__)])] = rows
 
     def rows(self, batch: Batch) -> pd.DataFrame:
         """The results of a batch, trained if it is new."""

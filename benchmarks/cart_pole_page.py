@@ -152,16 +152,17 @@ def _lines(final: pd.DataFrame) -> Iterator[dict[str, str]]:
 def _settings(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
     used = rows[rows["stage"] == "final"].groupby(["method", "model"])[["sigma", "rate"]].first()
     tried = rows[rows["stage"] == "select"]
-    for (method, model, sigma, rate), group in tried.groupby(
-        ["method", "model", "sigma", "rate"], sort=False
-    ):
+    for _, group in tried.groupby(["method", "model", "sigma", "rate"], sort=False):
+        method, model, sigma, rate = group.iloc[0][["method", "model", "sigma", "rate"]]
         yield {
             "method": str(method),
             "net": "no subspace" if model == "plain" else str(model),
             "noise": f"{sigma:g}" if sigma else "",
             "rate": f"{rate:g}",
             "mean best reward": f"{group['score'].mean():.1f}",
-            "used": "yes" if tuple(used.loc[(method, model)]) == (sigma, rate) else "",
+            "used": "yes"
+            if list(used.loc[(str(method), str(model)), ["sigma", "rate"]]) == [sigma, rate]
+            else "",
         }
 
 
