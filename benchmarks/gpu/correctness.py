@@ -1,5 +1,5 @@
-"""Every projector on the device against the CPU in float64; and what training on a GPU relies on:
-equal bits from run to run, no hidden waiting, CUDA graphs, streams, memory returned.
+"""Compares every projector on the device with the CPU in float64, and checks what training there
+relies on: equal bits from run to run, no hidden waiting, CUDA graphs, streams, memory returned.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ def compare(name: str, size: tuple[int, int], device: str) -> Values:
             bound = max(bound, COMPUTED_BOUND)
         if not errors[dtype] <= bound:
             errors["status"] = f"failed: error {errors[dtype]:.2g} in {dtype}, above {bound:.0e}"
+    if not there(torch.full((size[1],), torch.nan, device=device)).isnan().any():
+        errors["status"] = "failed: NaN in ω is lost"
     return errors
 
 
