@@ -30,7 +30,7 @@ from subspace_bench.training.runner import load_dataset
 
 # Ten full batches and a partial one an epoch, so that the last step is in the second epoch; a tenth
 # of the images still fills a batch.
-TRAIN, BATCH, STEPS, TEST, DIM = 85, 8, 12, 80, 12
+TRAIN, BATCH, STEPS, TEST, DIM = 85, 8, 12, 80, 30
 
 
 def small_dataset() -> Dataset:
