@@ -74,7 +74,7 @@ def is_running(process: psutil.Process, group: int) -> bool:
 def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(
     tmp_path: Path, digits: Dataset
 ) -> None:
-    arguments = (*TINY, "--dim", "20", "--steps", "1200", "--out", str(tmp_path))
+    arguments = (*TINY, "--dim", "20", "--steps", "2000", "--out", str(tmp_path))
 
     process = start(arguments, "nohup")
     await_update(process, 101)
