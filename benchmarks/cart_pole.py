@@ -99,8 +99,13 @@ class Rows:
                 self.batches[Batch(*rows.iloc[0][list(Batch.__dataclass_fields__)])] = rows
 
     def rows(self, batch: Batch) -> pd.DataFrame:
-        """The results of a batch, trained if it is new."""
+        """The results of a batch, trained if it is new; a final one replaces an earlier final one."""
         if batch not in self.batches:
+            if batch.stage == "final":
+                same = batch.method, batch.model, batch.stage
+                for known in list(self.batches):
+                    if (known.method, known.model, known.stage) == same:
+                        del self.batches[known]
             members = zip(batch.members(), batch.train(), strict=True)
             self.batches[batch] = pd.DataFrame(
                 asdict(batch) | {"d": dim, "seed": seed} | asdict(result)
