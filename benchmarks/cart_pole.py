@@ -99,7 +99,7 @@ class Rows:
                 self.batches[Batch(*rows.iloc[0][list(Batch.__dataclass_fields__)])] = rows
 
     def rows(self, batch: Batch) -> pd.DataFrame:
-        """The results of a batch, trained if it is new; a final one replaces an earlier final one."""
+        """The results of a batch, trained if new; a final one replaces an earlier one."""
         if batch not in self.batches:
             if batch.stage == "final":
                 same = batch.method, batch.model, batch.stage
