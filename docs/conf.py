@@ -54,8 +54,6 @@ intersphinx_mapping = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "subspace-bench"
-html_static_path = ["theme"]
-html_css_files = ["site.css"]
 templates_path = ["theme"]
 html_sidebars = {"**": ["site-nav.html"]}
 html_context = {"default_mode": "auto"}  # dark or light, as the browser prefers
