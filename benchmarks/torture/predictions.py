@@ -23,7 +23,7 @@ from subspace_bench.training.presets import recipe
 
 checks: Any = checking  # whose view of the free memory is replaced
 WITHIN = 0.15  # of what a projector then takes
-SIZES = ((199_210, 1_000), (1_000_000, 300), (10_000_000, 100))
+SIZES = ((199_210, 1_000), (1_000_000, 300), (10_000_000, 20))
 OVERHEAD = 30e6  # bytes of a new process that do not depend on the projector
 
 
