@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from benchmarks.torture.supply import locked
+from benchmarks.torture.supply import LOCK, locked
 
 HERE = Path(__file__).parents[1]
 PIN = re.compile(r"^([\w.-]+)==(\S+)$", re.MULTILINE)
@@ -24,7 +24,7 @@ def canonical(package: str) -> str:
 
 def test_ci_installs_the_versions_of_constraints_and_knows_their_hashes() -> None:
     constraints, names = pins("constraints.txt"), set()
-    for package, version, hashes in locked():
+    for package, version, hashes in [*locked(LOCK), *locked(HERE / "requirements-nox.txt")]:
         assert hashes, package
         assert constraints.get(canonical(package), version) == version
         names.add(canonical(package))

@@ -20,9 +20,9 @@ LOCK = HERE / "requirements-ci.txt"
 LOCKED = re.compile(r"^([\w.-]+)(?:==(\S+))?((?:.*\\\n)*.*)$", re.MULTILINE)
 
 
-def locked() -> Iterator[tuple[str, str, list[str]]]:
-    """Name, version and SHA-256 hashes of each requirement of CI."""
-    for name, version, rest in LOCKED.findall(LOCK.read_text(encoding="utf-8")):
+def locked(path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """Name, version and SHA-256 hashes of each requirement in a file."""
+    for name, version, rest in LOCKED.findall(path.read_text(encoding="utf-8")):
         yield name, version, re.findall(r"--hash=sha256:([0-9a-f]{64})\b", rest)
 
 
@@ -34,7 +34,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield row
 
     row = Row("packages that CI installs are pinned by version and SHA-256, which pip checks")
-    for name, version, hashes in locked():
+    for name, version, hashes in [*locked(LOCK), *locked(HERE / "requirements-nox.txt")]:
         row.count(*([] if version and hashes else [f"{name}: no version or no hash"]))
     yield row
 
