@@ -1,6 +1,6 @@
-"""Files that were once misread, or read with a traceback: each is refused in one line that names it.
+"""Files that were once misread, or ended in a traceback: one line refuses and names each.
 
-A file in `tests/data/fuzz` is called `<reader>-<what is wrong>`; files that campaigns find are added.
+A file in `tests/data/fuzz` is called `<reader>-<what is wrong>`. What campaigns find is added.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from subspace_bench.datasets.loading import load
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Store
 from subspace_bench.training import checks as checking
-from subspace_bench.training.cost import estimate
+from subspace_bench.training.cost import estimate, estimator
 from subspace_bench.training.loop import train
 from subspace_bench.training.presets import recipe
 
@@ -49,6 +49,8 @@ def rows(setting: Setting) -> Iterator[Row]:
         row.count(*judge(f"{name} {native:,} × {dim:,}", predicted, taken, errors))
     row.measured = spread(errors)
     yield row
+
+    yield training_times(setting)
 
     row = Row("runs that do not fit are refused, by `train` and by `reproduce`")
     for dim, free in product((1_000, 10_000), (1e8, 5e8, 1e9)):
@@ -80,6 +82,19 @@ def trainings(setting: Setting, tried: str) -> Row:
             wrong += judge(model, estimate(record.run).memory, taken, errors)
         row.count(*wrong)
     row.measured = spread(errors)
+    return row
+
+
+def training_times(setting: Setting) -> Row:
+    """Seconds, predicted from the record of a shorter run: other processes change them, too."""
+    row, errors = Row("time of a training, predicted from a shorter one: not judged"), []
+    for run in tiny.runs():
+        short, long = (run.with_steps(setting.times(n, n // 4)) for n in (500, 2_000))
+        expected = estimator([train(short, embedded_digits())])(long).training
+        taken = train(long, embedded_digits()).provenance["seconds_training"]
+        errors.append((expected - taken) / taken)
+        row.count()
+    row.measured = f"errors from {min(errors):+.0%} to {max(errors):+.0%}, on a machine in use"
     return row
 
 
