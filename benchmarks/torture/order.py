@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.torture.campaigns import Row, Setting
-from subspace_bench.common.hardware import core_count
 
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 HERE = Path(__file__).parents[2]
 
 
 def rows(setting: Setting) -> Iterator[Row]:
     """Each time a shuffle of the files, and of the tests in them; as many at a time as cores."""
+    from subspace_bench.common.hardware import core_count  # which tests import anew
+
     row = Row("the fast tests in random order")
     seeds = range(setting.seed, setting.seed + int(os.environ.get("ORDERS", "20")))
     with ThreadPoolExecutor(core_count()) as pool:
@@ -34,12 +36,14 @@ def run_tests(seed: int) -> list[str]:
     tests = [str(path.relative_to(HERE)) for path in sorted(HERE.glob("tests/**/test_*.py"))]
     tests = [path for path in tests if not path.startswith("tests/web")]  # they need a browser
     random.Random(seed).shuffle(tests)
+    # This process has one thread of everything, which tests do not expect.
+    variables = {name: v for name, v in os.environ.items() if name not in ONE_THREAD}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],
         cwd=HERE,
         capture_output=True,
         text=True,
-        env={**os.environ, "TORTURE_ORDER": str(seed)},
+        env={**variables, "OPENBLAS_NUM_THREADS": "1", "TORTURE_ORDER": str(seed)},
     )
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return (failed or [f"seed {seed}: {done.stdout[-300:]}"]) if done.returncode else []
