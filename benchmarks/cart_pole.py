@@ -11,10 +11,10 @@ classifying digits from MNIST". Protocol, fixed before the runs in stage "final"
   update are those of Li et al.'s code; replay and exploration are ours (`cart_pole_dqn`).
 - Evolution strategies: 100 fresh episodes after each fifth of GENERATIONS generations.
 - Stage "select": SELECT_SEEDS at SELECT_DIMS, and without a subspace, at each setting. The setting
-  with the best mean score is used for all d in stage "final", which has SEEDS. Of equal ones, that
-  with the fewest episodes until solved; this rule came after a first final stage of evolution
-  strategies, where several settings had the largest score, and the first of them was taken. Where the best was
+  with the best mean score is used for all d in stage "final", which has SEEDS. Where the best was
   at the edge of its grid, the grid was moved and the final stage repeated.
+- Of equal settings, the one with the fewest episodes until solved is used. This rule came after a
+  first final stage of evolution strategies, which took the first of several equal settings.
 - d_int: the d at which half, and 9 in 10, of the seeds solve it, on a monotone fit over log d.
 """
 
