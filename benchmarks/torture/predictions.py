@@ -40,7 +40,8 @@ def rows(setting: Setting) -> Iterator[Row]:
         yield trainings(setting, f"memory of `train`, not forked, with each model, {about}")
 
     tiny.shrink(setting.work)
-    row, errors = Row(f"memory of a projector, {about}"), []
+    row = Row(f"memory of a projector, {about}")
+    errors: list[float] = []
     names = [name for name in projectors.names() if name in projectors.registry.BUILT_IN]
     for name, (native, dim) in list(product(names, SIZES))[:: setting.times(1, 6)]:
         size = projectors.footprint(name, native, dim)
@@ -70,8 +71,9 @@ def rows(setting: Setting) -> Iterator[Row]:
 
 def trainings(setting: Setting, tried: str) -> Row:
     """Records of a few updates of each model: the memory in them, and what was predicted."""
-    row, errors = Row(tried), []
-    for model in list(models.names())[:: setting.times(1, 9)]:
+    row = Row(tried)
+    errors: list[float] = []
+    for model in list(models.MODELS)[:: setting.times(1, 9)]:
         run = ["--model", model, "--steps", "20", "--dataset", "mnist", "--device", "cpu"]
         out = setting.work / model
         command = processes.run(["train", *run, "--out", str(out)], setting.work / "log", real=True)
