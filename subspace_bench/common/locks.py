@@ -74,6 +74,11 @@ def is_locked(path: Path) -> bool:
 def sweep_locks(folder: Path) -> None:
     """Deletes the lock files that processes left when they were killed."""
     for name in folder.glob(".*.lock"):
-        guarded = name.with_name(name.name.removeprefix(".").removesuffix(".lock"))
-        with contextlib.suppress(Locked), exclusive(guarded, timeout=0):
+        sweep_lock(name.with_name(name.name.removeprefix(".").removesuffix(".lock")))
+
+
+def sweep_lock(path: Path) -> None:
+    """Deletes the lock file of a file, if a process left it when it was killed."""
+    if path.with_name(f".{path.name}.lock").exists():
+        with contextlib.suppress(Locked), exclusive(path, timeout=0):
             pass  # which deletes it at the end

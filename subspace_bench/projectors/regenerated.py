@@ -50,8 +50,10 @@ class Regenerated(Projector):
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        rows, columns = min(ROWS, native + 511), min(COLUMNS, dim + 3)  # whole blocks are computed
-        return Footprint(resident_bytes=0, workspace_bytes=ENTRY * rows * columns + 80 * dim)
+        tile = 0
+        if itemsize == 8:  # plain PyTorch computes whole blocks; the kernels keep no entry
+            tile = ENTRY * min(ROWS, native + 511) * min(COLUMNS, dim + 3)
+        return Footprint(resident_bytes=0, workspace_bytes=tile + 80 * dim)
 
     @classmethod
     def predicted_seconds(cls, native: int, dim: int, threads: int = 1) -> PredictedSeconds:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import read_regular, write_atomically
-from subspace_bench.common.locks import Locked, exclusive
+from subspace_bench.common.locks import Locked, exclusive, sweep_lock
 from subspace_bench.common.schema import keys, optional_keys, require
 
 Row = dict[str, Any]
@@ -54,6 +54,7 @@ class KeyedTable:
         self.hints, self.optional = keys(schema), optional_keys(schema)
         self.columns: list[str] = []
         self.rows: dict[Key, Row] = {}
+        sweep_lock(path)
         self._read()
 
     def key_of(self, row: Row) -> Key:

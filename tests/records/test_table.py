@@ -170,3 +170,11 @@ def test_a_file_deleted_meanwhile_is_written_again(tmp_path: Path) -> None:
     table.path.unlink()
     table.put({"n": 2})
     assert set(numbers(table.path).rows) == {(1,), (2,)}
+
+
+def test_the_lock_of_a_killed_writer_is_deleted_with_the_next_use(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    cells(path).put({"name": "a", "seed": 0, "value": 1.0})
+    (tmp_path / ".cells.csv.lock").touch()
+    assert cells(path).get(("a", 0)) is not None
+    assert [file.name for file in tmp_path.iterdir()] == ["cells.csv"]

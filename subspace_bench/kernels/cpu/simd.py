@@ -19,8 +19,6 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from subspace_bench.common.errors import UserError
-
 from .kernel_cache import enable_cache
 
 LANES = 16
@@ -50,19 +48,17 @@ def jit(function):
 
     error_model "numpy": division by zero gives inf or nan, which spares a branch per division.
 
-    With NUMBA_DISABLE_JIT, a kernel raises UserError when called: LLVM intrinsics have no form in
-    Python, and the equivalents in PyTorch have other bits.
+    Kernels are compiled with NUMBA_DISABLE_JIT as well: LLVM intrinsics have no form in Python, and
+    the variable is set to trace or debug other functions.
     """
-    if config.DISABLE_JIT:
-        return _disabled
     function.__qualname__ += f"_{FINGERPRINT:08x}"
-    dispatcher = njit(nogil=True, error_model="numpy")(function)
+    disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
+    try:
+        dispatcher = njit(nogil=True, error_model="numpy")(function)
+    finally:
+        config.DISABLE_JIT = disabled
     enable_cache(dispatcher)
     return dispatcher
-
-
-def _disabled(*args):
-    raise UserError("NUMBA_DISABLE_JIT is set, but kernels need numba's compiler: unset it")
 
 
 class Array:
