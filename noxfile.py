@@ -1,4 +1,6 @@
-"""`nox -s reproduce`, `tests`, `web`, `check`, `lint`, `bench`, `torture`, `gpu`, then -- options.
+"""`nox -s reproduce`, `tests`, `web`, `cluster`, `check`, `lint`, `bench`, `torture`, `gpu`.
+
+Options of the commands follow after --.
 
 All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB.
 It is installed from constraints.txt, and again only when that or pyproject.toml changes.
@@ -16,7 +18,8 @@ from pathlib import Path
 import nox
 
 HERE = Path(__file__).parent
-EXTRAS = "test,integrations,lint,bench,web,browser"
+EXTRAS = "test,integrations,lint,bench,web,browser,ray,slurm,s3"
+MOTO = "moto[server]==5.2.5"  # a local S3; it needs an older python-dateutil than the others
 GPU_MINUTES, GPU_OUT = 19, "gpu-results"  # writing the pages takes the twentieth minute
 nox.options.sessions = ["tests", "lint"]
 
@@ -59,6 +62,15 @@ def tests(session: nox.Session) -> None:
 def web(session: nox.Session) -> None:
     """Use results/index.html in Chromium: the one on PATH, or the one that $CHROMIUM names."""
     session.run(environment(session), "-m", "pytest", "tests/web", *session.posargs)
+
+
+@nox.session(venv_backend="virtualenv", default=False)
+def cluster(session: nox.Session) -> None:
+    """Train on a Ray cluster of several nodes on this machine, as submitit's jobs, and with S3."""
+    session.install(MOTO)
+    moto = {"MOTO_SERVER": str(Path(session.bin) / "moto_server")}
+    pytest = (environment(session), "-m", "pytest", "tests/cluster", *session.posargs)
+    session.run(*pytest, env=moto, external=True)
 
 
 @nox.session(venv_backend="none", default=False)
