@@ -16,6 +16,7 @@ import ray
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes
+from subspace_bench.common.hardware import core_count
 from subspace_bench.common.interruption import SIGNALS
 from subspace_bench.training.cluster import THREAD_VARIABLES, ClusterExecutor, Needs, Task, settle
 
@@ -43,7 +44,7 @@ class RayExecutor(ClusterExecutor):
         self.needs, self.futures = needs, list[Future[Any]]()
         if jobs is not None:
             self.max_workers = jobs
-        connect(address)
+        connect(address, jobs)
         self.nodes = [
             node["Resources"]
             for node in ray.nodes()  # type: ignore[no-untyped-call]
@@ -88,7 +89,7 @@ class RayExecutor(ClusterExecutor):
         if cancel_futures:
             for future in self.futures:
                 future.cancel()
-        if wait:
+        elif wait:
             futures.wait(self.futures)
         ray.shutdown()
 
@@ -98,8 +99,8 @@ def call(task: Task) -> Any:
     return task()
 
 
-def connect(address: str | None) -> None:
-    """Joins a cluster, or starts one on this machine.
+def connect(address: str | None, cpus: int | None = None) -> None:
+    """Joins a cluster, or starts one on this machine that has as many CPUs; None for its cores.
 
     Raises:
         UserError: it does not answer.
@@ -108,6 +109,7 @@ def connect(address: str | None) -> None:
     options: dict[str, Any] = {}
     if address is None:
         options = {"include_dashboard": False, "object_store_memory": LOCAL_OBJECTS}
+        options["num_cpus"] = cpus or core_count()
     elif address != "auto":
         try:  # Ray itself waits for minutes, then ends the process
             host, _, port = address.rpartition(":")

@@ -50,7 +50,7 @@ def workers() -> list[psutil.Process]:
             if (p.info["cmdline"] or [""])[0].startswith("ray::call")]  # fmt: skip
 
 
-def wait_for(condition: Any, seconds: float = 60) -> None:
+def wait_for(condition: Any, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -83,7 +83,7 @@ def test_a_worker_is_killed_as_when_memory_runs_out(cluster, tmp_path: Path) -> 
         assert future.result().result == store.get(LONG).result
 
 
-def test_a_run_without_memory_fails_and_the_others_go_on(cluster, expected, tmp_path) -> None:
+def test_a_run_that_fails_is_reported_and_the_others_go_on(cluster, expected, tmp_path) -> None:
     bad = replace(RUNS[0], dim=10**6, projector="gaussian")
     [failure] = train_all([bad, RUNS[0]], Store(tmp_path), None, 1, ignore, on_ray(cluster))
     assert failure.case == bad
