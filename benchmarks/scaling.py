@@ -1,6 +1,6 @@
 """What does a cluster cost, and what would 1,000 workers do? Writes results/scaling.md.
 
-    python -m benchmarks.scaling [--tasks 48] [--repeats 5] [--rebuild]
+    python -m benchmarks.scaling [--tasks 160] [--repeats 8] [--rebuild]
 
 Measured: tasks that sleep, at 8 workers on this machine, by the local executor and by Ray; so it is
 the engine's overhead, not that of training. Simulated: 10,000 runs whose times are drawn from the
@@ -13,6 +13,7 @@ import functools
 import heapq
 import itertools
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -36,7 +37,8 @@ from subspace_bench.training.cluster import Needs
 from subspace_bench.training.executor import WorkerPool, run_all
 
 WORKERS = 8  # of the measurement
-SLEEP_SECONDS = 3.0  # mean of a task of the measurement
+SLEEP_SECONDS = 1.0  # mean of a task of the measurement
+LONGEST = 4.0  # medians: longer tasks are cut, because one of them would decide the makespan
 RUNS = 10_000
 MISPREDICTION = 0.3  # standard deviation of the log of predicted over true time
 REPAIR_SECONDS = 300.0  # until a failed worker is back
@@ -44,6 +46,7 @@ RESTART_SECONDS = 15.0  # until a run that failed trains again: imports, data, P
 HOUR = 3_600.0
 NEVER = math.inf
 CHECKPOINT_BYTES = 10 * 2**20  # 5 times that of the post's largest net
+SAME = 0.01  # of the bound: intervals that differ by less are equally good
 ORDERS = ("longest first", "random", "shortest first")
 
 
@@ -137,11 +140,6 @@ def simulate(cluster: Cluster, recorded: np.ndarray[Any, Any], repeats: int) -> 
     }
 
 
-def sleep(case: tuple[int, float]) -> None:
-    """Stands in for a run."""
-    time.sleep(case[1])
-
-
 def ideal(times: Sequence[float], workers: int) -> float:
     """The makespan of these tasks, started in order, by an engine that takes no time."""
     free = [0.0] * workers
@@ -153,16 +151,17 @@ def ideal(times: Sequence[float], workers: int) -> float:
 def measure(name: str, start: Callable[[], Executor], tasks: int, empty: int) -> dict[str, Any]:
     """The engine's overhead at WORKERS workers, and the tasks a second that it starts."""
     recorded = np.sort(recorded_seconds())
-    times = recorded[np.linspace(0, len(recorded) - 1, tasks).astype(int)] ** 0.5
+    times = recorded[np.linspace(0, len(recorded) - 1, tasks).astype(int)]
+    times = np.minimum(times, LONGEST * np.median(times))
     times = np.sort(times * SLEEP_SECONDS / times.mean())[::-1].tolist()
     with start() as executor:
-        if run_all([(-i, 5.0) for i in range(1, 2 * WORKERS)], sleep, executor):  # starts workers
+        if run_all([5.0] * (2 * WORKERS), time.sleep, executor):  # starts workers
             raise RuntimeError("the warm-up failed")
         began = time.perf_counter()
-        failed = run_all(list(enumerate(times)), sleep, executor)
+        failed = run_all(times, time.sleep, executor)
         makespan = time.perf_counter() - began
         began = time.perf_counter()
-        failed += run_all([(i, 0.0) for i in range(empty)], sleep, executor)
+        failed += run_all([0.0] * empty, time.sleep, executor)
         rate = empty / (time.perf_counter() - began)
     if failed:
         raise RuntimeError(f"{name}: {failed[0].reason}")
@@ -204,16 +203,17 @@ def page(stored: Measurements) -> Page:
     measured = numbers[numbers["kind"] == "measured"]
     simulated = numbers[numbers["kind"] == "simulated"].copy()
     mean = facts["mean seconds"]
-    lost = (measured["makespan"] - measured["ideal"]) * WORKERS / measured["tasks"]
+    lost = (WORKERS * measured["makespan"] - measured["sum"]) / measured["tasks"]
     engines = pd.DataFrame(
         {
             "executor": measured["engine"],
             "tasks": [f"{n:.0f}" for n in measured["tasks"]],
-            "makespan, s": [f"{s:.1f}" for s in measured["makespan"]],
-            "perfect engine, s": [f"{s:.1f}" for s in measured["ideal"]],
+            "sum / 8, s": [f"{s / WORKERS:.2f}" for s in measured["sum"]],
+            "perfect engine, s": [f"{s:.2f}" for s in measured["ideal"]],
+            "makespan, s": [f"{s:.2f}" for s in measured["makespan"]],
             "overhead": [f"{x:.1%}" for x in measured["overhead"]],
-            "worker seconds a task": [f"{x:.2f}" for x in lost],
-            "of the mean run": [f"{x / mean:.2%}" for x in lost],
+            "idle a task, s": [f"{x:.3f}" for x in lost],
+            "of a mean run": [f"{x / mean:.2%}" for x in lost],
             "empty tasks a second": [f"{x:,.0f}" for x in measured["rate"]],
         }
     )
@@ -243,12 +243,13 @@ def page(stored: Measurements) -> Page:
     worst = float(measured["overhead"].max())
     at = usual[(usual["workers"] == 1_000) & (usual["hours between failures"] == 4)]
     first, last = at["ratio"].iloc[0], at["ratio"].iloc[-1]
-    best = intervals.mean(axis=1).idxmin()
+    means = intervals.mean(axis=1)
+    best = " and ".join(f"{i:g} s" for i in means.index[means < means.min() + SAME])
     summary = (
         f"At {WORKERS} workers, executors add at most {worst:.1%} to the time of sleeping tasks. "
         f"Simulated, 10,000 runs on 1,000 workers that each fail every 4 hours take {first:.2f} "
-        f"times the bound if the longest start first, {last:.2f} if the shortest do; of the "
-        f"checkpoint intervals, {best:g} s is best."
+        f"times the bound if the longest start first, {last:.2f} if the shortest do. Checkpoints "
+        f"every {best} are best."
     )
     return Page(
         "scaling",
@@ -261,6 +262,7 @@ def page(stored: Measurements) -> Page:
             "young": math.sqrt(2 * facts["checkpoint seconds"] * 4 * HOUR),
             "workers": WORKERS,
             "sleep": SLEEP_SECONDS,
+            "longest": LONGEST,
             "repair": REPAIR_SECONDS,
             "restart": RESTART_SECONDS,
             "misprediction": MISPREDICTION,
@@ -275,8 +277,8 @@ def describe_failures(hours: float) -> str:
 
 def main() -> None:
     parser = measurements.options(__doc__)
-    parser.add_argument("--tasks", type=int, default=48, help="that sleep, for each executor")
-    parser.add_argument("--repeats", type=int, default=5, help="of each simulation")
+    parser.add_argument("--tasks", type=int, default=160, help="that sleep, for each executor")
+    parser.add_argument("--repeats", type=int, default=8, help="of each simulation")
     options = parser.parse_args()
     if not options.rebuild:
         engines: dict[str, Callable[[], Executor]]
@@ -292,6 +294,7 @@ def main() -> None:
             "median seconds": float(np.median(recorded)),
             "longest seconds": float(recorded.max()),
             "checkpoint seconds": write,
+            "load": os.getloadavg()[0],
             "repeats": options.repeats,
         }
         measurements.save("scaling", options.out, pd.DataFrame(rows), facts)

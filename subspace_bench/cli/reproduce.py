@@ -80,6 +80,7 @@ def reproduce(
     validation.check_output_dir(out)
     validation.require_choice("executor", [executor], EXECUTORS)
     names = page_names(pages, profile)
+    from subspace_bench.cli.executors import open_executor
     from subspace_bench.cli.progress import ProgressDisplay, distinct_labels
     from subspace_bench.experiments import STUDIES, Evidence, Plan
     from subspace_bench.records.committed import committed_store
@@ -87,7 +88,7 @@ def reproduce(
     from subspace_bench.records.store import Store
     from subspace_bench.training import runner
     from subspace_bench.training.checks import choose_jobs
-    from subspace_bench.training.cluster import needs, open_executor
+    from subspace_bench.training.cluster import needs
     from subspace_bench.training.cost import plan_workload
 
     console, store = make_console(), Store(out / "runs")

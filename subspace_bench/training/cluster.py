@@ -14,11 +14,10 @@ from concurrent.futures import Executor, Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from subspace_bench import __version__
-from subspace_bench.common.errors import UnfitMachine, UserError
+from subspace_bench.common.errors import UnfitMachine
 from subspace_bench.records.config import NUMERICS
 from subspace_bench.training.worker_main import sendable
 
@@ -120,38 +119,3 @@ class ClusterExecutor(Executor):
     def __exit__(self, *failure: object) -> None:
         """Waits for all tasks; an exception, such as KeyboardInterrupt, cancels them."""
         self.shutdown(cancel_futures=failure[0] is not None)
-
-
-def open_executor(
-    name: str,
-    needs: Callable[..., Needs],
-    address: str | None,
-    jobs: int | None,
-    folder: Path,
-) -> ClusterExecutor:
-    """An executor on a cluster.
-
-    Arguments:
-        name: "ray" or "submitit".
-        needs: from the arguments of a task to what it needs.
-        address: of a Ray cluster, HOST:PORT, or "auto" for the one on this machine; None starts
-            one here.
-        jobs: tasks at a time, at most.
-        folder: for submitit's files; every machine must see it.
-
-    Raises:
-        UserError: the package is not installed, or the cluster does not answer.
-    """
-    try:
-        if name == "ray":
-            from subspace_bench.training.ray_executor import RayExecutor
-
-            return RayExecutor(needs, address, jobs)
-        from subspace_bench.training.submitit_executor import SubmititExecutor
-
-        return SubmititExecutor(needs, folder, jobs)
-    except ImportError as failure:
-        extra = {"ray": "ray", "submitit": "slurm"}[name]
-        raise UserError(
-            f'--executor {name} needs {name} ({failure}): pip install "subspace-bench[{extra}]"'
-        ) from failure

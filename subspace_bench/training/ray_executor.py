@@ -7,6 +7,7 @@ import math
 import pickle
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Future
@@ -130,5 +131,6 @@ def connect(address: str | None, cpus: int | None = None) -> None:
         reason = (str(failure).splitlines() or [""])[0]
         raise UserError(f"cannot join a Ray cluster ({reason}): {remedy}") from failure
     finally:
-        for number, handler in handlers.items():  # Ray replaces that of SIGTERM
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():  # Ray replaces that of SIGTERM
+                signal.signal(number, handler)

@@ -61,8 +61,10 @@ def train_all(
             disk.
     """
     task: Callable[[RunConfig], Record]
+    data_root = data_root and data_root.absolute()  # other machines have other working folders
     if mirror is None:
-        task = functools.partial(train_and_store, folder=store.folder, data_root=data_root)
+        folder = store.folder.absolute()
+        task = functools.partial(train_and_store, folder=folder, data_root=data_root)
     else:
         task = functools.partial(train_and_mirror, mirror=mirror, data_root=data_root)
     failures: list[Event[RunConfig]] = []
@@ -79,9 +81,9 @@ def train_all(
 
     with uninterrupted(), contextlib.ExitStack() as after:
         after.callback(store.sweep)
-        if executor is not None and mirror is None:
-            task = functools.partial(require_shared, task, after.enter_context(mark(store.folder)))
         pool = after.enter_context(executor or WorkerPool(jobs))
+        if executor is not None and mirror is None:
+            task = functools.partial(require_shared, task, after.enter_context(mark(folder)))
         while waiting:
             ended = run_all(waiting, task, pool, listen)
             failures += [event for event in ended if not isinstance(event.value, Locked)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_worker_niceness"] = "0"  # Ray's 15 starves workers where other tests run beside
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's own 15 starves workers on a busy machine)
 
 from collections.abc import Iterator
 from typing import Any
