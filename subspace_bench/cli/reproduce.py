@@ -26,6 +26,7 @@ from subspace_bench.cli.options import (
     report_interruption,
 )
 from subspace_bench.common import validation
+from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import (
     format_bytes,
     format_duration,
@@ -79,6 +80,8 @@ def reproduce(
     validation.require_at_least(1, jobs=jobs)
     validation.check_output_dir(out)
     validation.require_choice("executor", [executor], EXECUTORS)
+    if address is not None and executor != "ray":
+        raise UserError("--address is of a Ray cluster: add --executor ray, or leave it out")
     names = page_names(pages, profile)
     from subspace_bench.cli.executors import open_executor
     from subspace_bench.cli.progress import ProgressDisplay, distinct_labels

@@ -102,8 +102,15 @@ def test_the_driver_is_killed_and_starts_again(cluster, expected, tmp_path: Path
     assert results(Store(tmp_path)) == expected
 
 
-def test_nodes_without_a_shared_folder_use_the_mirror(cluster, expected, tmp_path: Path) -> None:
+def test_an_interruption_ends_it_and_nodes_without_a_shared_folder_use_the_mirror(
+    cluster, expected, tmp_path: Path
+) -> None:
+    def interrupt(event: Event[RunConfig]) -> None:
+        raise KeyboardInterrupt
+
     store, mirror = Store(tmp_path / "here"), Mirror(f"file://{tmp_path}/there")
+    with pytest.raises(KeyboardInterrupt):
+        train_all(RUNS[:2], store, None, 1, interrupt, on_ray(cluster), mirror)
     assert train_all(RUNS[:2], store, None, 1, ignore, on_ray(cluster), mirror) == []
     assert results(store) == results(Store(tmp_path / "there"))
     assert results(store) == {run: expected[run] for run in RUNS[:2]}
