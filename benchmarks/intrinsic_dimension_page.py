@@ -51,7 +51,7 @@ def page(measurements: Measurements) -> Page:
     searched = rows[rows["purpose"] == SEARCH]
     plans = Plan(threshold=facts["threshold"]), Plan()
     found = [
-        Found(*identify(case), evaluate(case, plans[0]), evaluate(case, plans[1]))
+        Found(*identify(case), *(evaluate(case, plan, identify(case)[0]) for plan in plans))
         for _, case in searched.groupby(KEY, sort=False)
         if enough(case)
     ]
@@ -91,8 +91,8 @@ def identify(case: pd.DataFrame) -> tuple[str, str, bool]:
     return str(first["net"]), str(first["projector"]), bool(first["shuffled"])
 
 
-def evaluate(case: pd.DataFrame, plan: Plan) -> IntrinsicDimension:
-    """d_int from all trainings of a case."""
+def evaluate(case: pd.DataFrame, plan: Plan, name: str) -> IntrinsicDimension:
+    """d_int from all trainings of a net."""
     baseline = case.loc[case["model"] == "plain", "accuracy"].tolist()
     tried = case[case["model"] == "subspace"]
     native = int(case["native"].iloc[0])
@@ -100,10 +100,9 @@ def evaluate(case: pd.DataFrame, plan: Plan) -> IntrinsicDimension:
     search = Search(native, target, tried["d"].tolist(), tried["accuracy"].tolist())
     estimate = search.estimate()
     assert estimate is not None
-    net, projector, _ = identify(case)
     curve = tried[["d", "seed", "accuracy", "seconds"]].rename(columns={"accuracy": "score"})
     return IntrinsicDimension(
-        net, native, projector, target.score, plan.describe_target(), True,
+        name, native, plan.projector, target.score, plan.describe_target(), True,
         tuple(baseline), curve, estimate,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Training neural networks in random subspaces, θ = θ₀ + Pω: reproduced, measured, watched.
+"""Trains neural networks in random subspaces, θ = θ₀ + Pω.
 
     from subspace_bench import Subspace
 

@@ -1,4 +1,4 @@
-"""Measures everything on a GPU, in order of worth, within a time; one archive comes back.
+"""Measures everything on a GPU, the most valuable first, within a time limit, into one archive.
 
     python -m benchmarks.gpu --minutes 9 --out DIR    # DIR/gpu.tar.gz; the same command resumes
     python -m benchmarks.gpu --import DIR/gpu.tar.gz  # archive → results/

@@ -1,4 +1,4 @@
-"""What the device can do at most: bandwidth, matrix products, launches. Others are held to it."""
+"""The device's limits, which the page compares times with: bandwidth, matrix products, launches."""
 
 from __future__ import annotations
 

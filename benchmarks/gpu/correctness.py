@@ -1,5 +1,5 @@
-"""Every projector on the device against the CPU in float64; and what training on a GPU relies on:
-equal bits from run to run, no hidden waiting, CUDA graphs, streams, memory returned.
+"""Compares every projector on the device with the CPU in float64, and checks what training there
+relies on: equal bits from run to run, no hidden waiting, CUDA graphs, streams, memory returned.
 """
 
 from __future__ import annotations

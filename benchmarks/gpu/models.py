@@ -1,4 +1,4 @@
-"""Times by model beside times by measurement: bytes over bandwidth, operations over their rate."""
+"""Predicted times beside measured ones: bytes over bandwidth, operations over their rate."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Other implementations on the same device, in the same process, at the same sizes as ours.
 
-Each is checked before it is timed. What is not installed is left out and said.
+Each is checked before it is timed. What is not installed is listed as left out.
 """
 
 from __future__ import annotations

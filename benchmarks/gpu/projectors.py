@@ -1,4 +1,4 @@
-"""The page of projectors: cases of `subspace-bench compare --device cuda`, the most worth first.
+"""The page of projectors: cases of `subspace-bench compare --device cuda`, the most valuable first.
 
 They are measured as `compare` measures them, and its csv, `projectors-cuda.csv`, is in the archive.
 """

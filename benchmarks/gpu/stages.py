@@ -1,6 +1,6 @@
-"""The stages of `python -m benchmarks.gpu`, the most worth first.
+"""The stages of `python -m benchmarks.gpu`, the most valuable first.
 
-A stage is a list of items, each one measurement or check, also in order of worth. What a stage
+A stage is a list of items, each one measurement or check, also in order of value. What a stage
 imports may be missing on a bare machine, so a stage's module is imported in its own process.
 """
 
@@ -75,6 +75,5 @@ STAGES = {
         Stage("steps", 10, "training steps, alone and batched"),
         Stage("tables", 24, "the post's tables, five seeds of a cell as one batch"),
         Stage("peers", 8, "other implementations"),
-        Stage("tests", 12, "the tests marked cuda"),
     )
 }

@@ -52,7 +52,7 @@ def compare(
     ] = None,
     report: Annotated[
         bool,
-        typer.Option("--report", help="Rebuild pages from their csv files of any machine."),
+        typer.Option("--report", help="Rebuild pages from the csv files of any machine."),
     ] = False,
     out: Out = Path("results"),
 ) -> int:

@@ -40,10 +40,12 @@ def dimension(
     ] = None,
     within: Annotated[
         float | None,
-        typer.Option(help="Score to reach: at most this far from the baseline's mean."),
+        typer.Option(
+            help="Instead of --target: reach a score at most this far from the baseline's mean."
+        ),
     ] = None,
     trainings: Annotated[
-        int, typer.Option(help="Trainings, besides the first 3 of the baseline.")
+        int, typer.Option(help="Number of trainings, besides the first 3 of the baseline.")
     ] = 20,
     minutes: Annotated[
         float | None, typer.Option(help="Stop after this time; the same command continues.")
@@ -54,7 +56,7 @@ def dimension(
     ] = None,
     projector: Annotated[str | None, typer.Option(help="Projector P. Default: hashed.")] = None,
     scaling: Annotated[
-        str, typer.Option(help="Of P's rows: fan-in, or none for columns of norm 1.")
+        str, typer.Option(help="How P's rows are scaled: fan-in, or none (columns of norm 1).")
     ] = "fan-in",
     jobs: Annotated[int, typer.Option(help="Trainings at a time.")] = 1,
     out: Annotated[Path, path_option("Folder for trainings and the page.")] = Path("dimension"),

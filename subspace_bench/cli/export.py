@@ -18,7 +18,7 @@ from subspace_bench.common.files import write_atomically
 def export(
     file: Annotated[
         Path,
-        typer.Argument(help="table.csv or table.parquet; croissant.json describes the columns.",
+        typer.Argument(help="The table, .csv or .parquet; .json describes its columns (Croissant).",
                        parser=expand, metavar="FILE"),
     ],
     curves: Annotated[

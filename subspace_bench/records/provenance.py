@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,9 @@ def same_hardware(facts: Mapping[str, Any], device: str = "cpu") -> bool:
     here = machine(device)
     names = (*DECIDING, "gpu") if device == "cuda" else DECIDING
     return all(facts.get(name) == here[name] for name in names)
+
+
+version = functools.cache(metadata.version)  # it parses a package's metadata, 5 ms each time
 
 
 @functools.cache

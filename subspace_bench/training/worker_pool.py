@@ -1,7 +1,7 @@
 """A pool of spawned worker processes that survives the death of a worker.
 
-`WorkerPool` is a `concurrent.futures.Executor`. It also limits the time of a task,
-can run each task in a new process, forwards events that a running task emits, and asks tasks to end
+`WorkerPool` is a `concurrent.futures.Executor`. It also limits the time of a task, can
+run each task in a new process, forwards events that a running task emits, and asks tasks to end
 when it is stopped.
 """
 

@@ -91,7 +91,7 @@ def test_the_table_pairs_seeds_and_shows_what_is_missing() -> None:
     assert ours["twice the epochs, held out"] == "+0.50"
     assert other["minus hashed"] == "+1.00 [+1.00, +1.00]"
     assert other["twice the epochs, held out"] == "not run"
-    assert "other 102.50" in finding(pd.DataFrame(rows))
+    assert "other: 102.50" in finding(pd.DataFrame(rows))
     assert finding(pd.DataFrame(rows[:6])) == ""
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("no_committed_records")
 
 
 @pytest.fixture(scope="module")
-def measured(no_committed_records, tmp_path_factory) -> Path:
+def measured(no_committed_records, forked_workers, tmp_path_factory) -> Path:
     """The output folder of a small grid."""
     out = tmp_path_factory.mktemp("compare")
     assert run(*GRID, "--out", str(out)) == 0

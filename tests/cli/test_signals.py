@@ -1,35 +1,34 @@
-"""Signals to real processes: nothing but the last seconds of training is lost."""
+"""A training that is interrupted, hung up on and killed, in real processes: nothing is lost.
+
+`benchmarks/torture` does this at random moments, with forked commands.
+"""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from command_line import TINY, command, run
 
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records.store import Store
 from subspace_bench.training.loop import train
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="process groups and signals of POSIX")
-
-TERMINATIONS = 4
-ARGUMENTS = (
-    *(sys.executable, "-m", "subspace_bench", "train", "--model", "mlp-16", "--dim", "20"),
-    *("--dataset", "mnist-5k", "--device", "cpu", "--steps", "1500"),
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="process groups and signals of POSIX"),
+]
 
 
-def start(out: Path, *prefix: str) -> subprocess.Popen[str]:
-    """A training in a group of its own."""
+def start(arguments: tuple[str, ...], *prefix: str) -> subprocess.Popen[str]:
+    """A command in a process group of its own."""
     return subprocess.Popen(
-        [*prefix, *ARGUMENTS, "--out", str(out)],
+        [*prefix, *command(*arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -45,85 +44,74 @@ def restore_signals() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def await_line(process: subprocess.Popen[str], beginning: str) -> None:
-    """Reads output until a line begins so."""
+def await_update(process: subprocess.Popen[str], update: int) -> None:
+    """Reads output until the score after so many updates, or a later one."""
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith(beginning):
+        if line.startswith("update") and int(line.split()[1].replace(",", "")) >= update:
             return
     raise AssertionError(process.communicate())
 
 
-def await_line_or_end(process: subprocess.Popen[str], beginning: str) -> None:
-    """As `await_line`, where the training may have ended already."""
-    assert process.stdout is not None
-    next((line for line in process.stdout if line.startswith(beginning)), None)
-
-
-def require_all_ended(group: int) -> None:
-    """No process of the group runs after seconds; some containers keep orphans as zombies."""
-    end = time.monotonic() + 10
-    while left := [p for p in psutil.process_iter() if is_running(p, group)]:
-        assert time.monotonic() < end, left
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Its exit code and errors, once every process of its group has ended."""
+    errors = process.communicate(timeout=60)[1]
+    deadline = time.monotonic() + 10
+    while left := [p for p in psutil.process_iter() if is_running(p, process.pid)]:
+        assert time.monotonic() < deadline, left
         time.sleep(0.05)
+    return process.returncode, errors
 
 
 def is_running(process: psutil.Process, group: int) -> bool:
+    """Whether it is in the group; some containers keep orphans as zombies."""
     try:
         return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
     except (ProcessLookupError, psutil.NoSuchProcess):
         return False
 
 
-@pytest.mark.slow
-def test_terminated_at_random_moments_the_record_is_the_same(
+def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(
     tmp_path: Path, digits: Dataset
 ) -> None:
-    moments = random.Random(0)
-    for _ in range(TERMINATIONS):
-        process = start(tmp_path)
-        if moments.random() < 0.5:
-            time.sleep(moments.uniform(0, 4))
-        else:
-            await_line_or_end(process, "update")
-            time.sleep(moments.uniform(0, 1))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        output = process.communicate(timeout=60)
-        require_all_ended(process.pid)
-        # Before the command line is loaded, the signal has its default effect.
-        assert process.returncode in (0, 130, -signal.SIGTERM), output
-        assert "Traceback" not in output[1]
-        names = [path.name for path in (tmp_path / "runs").glob("*")]
-        assert all(name.endswith((".json", ".checkpoint")) for name in names), names
-    process = start(tmp_path)
-    output = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    [record] = Store(tmp_path / "runs").records()
-    assert record.result == train(record.run, digits).result
+    arguments = (*TINY, "--dim", "20", "--steps", "2000", "--out", str(tmp_path))
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_to_the_whole_group_keeps_the_checkpoint(tmp_path: Path, number: int) -> None:
-    process = start(tmp_path)
-    await_line(process, "update     101")
-    os.killpg(process.pid, number)
+    process = start(arguments, "nohup")
+    await_update(process, 101)
+    os.killpg(process.pid, signal.SIGHUP)  # nohup has set it to be ignored
+    await_update(process, 201)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to every process
     time.sleep(0.05)
-    os.killpg(process.pid, number)  # impatience must not cost the checkpoint
-    output, errors = process.communicate(timeout=60)
-    require_all_ended(process.pid)
-    assert process.returncode == 130, (output, errors)
+    os.killpg(process.pid, signal.SIGINT)  # impatience must not cost the checkpoint
+    code, errors = end(process)
+    assert code == 130
+    assert "Traceback" not in errors
     [checkpoint] = (tmp_path / "runs").iterdir()
     assert checkpoint.suffix == ".checkpoint"
     assert str(checkpoint) in errors
+    assert f": subspace-bench {' '.join(arguments)}" in errors
+
+    process = start(arguments)
+    await_update(process, 401)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert end(process)[0] == -signal.SIGKILL
+    assert not list((tmp_path / "runs").glob("*.json"))
+    assert checkpoint.exists()
+
+    done = run(*arguments)
+    assert done.returncode == 0
+    assert "update       1 " not in done.stdout
+    [record] = Store(tmp_path / "runs").records()
+    assert record.result == train(record.run, digits).result
+    assert [path.suffix for path in (tmp_path / "runs").iterdir()] == [".json"]
 
 
-@pytest.mark.slow
-def test_under_nohup_a_hangup_is_ignored(tmp_path: Path) -> None:
-    process = start(tmp_path, "nohup")
-    await_line(process, "update     101")
-    os.killpg(process.pid, signal.SIGHUP)
-    output = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    assert len(list(Store(tmp_path / "runs").records())) == 1
+@pytest.mark.parametrize("seconds", [0.02, 1.5])
+def test_terminated_while_it_starts_it_ends(tmp_path: Path, seconds: float) -> None:
+    process = start((*TINY, "--out", str(tmp_path)))
+    time.sleep(seconds)
+    process.terminate()
+    code, errors = end(process)
+    # Before the command line is loaded, the signal has its default effect.
+    assert code in (130, -signal.SIGTERM)
+    assert "Traceback" not in errors

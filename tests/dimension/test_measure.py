@@ -53,6 +53,7 @@ def train_loss(net: nn.Module, seed: int) -> float:
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("forked_workers")
 def test_the_answer_is_right_where_it_is_known(jobs: int) -> None:
     result = intrinsic_dimension(build, train, threshold=60.0, trainings=16, jobs=jobs)
     assert result.native == D

@@ -156,15 +156,18 @@ def test_the_example_keeps_the_contract(site) -> None:
 
 
 @pytest.mark.slow
-def test_workers_of_every_command_take_it_and_broken_ones_fail_alone(site, tmp_path) -> None:
+@pytest.mark.usefixtures("installed", "forked_workers")
+def test_workers_of_every_command_take_it_and_broken_ones_fail_alone(tmp_path) -> None:
     out = ["--out", str(tmp_path / "out")]
     train = ("train", "--model", "mlp-16", "--dim", "20", "--steps", "3", "--dataset", "mnist-5k")
-    trained = run(site, "subspace_bench", *train, "--projector", "circulant", *out)
-    assert trained.returncode == 0, trained.stderr
+    with pytest.raises(SystemExit) as end:
+        cli.main([*train, "--device", "cpu", "--projector", "circulant", *out])
+    assert end.value.code == 0
 
     sizes = ["--projectors", ",".join(ENTRIES), "--native", "500", "--dims", "7"]
-    compared = run(site, "subspace_bench", "compare", *sizes, *out)
-    assert compared.returncode == 1, compared.stderr  # some cases failed
+    with pytest.raises(SystemExit) as end:
+        cli.main(["compare", *sizes, *out])
+    assert end.value.code == 1  # some cases failed
     cells = pd.read_csv(tmp_path / "out" / "projectors-cpu.csv").set_index("projector")
     assert set(cells.index) == set(ENTRIES)
     measured = cells.index[cells.status == "ok"]

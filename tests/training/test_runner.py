@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import pytest
 from subspace_bench.common.errors import Unwritable
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record, Store
-from subspace_bench.training import runner
+from subspace_bench.training import runner, worker_pool
 from subspace_bench.training.executor import Event
 from subspace_bench.training.runner import train_all, train_and_store
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
 RUN = RunConfig(
     "mlp-16",
     "default",
@@ -112,29 +114,25 @@ def test_an_interruption_leaves_a_checkpoint_of_what_was_in_progress(tmp_path: P
     assert not multiprocessing.active_children()
 
 
-def train_here(folder: Path, queue) -> None:
-    """Trains RUNS and reports which of them this process trained itself."""
-    trained = set()
-
-    def on_event(event: Event[RunConfig]) -> None:
-        if event.kind == "progress":
-            trained.add(event.case)
-
-    failures = train_all(RUNS, Store(folder), None, 1, on_event)
-    queue.put((sorted(run.name for run in trained), len(failures)))
-
-
 @pytest.mark.slow
-def test_processes_with_one_store_train_each_run_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    processes = [context.Process(target=train_here, args=(tmp_path, queue)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    reports = [queue.get(timeout=300) for _ in processes]
-    for process in processes:
-        process.join()
-    assert sorted(name for names, _ in reports for name in names) == sorted(r.name for r in RUNS)
+def test_callers_with_one_store_train_each_run_once(tmp_path: Path) -> None:
+    """Workers claim runs, so callers in threads compete as those in processes do."""
+
+    def train_some(_: int) -> tuple[set[RunConfig], int]:
+        trained = set()
+
+        def on_event(event: Event[RunConfig]) -> None:
+            if event.kind == "progress":
+                trained.add(event.case)
+
+        failures = train_all(RUNS, Store(tmp_path), None, 1, on_event)
+        return trained, len(failures)
+
+    with ThreadPoolExecutor(3) as callers:
+        reports = list(callers.map(train_some, range(3)))
+    assert sorted(run.name for trained, _ in reports for run in trained) == sorted(
+        run.name for run in RUNS
+    )
     assert [failed for _, failed in reports] == [0, 0, 0]
     assert {path.name for path in tmp_path.iterdir()} == {f"{run.name}.json" for run in RUNS}
 
@@ -148,7 +146,7 @@ def hold(folder: Path, held) -> None:
 
 @pytest.mark.slow
 def test_a_run_of_a_process_that_dies_is_taken_over(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = worker_pool.CONTEXT
     held = context.Event()
     holder = context.Process(target=hold, args=(tmp_path, held))
     holder.start()
