@@ -3,7 +3,8 @@
 Options of the commands follow after --.
 
 All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB.
-It is installed from constraints.txt, and again only when that or pyproject.toml changes.
+It is installed from requirements-ci.txt, whose hashes pip checks, and again only when that or
+pyproject.toml changes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from pathlib import Path
 import nox
 
 HERE = Path(__file__).parent
-EXTRAS = "test,integrations,lint,bench,web,browser,ray,slurm,s3"
 MOTO = "moto[server]==5.2.5"  # a local S3; it needs an older python-dateutil than the others
 GPU_MINUTES, GPU_OUT = 19, "gpu-results"  # writing the pages takes the twentieth minute
 nox.options.sessions = ["tests", "lint"]
@@ -28,14 +28,15 @@ def environment(session: nox.Session) -> str:
     """The Python of the shared environment, which is installed or updated if necessary."""
     home = session.cache_dir.parent.resolve() / "env"
     python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    pins, project = HERE / "constraints.txt", HERE / "pyproject.toml"
+    pins, project = HERE / "requirements-ci.txt", HERE / "pyproject.toml"
     content = pins.read_bytes() + project.read_bytes() + str(HERE).encode()
     key, stamp = hashlib.sha256(content).hexdigest(), home / "installed"
     if not python.exists():
         session.run(sys.executable, "-m", "virtualenv", "--quiet", str(home))
     if not stamp.exists() or stamp.read_text() != key:
-        install = ["install", "--constraint", str(pins), "--editable", f"{HERE}[{EXTRAS}]"]
-        session.run(str(python), "-m", "pip", *install)
+        pip = (str(python), "-m", "pip", "install")
+        session.run(*pip, "--require-hashes", "--requirement", str(pins))
+        session.run(*pip, "--no-deps", "--no-build-isolation", "--editable", str(HERE))
         stamp.write_text(key)
     return str(python)
 

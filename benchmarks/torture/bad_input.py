@@ -25,7 +25,7 @@ from subspace_bench.profiling import worker
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.training import runner
 
-HANG_SECONDS = 30
+HANG_SECONDS = 120  # also on a machine that is busy
 NUMBERS = (
     "0", "1", "-1", "2", "3", "10", "1.5", "-0.0", "1e3", "1e400", "nan", "inf", "-inf", "0x10",
     "1_000", "٣", "9" * 30, "9" * 5_000, "", " ", "two", "1,2", "1;2", "--", "2147483648",
@@ -79,8 +79,20 @@ def train(net, seed):
 """
 THINGS: tuple[Any, ...] = (
     None, True, 0, 1, -1, 3, 10, 10**12, 10**400, 0.5, float("nan"), float("inf"), "", "gaussian",
-    "nosuch", "3", b"x", [], {}, (1, 2), torch.zeros(3), torch.tensor(3), nn.Linear(3, 3), object(),
+    "nosuch", "3", "\ud800", "\x00", b"x", [], {}, (1, 2), torch.zeros(3), torch.tensor(3),
+    nn.Linear(3, 3), object(),
 )  # fmt: skip
+SEARCH = (
+    "build",
+    "train",
+    "trainings",
+    "fraction",
+    "threshold",
+    "projector",
+    "jobs",
+    "name",
+    "out",
+)
 
 
 def rows(setting: Setting) -> Iterator[Row]:
@@ -206,10 +218,7 @@ def api_calls(setting: Setting, draw: random.Random) -> Row:
         "make": (projectors.make, ("name", "native", "dim", "seed")),
         "TrainingConfig": (TrainingConfig, ("steps", "batch", "lr", "sampling", "betas")),
         "RunConfig": (RunConfig, ("model", "init", "protocol", "dim", "projector", "seed")),
-        "intrinsic_dimension": (
-            intrinsic_dimension,
-            ("build", "train", "trainings", "fraction", "threshold", "projector", "jobs", "name"),
-        ),
+        "intrinsic_dimension": (intrinsic_dimension, SEARCH),
     }
     good: dict[str, Any] = {
         "module": net, "d": 5, "projector": "gaussian", "seed": 0, "scaling": "none",
@@ -217,7 +226,7 @@ def api_calls(setting: Setting, draw: random.Random) -> Row:
         "sampling": "epochs", "betas": (0.9, 0.99), "model": "conv", "init": "he",
         "protocol": TrainingConfig(3, 2, 0.1), "build": lambda seed: nn.Linear(6, 4),
         "train": lambda net, seed: 0.5, "trainings": 1, "fraction": 0.9, "threshold": None,
-        "jobs": 1,
+        "jobs": 1, "out": None,
     }  # fmt: skip
     for _ in range(setting.times(800, 80)):
         name = draw.choice(list(targets))

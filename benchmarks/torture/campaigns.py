@@ -90,7 +90,7 @@ CAMPAIGNS = {
         Campaign("bad_input", "Bad input"),
         Campaign("environments", "Environments", in_short=False),
         Campaign("determinism", "Determinism", in_short=False),
-        Campaign("predictions", "Memory", in_short=False),
+        Campaign("predictions", "Memory and time, predicted", in_short=False),
         Campaign("numerics", "Numerics"),
         Campaign("changes", "Changes that `check` finds, in both directions"),
         Campaign("supply", "Supply chain"),

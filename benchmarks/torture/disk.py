@@ -106,7 +106,7 @@ class Trials:
 
 def limited_files(trials: Trials, setting: Setting, draw: random.Random) -> Iterator[Row]:
     row, failed = Row("a limit on the size of files (RLIMIT_FSIZE)"), 0
-    for _ in range(setting.times(15, 1)):
+    for _ in range(setting.times(8, 1)):
         for subject in trials.subjects.values():
             size = int(2 ** draw.uniform(0, 15))
 
@@ -125,7 +125,7 @@ def limited_files(trials: Trials, setting: Setting, draw: random.Random) -> Iter
 
 def full_disk(trials: Trials, setting: Setting, disk: Path, draw: random.Random) -> Iterator[Row]:
     row, failed = Row("a full disk (tmpfs)"), 0
-    for i in range(setting.times(15, 1)):
+    for i in range(setting.times(8, 1)):
         for subject in trials.subjects.values():
             out, filler = disk / f"out-{i}", disk / "filler"
             out.mkdir()

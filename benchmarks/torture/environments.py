@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.torture import processes, subjects
@@ -14,18 +14,9 @@ from benchmarks.torture.campaigns import Row, Setting
 from subspace_bench.common import hardware
 
 HERE = Path(__file__).parents[2]
-RUN = (
-    "--model",
-    "mlp-16",
-    "--dim",
-    "9",
-    "--dataset",
-    "mnist-5k",
-    "--device",
-    "cpu",
-    "--steps",
-    "5",
-)
+TRAIN = ("train", "--model", "mlp-16", "--dim", "9", "--dataset", "mnist-5k", "--steps", "5",
+         "--device", "cpu")  # fmt: skip
+REPORT = ("report", "mnist-lite")
 VARIABLES: dict[str, Mapping[str, str]] = {
     "no home, no cache": {"HOME": "/proc/nosuch", "XDG_CACHE_HOME": "/proc/nosuch"},
     "FORCE_COLOR": {"FORCE_COLOR": "1"},
@@ -48,24 +39,34 @@ CGROUPS = {
 }  # fmt: skip
 
 
+DRAWING = ("no home, no cache", "ASCII, C locale", "MPLBACKEND of a notebook")
+
+
 def rows(setting: Setting) -> Iterator[Row]:
-    row = Row(f"`train` and `report` under: {', '.join(VARIABLES)}")
-    for name, variables in list(VARIABLES.items())[:: setting.times(1, 6)]:
+    row = Row(f"`train` under: {', '.join(VARIABLES)}")
+    for name in VARIABLES:
         out = setting.work / name.replace(" ", "-")
-        for arguments in (RUN, ["report", "mnist-lite"])[: setting.times(2, 1)]:
-            command = processes.run(
-                [*arguments, "--out", str(out)],
-                setting.work / "log",
-                real=True,
-                variables=variables,
-            )
-            fine = command.code == 0 and "Traceback" not in command.err
-            row.count(*([] if fine else [f"{name}: {command.describe()}"]))
+        row.count(*try_command((*TRAIN, "--out", str(out)), name, setting.work / "log"))
         if len(subjects.records(out)) != 1:
             row.report(f"{name}: no record")
     yield row
+    row = Row(f"`report`, which draws figures, under: {', '.join(DRAWING)}")
+    for name in DRAWING:
+        out = setting.work / f"report-{name.replace(' ', '-')}"
+        row.count(*try_command((*REPORT, "--out", str(out)), name, setting.work / "log"))
+        if not (out / "mnist-lite.md").exists():
+            row.report(f"{name}: no page")
+    yield row
     yield foreign_git(setting)
+    yield pull_request(setting)
     yield control_groups(setting)
+
+
+def try_command(arguments: Sequence[str], name: str, log: Path) -> list[str]:
+    """Runs a command in an environment; what was wrong with how it ended."""
+    command = processes.run(arguments, log, real=True, variables=VARIABLES[name])
+    fine = command.code == 0 and "Traceback" not in command.err
+    return [] if fine else [f"{name}: {command.describe()}"]
 
 
 def foreign_git(setting: Setting) -> Row:
@@ -88,6 +89,40 @@ def foreign_git(setting: Setting) -> Row:
             [sys.executable, "-c", program], env=environment, capture_output=True, text=True
         )
         row.count(*([] if done.returncode == 0 else [done.stderr.strip().splitlines()[-1]]))
+    return row
+
+
+def pull_request(setting: Setting) -> Row:
+    """A checkout as of a pull request's CI: detached, of depth 1, without a branch main."""
+    row = Row("a pull request's checkout (detached, depth 1): asv, and the revision in records")
+    clone = setting.work / "clone"
+    git = ["git", "-c", "advice.detachedHead=false"]
+    depth = ["--depth", "1", "--branch", "try", f"file://{setting.work / 'bare'}"]
+    head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=HERE, text=True).strip()
+    for arguments, where in (
+        (["init", "-q", "--bare", str(setting.work / "bare")], HERE),
+        (["push", "-q", str(setting.work / "bare"), "HEAD:refs/heads/try"], HERE),
+        (["clone", "-q", *depth, str(clone)], HERE),
+        (["checkout", "-q", "--detach"], clone),
+        (["branch", "-q", "-D", "try"], clone),
+    ):
+        subprocess.run([*git, *arguments], cwd=where, check=True, capture_output=True)
+    nothing = ["--bench", "NoSuchBenchmark", "--set-commit-hash", head]  # they are found, not run
+    program = "from subspace_bench.records.provenance import revision; print(revision())"
+    for command, wanted in (
+        (["-m", "asv", "machine", "--yes"], ""),
+        (["-m", "asv", "run", "-E", "existing", *nothing], ""),
+        (["-c", program], f"'revision': '{head}', 'dirty': False"),
+    ):
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=clone,
+            env={**os.environ, "PYTHONPATH": str(clone), "HOME": str(setting.work)},
+            capture_output=True,
+            text=True,
+        )
+        fine = done.returncode == 0 and wanted in done.stdout
+        row.count(*([] if fine else [f"{command}: {(done.stdout + done.stderr)[-200:]}"]))
     return row
 
 

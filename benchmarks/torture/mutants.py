@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any, TypeGuard
 
 from benchmarks.torture.campaigns import Row, Setting
+from subspace_bench.common.hardware import core_count
 
 HERE = Path(__file__).parents[2]
 TESTS = {  # room → the test files that must find its mutants
@@ -32,7 +33,8 @@ TESTS = {  # room → the test files that must find its mutants
     "subspace": ("tests/subspace",),
 }
 LEFT_OUT = ("validation", "__init__.py")  # what measures the check itself has tests of its own
-SECONDS = 900.0  # of the tests on one mutant; a mutant that hangs is found
+ABOUT = "mutants of `projectors`, `records`, `regression` and `subspace` that tests must find"
+SECONDS = 1200.0  # of the tests on one mutant; a mutant that hangs is found
 WANTED = 0.85  # the share of mutants that must be found
 
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -57,25 +59,29 @@ class Mutant:
 
 
 def rows(setting: Setting) -> Iterator[Row]:
-    draw = random.Random(setting.seed)
+    draw, row, by_room, survivors = random.Random(setting.seed), Row(ABOUT), [], []
     for room, tests in TESTS.items():
         files = [p for p in sorted((HERE / "subspace_bench" / room).rglob("*.py"))
                  if not any(part in LEFT_OUT for part in p.parts)]  # fmt: skip
         every = [mutant for path in files for mutant in mutants(path)]
-        if is_found(Mutant(files[0], 0, "", files[0].read_text(encoding="utf-8")), tests):
-            yield Row(f"tests of `{room}`", 1, ["they fail without a mutant"])
+        unchanged = Mutant(files[0], 0, "", files[0].read_text(encoding="utf-8"))
+        if any(is_found for _, is_found in try_all([unchanged], tests)):
+            row.report(f"tests of `{room}` fail without a mutant")
             continue
-        chosen = draw.sample(every, min(len(every), int(os.environ.get("MUTANTS", "40"))))
-        row, survivors = Row(f"mutants of `{room}` that tests must find"), []
-        for mutant in chosen:
-            found = is_found(mutant, tests)
-            print(f"{'found' if found else 'SURVIVES'}: {mutant}", flush=True)
+        chosen = draw.sample(every, min(len(every), int(os.environ.get("MUTANTS", "12"))))
+        found = 0
+        for mutant, is_found in try_all(chosen, tests):
+            print(f"{'found' if is_found else 'SURVIVES'}: {mutant}", flush=True)
             row.count()
-            survivors += [] if found else [str(mutant)]
-        share = 1 - len(survivors) / len(chosen)
-        row.report(*(survivors if share < WANTED else ()))
-        row.measured = f"{share:.0%} found, of {len(every):,} mutants a sample"
-        yield row
+            found += is_found
+            survivors += [] if is_found else [str(mutant)]
+        by_room.append(f"{room} {found} of {len(chosen)} tried, {len(every):,} possible")
+    share = 1 - len(survivors) / max(1, row.times)
+    row.report(*(survivors if share < WANTED else ()))
+    row.measured = f"{share:.0%} found ({'; '.join(by_room)})"
+    if survivors:
+        row.measured += f"; not found: {', '.join(sorted(survivors))}"
+    yield row
 
 
 def mutants(path: Path) -> Iterator[Mutant]:
@@ -146,8 +152,27 @@ def is_type_checking(test: ast.expr) -> bool:
     return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
 
 
-def is_found(mutant: Mutant, tests: Sequence[str]) -> bool:
-    """Whether the tests fail, crash or hang on a mutant."""
+def try_all(chosen: Sequence[Mutant], tests: Sequence[str]) -> Iterator[tuple[Mutant, bool]]:
+    """Each mutant, and whether tests fail, crash or hang on it; as many at a time as cores."""
+    waiting, running = list(chosen), dict[int, tuple[Mutant, float]]()
+    while waiting or running:
+        if waiting and len(running) < core_count():
+            mutant = waiting.pop(0)
+            running[start(mutant, tests)] = mutant, time.monotonic() + SECONDS
+            continue
+        for pid, (mutant, end) in list(running.items()):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if not done and time.monotonic() > end:
+                os.killpg(pid, signal.SIGKILL)
+                done, status = os.waitpid(pid, 0)
+            if done:
+                del running[pid]
+                yield mutant, os.waitstatus_to_exitcode(status) != 0
+        time.sleep(0.05)
+
+
+def start(mutant: Mutant, tests: Sequence[str]) -> int:
+    """Runs the tests on a mutant in a fork of this process; returns its process id."""
     pid = os.fork()
     if pid == 0:
         os.setpgid(0, 0)
@@ -155,15 +180,7 @@ def is_found(mutant: Mutant, tests: Sequence[str]) -> bool:
             os.dup2(null.fileno(), 1)
             os.dup2(null.fileno(), 2)
         os._exit(run_tests(mutant, tests))
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status) != 0
-        time.sleep(0.05)
-    os.killpg(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return True
+    return pid
 
 
 def run_tests(mutant: Mutant, tests: Sequence[str]) -> int:
@@ -175,7 +192,10 @@ def run_tests(mutant: Mutant, tests: Sequence[str]) -> int:
     sys.meta_path.insert(0, Importer(mutant))
     os.chdir(HERE)
     options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    return int(pytest.main([*options, "-W", "default", *tests]))
+    files = [path for test in tests for path in [HERE / test, *sorted((HERE / test).rglob("*.py"))]]
+    files = [path for path in files if path.name.startswith("test_")]
+    files.sort(key=lambda path: mutant.path.stem not in path.stem)  # the likeliest come first
+    return int(pytest.main([*options, "-W", "default", *map(str, files)]))
 
 
 class Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):

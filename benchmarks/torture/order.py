@@ -7,32 +7,48 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from benchmarks.torture.campaigns import Row, Setting
 
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 HERE = Path(__file__).parents[2]
 
 
 def rows(setting: Setting) -> Iterator[Row]:
-    """Each time a shuffle of the files, and of the tests in them."""
+    """Each time a shuffle of the files, and of the tests in them; as many at a time as cores."""
+    from subspace_bench.common.hardware import (
+        core_count,
+    )  # pytest imports this module before conftest.py
+
     row = Row("the fast tests in random order")
-    for seed in range(setting.seed, setting.seed + int(os.environ.get("ORDERS", "20"))):
-        options = ["-q", "-x", "-m", "not slow", "-p", "benchmarks.torture.order"]
-        tests = [str(path.relative_to(HERE)) for path in sorted(HERE.glob("tests/**/test_*.py"))]
-        random.Random(seed).shuffle(tests)
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *tests],
-            cwd=HERE,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "TORTURE_ORDER": str(seed)},
-        )
-        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
-        failed = failed or [f"seed {seed}: {done.stdout[-300:]}"]
-        row.count(*(failed if done.returncode else ()))
+    seeds = range(setting.seed, setting.seed + int(os.environ.get("ORDERS", "20")))
+    with ThreadPoolExecutor(core_count()) as pool:
+        for wrong in pool.map(run_tests, seeds):
+            row.count(*wrong)
     yield row
+
+
+def run_tests(seed: int) -> list[str]:
+    """Runs the tests in the order of a seed; those that failed."""
+    options = ["-q", "-x", "-m", "not slow", "-p", "benchmarks.torture.order"]
+    options += ["-p", "no:cacheprovider"]  # two at a time would write the same files
+    tests = [str(path.relative_to(HERE)) for path in sorted(HERE.glob("tests/**/test_*.py"))]
+    tests = [path for path in tests if not path.startswith("tests/web")]  # they need a browser
+    random.Random(seed).shuffle(tests)
+    # This process has one thread of everything, which tests do not expect.
+    variables = {name: v for name, v in os.environ.items() if name not in ONE_THREAD}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        env={**variables, "OPENBLAS_NUM_THREADS": "1", "TORTURE_ORDER": str(seed)},
+    )
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return (failed or [f"seed {seed}: {done.stdout[-300:]}"]) if done.returncode else []
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:

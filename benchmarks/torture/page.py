@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,10 @@ from benchmarks import measurements
 from benchmarks.measurements import Measurements
 from benchmarks.torture.campaigns import CAMPAIGNS, Row
 from subspace_bench.common.errors import UserError
-from subspace_bench.profiling.table import short_revision
 from subspace_bench.records import provenance
 from subspace_bench.reporting.page import Page
 
+HERE = Path(__file__).parents[2]
 NAME = "reliability"
 COLUMNS = ("campaign", "tried", "times", "wrong", "measured", "revision", "date")
 
@@ -29,7 +30,7 @@ def merge(name: str, rows: Sequence[Row], out: Path) -> None:
         text, facts = pd.DataFrame(columns=COLUMNS), {}
     new = [
         (name, row.tried, row.times, len(row.wrong), row.measured,
-         short_revision(), time.strftime("%Y-%m-%d"))
+         revision(), time.strftime("%Y-%m-%d"))
         for row in rows
     ]  # fmt: skip
     frame = pd.concat([text[text["campaign"] != name], pd.DataFrame(new, columns=COLUMNS)])
@@ -42,9 +43,35 @@ def merge(name: str, rows: Sequence[Row], out: Path) -> None:
     )
 
 
+def revision() -> str:
+    """The revision of the repository, eight digits; "+" marks changes that are not committed.
+
+    Pages and tables in results/ do not count, which campaigns write.
+    """
+
+    def git(*arguments: str) -> str:
+        return subprocess.check_output(["git", *arguments], cwd=HERE, text=True).strip()
+
+    changed = git("status", "--porcelain", "--", ":/", ":!/results/*.*")
+    return git("rev-parse", "HEAD")[:8] + "+" * bool(changed)
+
+
+def is_finished(name: str, out: Path) -> bool:
+    """Whether a campaign has rows of this very revision, and nothing was lost or wrong in it."""
+    try:
+        rows = measurements.load(NAME, out).text
+    except UserError:
+        return False
+    rows = rows[rows["campaign"] == name]
+    now = revision()
+    fine = (rows["revision"] == now) & (rows["wrong"] == "0")
+    return len(rows) > 0 and bool(fine.all()) and "+" not in now
+
+
 def page(measurements: Measurements) -> Page:
     """The page results/reliability.md."""
-    rows = measurements.numbers
+    # A revision may look like a number: it is a string in `text`.
+    rows = measurements.numbers.assign(revision=measurements.text["revision"])
     tables = {}
     for name in CAMPAIGNS:
         of = rows[rows["campaign"] == name]

@@ -32,8 +32,8 @@ PYTHON = (sys.executable, "-m", "subspace_bench")
 _server = -1  # its process id, once it is started; its group has only workers that are starting
 
 POLL_SECONDS = 0.01
-END_SECONDS = 60.0  # until a process that was killed, or lost its parent, must have ended
-HANG_SECONDS = 300.0  # of any command here
+END_SECONDS = 120.0  # until a process that was killed, or lost its parent, must have ended
+HANG_SECONDS = 600.0  # of any command here, also on a machine that is busy
 
 
 class Command:

@@ -22,7 +22,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     for name, disturb in SIGNALS.items():
         row = Row(f"`reproduce`: {name}")
         code = FAILED_RUNS if disturb is kill_a_worker else INTERRUPTED
-        series.disturb(reproduce, row, setting.times(12, 1), disturb, {code})
+        series.disturb(reproduce, row, setting.times(8, 1), disturb, {code})
         yield row
 
 
@@ -37,6 +37,7 @@ def terminate_group(command: Command, draw: random.Random) -> None:
 
 
 def interrupt_twice(command: Command, draw: random.Random) -> None:
+    command.wait_for_handler(signal.SIGTERM)  # with that of SIGINT
     command.signal_group(signal.SIGINT)
     time.sleep(draw.uniform(0, 0.2))
     command.signal_group(signal.SIGINT)

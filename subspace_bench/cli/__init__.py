@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -71,6 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None) -> int:
     """Runs the command line; prints one line for any failure, and returns the exit code."""
     try:
+        require_encodable(sys.argv[1:] if arguments is None else arguments)
         return app(arguments, prog_name="subspace-bench", standalone_mode=False) or 0
     except UserError as failure:
         return print_error(str(failure))
@@ -88,6 +90,17 @@ def run(arguments: list[str] | None) -> int:
         return print_unexpected(failure)
 
 
+def require_encodable(arguments: Sequence[str]) -> None:
+    """Raises UserError for text that no operating system hands over, such as half a character."""
+    for argument in arguments:
+        try:
+            valid = b"\0" not in os.fsencode(argument)
+        except UnicodeEncodeError:
+            valid = False
+        if not valid:
+            raise UserError(f"{argument!a} contains a character that no file name can have")
+
+
 def print_error(message: str) -> int:
     """Prints one line to stderr; returns the exit code."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
@@ -99,7 +112,12 @@ def print_unexpected(failure: BaseException) -> int:
     text = "".join(traceback.format_exception(failure))
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="subspace-bench-", suffix=".log", delete=False, encoding="utf-8"
+            "w",
+            prefix="subspace-bench-",
+            suffix=".log",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",  # file names may have bytes that are no UTF-8
         ) as file:
             file.write(f"{this_command()}\nsubspace-bench {__version__}\n{text}")
         where = file.name

@@ -62,8 +62,13 @@ class Orthonormal(Dense):
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
-        block = 2 * 8 * native * min(dim, BLOCK)  # a block of columns in float64, twice
-        return Footprint(4 * native * dim, max(block, conversion_bytes(native, dim, itemsize)))
+        block = min(dim, BLOCK)
+        wide = 8 * native * block  # a block of columns in float64
+        # Its products with finished columns, Gram matrix, factor, and a part of the solution.
+        small = block * (4 * dim + 16 * block + 8 * min(native, _OUTER))
+        return Footprint(
+            4 * native * dim, max(wide + small, conversion_bytes(native, dim, itemsize))
+        )
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:

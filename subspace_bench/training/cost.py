@@ -18,6 +18,7 @@ from subspace_bench import models, projectors
 from subspace_bench.models import ConvPoolRelu
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record
+from subspace_bench.training.loop import EVALUATION_CHUNK
 
 # Fitted to single-threaded runs on a 2-core AVX-512 server with both cores busy.
 PER_UPDATE = 0.9e-3  # seconds for the batch, dropout masks, autograd and Adam of any model
@@ -28,8 +29,10 @@ WORKER_START_SECONDS = 4.0  # seconds for a worker to import torch and read the 
 LAPACK_QR_RATE = 2.5e10  # operations per second, float64
 GPU_THREADS = 20  # CPU threads equivalent to a GPU, except for PER_UPDATE
 
-BASE_MEMORY = 1_050_000_000  # bytes of a worker: Python, torch, MNIST, activations when scoring
+BASE_MEMORY = 860_000_000  # bytes of a process that trains: Python, torch, MNIST
+WORKER_MEMORY = 250_000_000  # more bytes of a worker, which keeps some of earlier runs
 BATCH_BYTES = 6.5  # per image and number in it or in a layer's output; 5.6 to 6.6 observed
+EVALUATION_BYTES = 12  # per image scored at a time and number in the largest output: two copies
 PARENT_MEMORY = 1_200_000_000  # bytes of the process that writes pages; 0.5 to 1.15 GB observed
 RECORD_BYTES, ROW_BYTES = 2_000, 60  # of a record without its curve, and of a row of the curve
 
@@ -42,7 +45,8 @@ class Cost:
 
     Attributes:
         set_up, training: seconds.
-        memory, disk: bytes; disk includes the checkpoint.
+        memory: bytes of a process that trains this run only.
+        disk: bytes, with the checkpoint.
     """
 
     set_up: float
@@ -75,7 +79,7 @@ def estimator(records: Iterable[Record]) -> Callable[[RunConfig], Cost]:
             cost,
             set_up=facts["seconds_set_up"],
             training=facts["seconds_training"] * run.protocol.steps / updates,
-            memory=facts["peak_memory_mb"] * 1e6,
+            memory=max(cost.memory, facts["peak_memory_mb"] * 1e6 - WORKER_MEMORY),
         )
 
     return expected
@@ -120,7 +124,8 @@ def estimate(run: RunConfig) -> Cost:
         set_up=set_up,
         training=protocol.steps * update + scores * score,
         memory=BASE_MEMORY
-        + BATCH_BYTES * protocol.batch * (28 * 28 + count_outputs(run.model))
+        + BATCH_BYTES * protocol.batch * (28 * 28 + sum(count_outputs(run.model)))
+        + EVALUATION_BYTES * EVALUATION_CHUNK * max(count_outputs(run.model))
         + projection.resident_bytes
         + projection.workspace_bytes
         + 24 * native,
@@ -153,8 +158,8 @@ def count_operations(model: str) -> tuple[int, int, int]:
 
 
 @functools.cache
-def count_outputs(model: str) -> int:
-    """Numbers per image in the outputs of all layers, which a training step keeps."""
+def count_outputs(model: str) -> list[int]:
+    """Numbers per image in the output of each layer, all of which a training step keeps."""
     net, sizes = models.build(model).to("meta").eval(), []
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -165,7 +170,7 @@ def count_outputs(model: str) -> int:
             module.register_forward_hook(count)
     with torch.no_grad():
         net(torch.empty(1, 1, 28, 28, device="meta"))
-    return sum(sizes)
+    return sizes
 
 
 @dataclass(frozen=True)
@@ -227,4 +232,5 @@ def jobs_that_fit(costs: Sequence[Cost], jobs: int, memory: float) -> int:
 
 def memory_together(costs: Sequence[Cost], jobs: int) -> float:
     """Bytes for the `jobs` largest runs and the process that starts them."""
-    return PARENT_MEMORY + sum(sorted((c.memory for c in costs), reverse=True)[:jobs])
+    largest = sorted((c.memory for c in costs), reverse=True)[:jobs]
+    return PARENT_MEMORY + sum(largest) + WORKER_MEMORY * len(largest)

@@ -34,6 +34,22 @@ def test_rows_of_a_campaign_replace_its_earlier_ones(tmp_path: Path) -> None:
     assert write_page(written, tmp_path)[0].exists()
 
 
+def test_a_campaign_is_finished_at_its_revision_unless_something_was_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = Row("bad input")
+    bad.count("a traceback")
+    monkeypatch.setattr(page, "revision", lambda: "12345678")
+    assert not page.is_finished("killed", tmp_path)
+    page.merge("killed", [Row("kill -9", 7)], tmp_path)
+    page.merge("bad_input", [bad], tmp_path)
+    assert page.is_finished("killed", tmp_path)
+    assert not page.is_finished("bad_input", tmp_path)
+    for other in ("12345678+", "87654321"):
+        monkeypatch.setattr(page, "revision", lambda other=other: other)
+        assert not page.is_finished("killed", tmp_path)
+
+
 def test_the_committed_page_rebuilds_byte_for_byte(tmp_path: Path) -> None:
     found = measurements.load(page.NAME, RESULTS)
     for path in write_page(page.page(found), tmp_path):

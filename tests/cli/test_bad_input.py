@@ -69,6 +69,8 @@ BAD = {
     "device to time": ("compare --device tpu", "unknown device 'tpu'"),
     "device of a page": ("compare --device tpu --report", "unknown device 'tpu'"),
     "samples": ("compare --repeat 0", "--repeat is 0"),
+    "half a character": ("list --out \ud800", r"'\ud800'"),
+    "a null byte": ("list --out \0", r"'\x00'"),
 }
 
 

@@ -146,6 +146,15 @@ def test_a_crash_is_one_line_and_never_exit_code_1(
         assert "Traceback" in Path(found[0].rstrip(")")).read_text(encoding="utf-8")
 
 
+def test_a_crash_is_described_where_a_file_name_is_no_utf_8(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["subspace-bench", "train", "\udcff"])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert cli.print_unexpected(ValueError("no")) == 3
+    (log,) = tmp_path.iterdir()
+    assert r"\udcff" in log.read_text(encoding="utf-8")
+    assert log.name in capsys.readouterr().err
+
+
 def test_a_damaged_installation_is_no_moved_accuracy(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise ImportError('broken')")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])

@@ -14,6 +14,7 @@ from subspace_bench.training import checks
 from subspace_bench.training.checks import choose_jobs
 from subspace_bench.training.cost import (
     PARENT_MEMORY,
+    WORKER_MEMORY,
     WORKER_START_SECONDS,
     Cost,
     count_operations,
@@ -26,7 +27,7 @@ from subspace_bench.training.cost import (
 
 RUN = RunConfig("conv", "he", TrainingConfig(steps=2_000, batch=256, lr=3e-3))
 WIDE = replace(RUN, dim=10_000, projector="orthonormal", origin="zero")
-FACTS = {"seconds_set_up": 5.0, "seconds_training": 100.0, "peak_memory_mb": 900}
+FACTS = {"seconds_set_up": 5.0, "seconds_training": 100.0, "peak_memory_mb": 2_000}
 
 
 def test_operations_are_counted_from_the_net() -> None:
@@ -65,7 +66,7 @@ def test_recomputing_entries_takes_time() -> None:
 def test_a_record_of_another_seed_and_length_is_scaled() -> None:
     expected = estimator([Record(RUN, {}, FACTS)])
     other = expected(replace(RUN, seed=3).with_steps(1_000))
-    assert (other.set_up, other.training, other.memory) == (5.0, 50.0, 900e6)
+    assert (other.set_up, other.training, other.memory) == (5.0, 50.0, 2e9 - WORKER_MEMORY)
     assert expected(WIDE) == estimate(WIDE)
     assert expected(replace(RUN, device="cuda")) == estimate(replace(RUN, device="cuda"))
 
@@ -79,17 +80,18 @@ def test_wall_time_is_that_of_the_busiest_worker() -> None:
 
 def test_jobs_are_as_many_as_memory_holds() -> None:
     costs = [Cost(0, 1, memory, 0) for memory in (1e9, 3e9, 2e9)]
-    assert memory_together(costs, 2) == PARENT_MEMORY + 5e9
-    assert jobs_that_fit(costs, 3, PARENT_MEMORY + 7e9) == 3
-    assert jobs_that_fit(costs, 3, PARENT_MEMORY + 5.5e9) == 2
+    together = PARENT_MEMORY + 3 * WORKER_MEMORY
+    assert memory_together(costs, 2) == PARENT_MEMORY + 5e9 + 2 * WORKER_MEMORY
+    assert jobs_that_fit(costs, 3, together + 6e9) == 3
+    assert jobs_that_fit(costs, 3, together + 5.5e9) == 2
     assert jobs_that_fit(costs, 3, 1e9) == 1
-    assert jobs_that_fit(costs, 10**9, PARENT_MEMORY + 7e9) == 3
+    assert jobs_that_fit(costs, 10**9, together + 6e9) == 3
     assert wall_seconds(costs, 10**9) == WORKER_START_SECONDS + 1
 
 
 def test_a_run_that_does_not_fit_is_refused(monkeypatch) -> None:
     costs = {"small": Cost(0, 1, 1e9, 0), "large": Cost(0, 1, 3e9, 0)}
-    monkeypatch.setattr(checks, "available_memory", lambda: 3e9)
+    monkeypatch.setattr(checks, "available_memory", lambda: 3.2e9)
     monkeypatch.setattr(checks, "resident_memory", lambda: 0)
     assert choose_jobs({"small": costs["small"]}, 10**9) == 1
     with pytest.raises(UserError, match="large"):
