@@ -1,7 +1,6 @@
-"""`nox -s reproduce`, `tests`, `web`, `cluster`, `check`, `lint`, `bench`, `torture`, `gpu`.
+"""Sessions: `reproduce`, `tests`, `docs`, `web`, `cluster`, `check`, `lint`, `bench` and others.
 
-Options of the commands follow after --.
-
+`nox -s NAME -- OPTIONS` runs one.
 All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB.
 It is installed from requirements-ci.txt, whose hashes pip checks, and again only when that or
 pyproject.toml changes.
@@ -57,6 +56,14 @@ def tests(session: nox.Session) -> None:
     # Idle workers take tests from busy ones, because test files differ in duration.
     workers = ("-n", "auto", "--dist", "worksteal")
     session.run(environment(session), "-m", "pytest", *workers, *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/docs; a broken link or name is an error."""
+    options = ("-q", "-W", "--keep-going", "-c", "docs", *session.posargs)
+    session.run(environment(session), "-m", "sphinx", *options, ".", "build/docs")
+    session.log("open build/docs/index.html")
 
 
 @nox.session(venv_backend="none", default=False)

@@ -28,6 +28,7 @@ from subspace_bench.cli.options import BAD_INPUT, CRASHED, INTERRUPTED, this_com
 from subspace_bench.cli.report import report
 from subspace_bench.cli.reproduce import reproduce
 from subspace_bench.cli.train import train
+from subspace_bench.cli.watch import watch
 from subspace_bench.common.errors import (
     UserError,
     describe_failure,
@@ -145,6 +146,6 @@ def options(
 ) -> None: ...
 
 
-for command in (reproduce, train, report, data, compare, dimension, check, export):
+for command in (reproduce, train, watch, report, data, compare, dimension, check, export):
     app.command()(command)
 app.command(name="list")(list_)

@@ -131,11 +131,12 @@ def _judge(
 ) -> int:
     """Checks, writes the report, prints the check, and returns its exit code."""
     from subspace_bench.regression import check as checking
+    from subspace_bench.regression import report as reports
     from subspace_bench.regression.sequential import CHANGED
 
     outcomes = checking.check(references, trainer, alpha, first_seed)
-    write_report(report, checking.markdown(outcomes, alpha), checking.junit(outcomes))
-    print_table(console, "Accuracy check", checking.frame(outcomes))
+    write_report(report, reports.markdown(outcomes, alpha), reports.junit(outcomes))
+    print_table(console, "Accuracy check", reports.frame(outcomes))
     console.print(checking.method(outcomes, alpha))
     if any(outcome.verdict == CHANGED for outcome in outcomes):
         console.print(
@@ -151,7 +152,7 @@ def _bitwise(
     """Compares losses, writes the report, prints it, and returns the exit code."""
     import pandas as pd
 
-    from subspace_bench.regression import check as checking
+    from subspace_bench.regression import report as reports
     from subspace_bench.regression import suite
 
     rows, cases, codes = [], [], []
@@ -168,8 +169,8 @@ def _bitwise(
     frame = pd.DataFrame(rows)
     summary = f"Losses are equal in {codes.count(0)} of {len(codes)} runs."
     method = f"Compared: the float32 loss of each of {suite.STEPS} steps of seed 0."
-    markdown = checking.page_of("Bitwise check", summary, frame, method)
-    write_report(report, markdown, checking.junit_of(cases))
+    markdown = reports.page_of("Bitwise check", summary, frame, method)
+    write_report(report, markdown, reports.junit_of(cases))
     print_table(console, "Bitwise check", frame)
     return max(codes)
 

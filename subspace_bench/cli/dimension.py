@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from subspace_bench.cli.options import path_option, report_interruption, this_command
+from subspace_bench.cli.tensorboard import Scalars, Tensorboard
 from subspace_bench.common import validation
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.formatting import (
@@ -60,6 +61,7 @@ def dimension(
     ] = "fan-in",
     jobs: Annotated[int, typer.Option(help="Trainings at a time.")] = 1,
     out: Annotated[Path, path_option("Folder for trainings and the page.")] = Path("dimension"),
+    tensorboard: Tensorboard = None,
 ) -> int:
     """Measure how many parameters a model needs; write dimension.md.
 
@@ -78,10 +80,10 @@ def dimension(
     )
     loaded = [load(reference) for reference in tasks]
     validation.require_distinct("task", [task.name for task in loaded])
-    results = []
+    results, scalars = [], Scalars(tensorboard)
     try:
         for task in loaded:
-            show = ProgressLines(plan)
+            show = ProgressLines(plan, scalars)
             results.append(measure(task, plan, out, show))
     except KeyboardInterrupt:
         return report_interruption(f"finished trainings are kept in {out}")
@@ -98,14 +100,15 @@ def dimension(
 
 
 class ProgressLines:
-    """Prints a line a training: its score, and what is known of d_int."""
+    """Prints a line a training: its score, and what is known of d_int; writes it as scalars."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.announced = plan, False
+    def __init__(self, plan: Plan, scalars: Scalars) -> None:
+        self.plan, self.scalars, self.announced = plan, scalars, False
 
     def __call__(self, trial: Trial, outcome: Outcome, trainings: Trainings) -> None:
         from subspace_bench.dimension.plan import BASELINES
 
+        self.scalars.on_outcome(trial, outcome, trainings)
         count, total = len(trainings.outcomes), self.plan.trainings + BASELINES
         if not self.announced:
             self.announced = True

@@ -157,7 +157,7 @@ def distinct_labels(runs: Iterable[RunConfig]) -> dict[RunConfig, str]:
         for name in ("steps", "init", *fields[group[0]]):
             if len({tuple(values[n] for n in shown) for values in fields.values()}) == len(group):
                 break
-            if len({values[name] for values in fields.values()}) > 1:
+            if name not in shown and len({values[name] for values in fields.values()}) > 1:
                 shown.append(name)
         for run in group:
             details = [describe_field(name, fields[run][name]) for name in shown]

@@ -25,6 +25,7 @@ from subspace_bench.cli.options import (
     report_failures,
     report_interruption,
 )
+from subspace_bench.cli.tensorboard import Scalars, Tensorboard
 from subspace_bench.common import validation
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import (
@@ -67,6 +68,7 @@ def reproduce(
     ] = None,
     data: Data = None,
     out: Out = Path("results"),
+    tensorboard: Tensorboard = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show runs, time, memory and disk; train nothing.")
     ] = False,
@@ -127,6 +129,7 @@ def reproduce(
     if plan:
         return 0
 
+    scalars = Scalars(tensorboard)
     disk = sum(cost.disk for cost in workload.pending_costs)
     validation.check_output_dir(out, needed=disk)
     if force:
@@ -145,6 +148,7 @@ def reproduce(
 
                 def on_event(event: Event[RunConfig]) -> None:
                     display.on_event(event)
+                    scalars.on_event(event)
                     writer.on_event(event)
 
                 failures = runner.train_all(pending, store, data, jobs, on_event, cluster, mirrored)

@@ -17,6 +17,7 @@ from subspace_bench.cli.options import (
     report_failures,
     report_interruption,
 )
+from subspace_bench.cli.tensorboard import Scalars, Tensorboard
 from subspace_bench.common import validation
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes, format_duration, make_console
@@ -60,6 +61,7 @@ def train(
     threads: Annotated[int, typer.Option(help="CPU threads; each number has its own record.")] = 1,
     data: Data = None,
     out: Out = Path("results"),
+    tensorboard: Tensorboard = None,
     force: Force = False,
 ) -> int:
     """Train one network, with the post's protocol by default, and store its record."""
@@ -94,6 +96,7 @@ def train(
 
     store, console = Store(out / "runs"), make_console()
     validation.check_writable(store.folder)
+    scalars = Scalars(tensorboard)
     record = None if force else store.get(run)
     if record is not None:
         console.print(f"{run.label} is trained: {describe_record(record)}\n{store.path(run)}")
@@ -107,6 +110,7 @@ def train(
         store.discard(run)
 
     def on_event(event: Event[RunConfig]) -> None:
+        scalars.on_event(event)
         if event.kind == "progress" and event.value.accuracy is not None:
             progress = event.value
             left = progress.seconds * (run.protocol.steps / progress.updates - 1)

@@ -11,8 +11,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 class Locked(Exception):
@@ -45,6 +52,23 @@ def exclusive(path: Path, timeout: float = -1) -> Iterator[None]:
         with contextlib.suppress(OSError):
             name.unlink()
         lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the lock of a file; changes nothing.
+
+    Where Python has no `flock`, on Windows, a lock file counts as held.
+    """
+    name = path.with_name(f".{path.name}.lock")
+    try:
+        with name.open("rb") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # it is gone, or the file system has no locks
+        return False
+    return fcntl is None
 
 
 def sweep_locks(folder: Path) -> None:

@@ -217,8 +217,8 @@ class Projector(LinearMap):
         """The guarantee on the norms of P's columns at this size.
 
         Returns:
-            "orthonormal": PᵀP = I; "unit": each norm is 1; "expected" (the default): the mean of
-            each squared norm over seeds is 1.
+            "orthonormal" if PᵀP = I, "unit" if each norm is 1, "expected" (the default) if the mean
+            of each squared norm over seeds is 1.
         """
         return "expected"
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
+import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from xml.etree import ElementTree
-
-import pandas as pd
+from dataclasses import dataclass, replace
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.regression import FIRST_SEED
 from subspace_bench.regression.reference import LARGEST, Reference
-from subspace_bench.regression.sequential import CHANGED, INCONCLUSIVE, Decision, Design
-from subspace_bench.reporting import render
-from subspace_bench.reporting.page import Page
+from subspace_bench.regression.sequential import CHANGED, INCONCLUSIVE, NO_CHANGE, Decision, Design
 from subspace_bench.reporting.statistics import Sample
 
 NOT_JUDGED = "not judged"
-# Characters that XML 1.0 (section 2.2) does not allow, such as a terminal's colour codes.
-NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NO_SPREAD = (
+    "All {} values of the reference are equal: if the training ignores its seed, the test is void; "
+    "otherwise any change of most values would be detected."
+)
 Task = tuple[str, int]  # name, seed
 Results = Mapping[Task, float | str]  # a value, or why there is none
 
@@ -33,6 +30,8 @@ class Outcome:
         values: the new values, in the order of their seeds.
         decision: the decision of the last stage; None if not judged.
         failure: why the reference could not be judged; else empty.
+        tolerance: the shift that is no change, see `check`.
+        higher_is_better: False for a loss.
     """
 
     name: str
@@ -41,6 +40,8 @@ class Outcome:
     values: tuple[float, ...]
     decision: Decision | None
     failure: str = ""
+    tolerance: float = 0.0
+    higher_is_better: bool = True
 
     @property
     def verdict(self) -> str:
@@ -49,7 +50,8 @@ class Outcome:
     @property
     def minimum_detectable_effects(self) -> tuple[float, float]:
         """The drop and the rise that are detected with 95% power, in the quantity's unit."""
-        return self.design.minimum_detectable_effects(self.reference.values)
+        drop, rise = self.design.minimum_detectable_effects(self.reference.values)
+        return self.tolerance + drop, self.tolerance + rise
 
     @property
     def digits(self) -> int:
@@ -63,12 +65,20 @@ class Outcome:
         if self.decision is None:
             return f"Not judged: {self.failure}."
         if self.verdict != CHANGED:
-            drop, rise = (f"{e:.{self.digits}f}" for e in self.minimum_detectable_effects)
-            return f"A drop of {drop} or a rise of {rise} would be detected with 95% power."
+            return self.power
         remedy = "Find the cause, or update the reference if the change is intended."
-        if self.decision.up:
-            return f"It went up, as with leaked or broken test data. {remedy}"
-        return f"It went down. {remedy}"
+        if self.decision.up == self.higher_is_better:
+            direction = "up" if self.decision.up else "down"
+            return f"It went {direction}, as with leaked or broken test data. {remedy}"
+        return f"It got worse: {'up' if self.decision.up else 'down'}. {remedy}"
+
+    @property
+    def power(self) -> str:
+        """What a check would detect, in one sentence."""
+        if self.reference.sample.sd == 0:
+            return NO_SPREAD.format(len(self.reference.values))
+        drop, rise = (f"{e:.{self.digits}f}" for e in self.minimum_detectable_effects)
+        return f"A drop of {drop} or a rise of {rise} would be detected with 95% power."
 
 
 def check(
@@ -76,6 +86,8 @@ def check(
     measure: Callable[[Sequence[Task]], Results],
     alpha: float = 0.01,
     first_seed: int = FIRST_SEED,
+    tolerance: float = 0.0,
+    higher_is_better: bool = True,
 ) -> list[Outcome]:
     """Compares new values with every reference.
 
@@ -84,6 +96,10 @@ def check(
         alpha: false-positive rate: the probability that any reference is judged "changed" although
             none has.
         first_seed: the first seed of the new values.
+        tolerance: a shift by at most this is no change, in the unit of the values. New values are
+            moved by it towards the reference, from either side, before they are compared; so the
+            false-positive rate is at most alpha for all shifts within it.
+        higher_is_better: False for a loss; decides only what a change is called.
 
     Raises:
         UserError: if a reference is too small for any verdict at this alpha.
@@ -102,13 +118,32 @@ def check(
             values[name] += [v for v in new if isinstance(v, float)]
             decision = None
             if not failure:
-                decision = designs[name].judge(references[name].values, values[name])
+                decision = judge(designs[name], references[name], values[name], tolerance)
                 if decision.verdict == INCONCLUSIVE:
                     continue
             outcomes[name] = Outcome(
-                name, references[name], designs[name], tuple(values[name]), decision, failure
-            )
+                name, references[name], designs[name], tuple(values[name]), decision, failure,
+                tolerance, higher_is_better,
+            )  # fmt: skip
     return [outcomes[name] for name in references]
+
+
+def judge(
+    design: Design, reference: Reference, new: Sequence[float], tolerance: float = 0.0
+) -> Decision:
+    """The decision on new values of which a shift by at most `tolerance` is no change."""
+    if not tolerance:
+        return design.judge(reference.values, new)
+    sides = [
+        (-tolerance, design.judge(reference.values, [value - tolerance for value in new])),
+        (tolerance, design.judge(reference.values, [value + tolerance for value in new])),
+    ]
+    # Moved down by the tolerance, values that still rank above the reference are a rise.
+    outside = [d for moved, d in sides if d.verdict != NO_CHANGE and d.up == (moved < 0)]
+    decision = min(outside or [d for _, d in sides], key=lambda d: (d.verdict != CHANGED, d.p))
+    verdict = decision.verdict if outside else NO_CHANGE
+    difference = math.fsum(new) / len(new) - reference.sample.mean
+    return replace(decision, verdict=verdict, difference=difference)
 
 
 def make_design(name: str, reference: Reference, alpha: float, family: int) -> Design:
@@ -117,7 +152,7 @@ def make_design(name: str, reference: Reference, alpha: float, family: int) -> D
     if design.critical_p == 0:
         raise UserError(
             f"{name}: {design.reference} reference values are too few for an alpha of {alpha:g} "
-            f"over {family}: use a larger alpha"
+            f"over {family}: use a larger alpha, or more seeds"
         )
     return design
 
@@ -138,12 +173,8 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
     return 2 if NOT_JUDGED in verdicts else 1 if CHANGED in verdicts else 0
 
 
-def frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """The table of a check: one row per reference, all strings."""
-    return pd.DataFrame([_row(outcome) for outcome in outcomes])
-
-
-def _row(outcome: Outcome) -> dict[str, str]:
+def row(outcome: Outcome) -> dict[str, str]:
+    """A row of the table of a check, all strings."""
     old, new = outcome.reference.sample, Sample(outcome.values)
     decision, digits = outcome.decision, outcome.digits
     return {
@@ -151,6 +182,10 @@ def _row(outcome: Outcome) -> dict[str, str]:
         "reference": f"{old.mean:.{digits}f} ± {old.sd:.{digits}f}",
         "now": f"{new.mean:.{digits}f} (n = {new.n})" if new.n else "",
         "difference": f"{decision.difference:+z.{digits}f}" if decision else "",
+        "medians": f"{statistics.median(old.values):.{digits}f} → "
+        f"{statistics.median(new.values):.{digits}f}"
+        if new.n
+        else "",
         "p": f"{decision.p:.2g}" if decision else "",
         "verdict": outcome.verdict,
         "meaning": outcome.meaning,
@@ -165,39 +200,3 @@ def method(outcomes: Sequence[Outcome], alpha: float) -> str:
         f"of the last stage. Critical value: p ≤ {' or '.join(critical)}. False-positive rate: at "
         f"most {alpha:.2%} for all {len(outcomes)} together, averaged over references."
     )
-
-
-def markdown(outcomes: Sequence[Outcome], alpha: float) -> str:
-    """The check as a markdown page."""
-    summary = "; ".join(
-        f"{verdict}: {sum(outcome.verdict == verdict for outcome in outcomes)} of {len(outcomes)}"
-        for verdict in dict.fromkeys(outcome.verdict for outcome in outcomes)
-    )
-    return page_of("Accuracy check", summary, frame(outcomes), method(outcomes, alpha))
-
-
-def page_of(title: str, summary: str, table: pd.DataFrame, method: str) -> str:
-    """A report as markdown, from the template check.md.j2."""
-    return render.markdown(
-        Page("check", title, summary, {"runs": table}, values={"method": method})
-    )
-
-
-def junit(outcomes: Sequence[Outcome]) -> str:
-    """The check as JUnit XML, which CI services display."""
-    kinds = {CHANGED: "failure", NOT_JUDGED: "error"}
-    return junit_of([(o.name, kinds.get(o.verdict, ""), o.meaning) for o in outcomes])
-
-
-def junit_of(cases: Sequence[tuple[str, str, str]]) -> str:
-    """JUnit XML of cases: name, "failure" or "error" or "" if passed, message."""
-    kinds = [kind for _, kind, _ in cases]
-    suite = ElementTree.Element(
-        "testsuite", name="accuracy", tests=str(len(cases)),
-        failures=str(kinds.count("failure")), errors=str(kinds.count("error")),
-    )  # fmt: skip
-    for name, kind, message in cases:
-        case = ElementTree.SubElement(suite, "testcase", classname="accuracy", name=name)
-        if kind:
-            ElementTree.SubElement(case, kind, message=NO_XML.sub("?", message))
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

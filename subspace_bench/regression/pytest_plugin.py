@@ -6,13 +6,18 @@
 `pytest --accuracy-update` trains a reference distribution and writes it beside the test, to be
 committed. Without it, values of new seeds are compared with the reference: two seeds first, more
 only while the verdict is inconclusive.
+
+It imports neither torch nor pandas: the distribution in accuracy-regression/ holds this module and
+what it imports, for projects that have no use for the rest.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 
 REMEDY = "make one with `pytest --accuracy-update`, and commit it"
 PROPERTY = "accuracy_regression"  # of a test's report: lines for the terminal summary
+COUNTED = "accuracy_regression_check"  # likewise: one for each check that shares accuracy_alpha
+ALPHA = 0.01
 MAX_NAME = 100  # characters of a test's name in its file's name
 
 
@@ -42,11 +49,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="first new seed, 1000000 or more; choose another to repeat a check",
     )
+    parser.addini("accuracy_alpha", "false-positive rate of all checks together", default="")
+    parser.addini("accuracy_checks", "number of checks that share accuracy_alpha", default="")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = terminalreporter.stats.get("passed", [])  # also those of pytest-xdist's workers
     lines = [text for r in reports for key, text in r.user_properties if key == PROPERTY]
+    everything = [r for kind in terminalreporter.stats.values() for r in kind]
+    checks = sum(
+        key == COUNTED
+        for report in everything
+        for key, _ in getattr(report, "user_properties", [])
+        if getattr(report, "when", "") == "call"
+    )
+    shared = terminalreporter.config.getini("accuracy_checks")
+    if shared.isdecimal() and checks > int(shared):
+        lines.append(
+            f"{checks} checks ran, but accuracy_checks is {shared}: set it to {checks}, or they "
+            "have more than the false-positive rate accuracy_alpha together"
+        )
     if lines:
         terminalreporter.section("accuracy regression")
         terminalreporter.write_line("\n".join(lines))
@@ -63,35 +85,65 @@ class AccuracyRegression:
         self.used: set[Path] = set()
 
     def check(
-        self, train: Callable[[int], float], seeds: int = 20, alpha: float = 0.01, name: str = ""
+        self,
+        train: Callable[[int], float],
+        seeds: int = 20,
+        alpha: float | None = None,
+        name: str = "",
+        tolerance: float = 0.0,
+        higher_is_better: bool = True,
     ) -> None:
         """Fails the test if the values of a training changed, in either direction.
+
+        What `train` raises, it raises.
 
         Arguments:
             train: a function from a seed to one finite number, such as an accuracy in %. It is
                 called with 0, 1, … for a reference and with 1,000,000, 1,000,001, … for a check.
             seeds: of the reference, 10 or more; more of them detect smaller shifts.
-            alpha: false-positive rate of this call. A project with k calls has k times the rate:
-                divide the rate you accept by k.
+            alpha: false-positive rate of this call. Default: the project's `accuracy_alpha`,
+                divided by its `accuracy_checks` (both in pytest's configuration), else 1%.
             name: of the training, if one test checks several.
+            tolerance: a shift of the values by at most this is no change.
+            higher_is_better: False for a loss. A change fails in both directions; this decides
+                which one is called worse.
         """
         __tracebackhide__ = True
-        error = ""
+        error, cause = "", None
         try:
-            if not isinstance(seeds, int):
-                raise UserError(f"seeds is {seeds!r}: it must be a whole number")
-            if not 0 < alpha < 1:
-                raise UserError(f"alpha is {alpha}: it must be a probability between 0 and 1")
+            settings = Settings(
+                seeds,
+                self._alpha() if alpha is None else alpha,
+                tolerance,
+                higher_is_better,
+                self.config.getoption("--accuracy-first-seed"),
+            )
             path = self._path(name)
             if self.config.getoption("--accuracy-update"):
-                self.node.user_properties.append((PROPERTY, update(path, train, seeds)))
+                self.node.user_properties.append((PROPERTY, update(path, train, settings)))
             else:
-                first_seed = self.config.getoption("--accuracy-first-seed")
-                print(judge(path, train, seeds, alpha, first_seed))  # pytest shows it with -rP
+                print(judge(path, train, settings))  # pytest shows it with -rP
         except UserError as failure:
             error = str(failure)
-        if error:  # outside `except`, so that pytest shows no second exception
+        except TrainingFailed as failure:
+            cause = failure.__cause__
+        # Outside `except`, so that pytest shows no second exception.
+        if cause is not None:
+            raise cause
+        if error:
             pytest.fail(error, pytrace=False)
+
+    def _alpha(self) -> float:
+        """The share of the project's alpha for one call; counts the call."""
+        total, count = (self.config.getini(f"accuracy_{name}") for name in ("alpha", "checks"))
+        self.node.user_properties.append((COUNTED, ""))
+        try:
+            return float(total or ALPHA) / int(count or 1)
+        except (ValueError, ZeroDivisionError):
+            raise UserError(
+                f"accuracy_alpha is {total!r} and accuracy_checks {count!r}: give a probability "
+                "and a whole number"
+            ) from None
 
     def _path(self, name: str) -> Path:
         """The file of a reference; a hash keeps names unique if characters were replaced."""
@@ -105,48 +157,84 @@ class AccuracyRegression:
         return path
 
 
-def judge(
-    path: Path, train: Callable[[int], float], seeds: int, alpha: float, first_seed: int | None
-) -> str:
-    """The table of a check that found no change.
+class TrainingFailed(Exception):
+    """`train` raised; its cause is what."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of `AccuracyRegression.check`, and the first new seed if one is given.
 
     Raises:
-        UserError: if the values changed or cannot be judged, if the reference has fewer than
-            `seeds` values, or if the first seed may be one of the reference's.
+        UserError: for one out of its range.
+    """
+
+    seeds: int
+    alpha: float
+    tolerance: float
+    higher_is_better: bool
+    first_seed: int | None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seeds, int):
+            raise UserError(f"seeds is {self.seeds!r}: it must be a whole number")
+        if not 0 < self.alpha < 1:
+            raise UserError(f"alpha is {self.alpha}: it must be a probability between 0 and 1")
+        if not 0 <= self.tolerance < math.inf:
+            raise UserError(f"tolerance is {self.tolerance}: it must be a number from 0 on")
+
+
+def judge(path: Path, train: Callable[[int], float], settings: Settings) -> str:
+    """The result of a check that found no change.
+
+    Raises:
+        TrainingFailed: if a training raises.
+        UserError: if the values changed or cannot be judged, if the reference has fewer values
+            than it should, or if the first seed may be one of the reference's.
     """
     from subspace_bench.regression import FIRST_SEED
     from subspace_bench.regression import check as checking
     from subspace_bench.regression.reference import load
     from subspace_bench.regression.sequential import CHANGED, NO_CHANGE
 
-    first_seed = FIRST_SEED if first_seed is None else first_seed
+    first_seed = FIRST_SEED if settings.first_seed is None else settings.first_seed
     if first_seed < FIRST_SEED:
         raise UserError(f"--accuracy-first-seed is {first_seed}: it must be {FIRST_SEED} or more")
     reference = load(path, REMEDY).get(path.stem)
     if reference is None:
         raise UserError(f"{path} has no reference of {path.stem}: {REMEDY}")
-    if len(reference.values) < seeds:
-        raise UserError(f"{path} has {len(reference.values)} seeds, fewer than {seeds}: {REMEDY}")
-    outcomes = checking.check(
-        {path.stem: reference}, lambda tasks: measure(train, tasks), alpha, first_seed
+    if len(reference.values) < settings.seeds:
+        raise UserError(
+            f"{path} has {len(reference.values)} seeds, fewer than {settings.seeds}: {REMEDY}"
+        )
+    [outcome] = checking.check(
+        {path.stem: reference},
+        lambda tasks: measure(train, tasks),
+        settings.alpha,
+        first_seed,
+        settings.tolerance,
+        settings.higher_is_better,
     )
-    table = checking.frame(outcomes).to_string(index=False)
-    if outcomes[0].verdict == NO_CHANGE:
-        return table
-    lines = [outcomes[0].meaning, table, checking.method(outcomes, alpha)]
-    if outcomes[0].verdict == CHANGED:
+    row = checking.row(outcome)
+    lines = [f"{key}: {text}" for key, text in row.items() if text and key != "meaning"]
+    if outcome.verdict == NO_CHANGE:
+        return "\n".join([*lines, row["meaning"]])
+    lines = [outcome.meaning, *lines, checking.method([outcome], settings.alpha)]
+    if outcome.verdict == CHANGED:
         again = first_seed + FIRST_SEED
         lines.append(f"To rule out chance, repeat the check with --accuracy-first-seed {again}")
     raise UserError("\n".join(lines))
 
 
-def update(path: Path, train: Callable[[int], float], seeds: int) -> str:
-    """Trains and saves a reference; returns a description of old and new.
+def update(path: Path, train: Callable[[int], float], settings: Settings) -> str:
+    """Trains and saves a reference; returns a description of old and new, and what it can detect.
 
     Raises:
-        UserError: if there are too few seeds, a training fails, or the file cannot be written.
+        TrainingFailed: if a training raises; nothing is saved.
+        UserError: if there are too few seeds, a value is not a finite number, or the file cannot
+            be written.
     """
-    from subspace_bench.regression.check import find_failure
+    from subspace_bench.regression.check import Outcome, find_failure, make_design
     from subspace_bench.regression.reference import (
         MIN_SEEDS,
         Reference,
@@ -155,33 +243,42 @@ def update(path: Path, train: Callable[[int], float], seeds: int) -> str:
         save,
     )
 
+    name, seeds = path.stem, settings.seeds
     if seeds < MIN_SEEDS:
         raise UserError(f"a reference needs {MIN_SEEDS} seeds or more, not {seeds}")
-    name = path.stem
     values = list(measure(train, [(name, seed) for seed in range(seeds)]).values())
     if failure := find_failure(values):
         raise UserError(f"no reference is saved: {failure}")
     new, old = Reference(tuple(map(float, values))), load_old(path)
+    design = make_design(name, new, settings.alpha, 1)
     moved_to = save(path, {name: new})
     description = f"{path}: {describe_update(old.get(name), new)}"
+    description += "\n" + Outcome(name, new, design, (), None, "", settings.tolerance).power
     if moved_to:
         description += f"\nthe old file was damaged or edited by hand: moved to {moved_to}"
     return description
 
 
 def measure(train: Callable[[int], float], tasks: Sequence[Task]) -> Results:
-    """The value of every task, or why there is none."""
-    from subspace_bench.training.executor import describe_failure
+    """The value of every task, or why it is none.
 
+    Raises:
+        TrainingFailed: if `train` raises.
+    """
+    __tracebackhide__ = True
     results: dict[Task, float | str] = {}
     for task in tasks:
         try:
             number: Any = train(task[1])
+        except Exception as failure:
+            failure.add_note(f"raised by the training of seed {task[1]}")
+            raise TrainingFailed from failure
+        try:
             if isinstance(number, str | bytes):  # which float() would accept
                 raise TypeError(f"{number!r} is not a number")
             results[task] = float(number)
-        except Exception as failure:
-            results[task] = f"seed {task[1]} raised {describe_failure(failure)}"
+        except (TypeError, ValueError) as failure:
+            results[task] = f"seed {task[1]}: {type(failure).__name__}: {failure}"
     return results
 
 

@@ -107,6 +107,24 @@ class Checkpoint:
         write_atomically(self.path, sealed(file.getvalue()))
 
 
+def read_state(path: Path) -> TrainingState:
+    """How far the training of a checkpoint has come.
+
+    Raises:
+        DamagedCheckpoint: if it cannot be read.
+        FileNotFoundError: if there is none.
+    """
+    try:
+        data = io.BytesIO(verified(read_regular(path)))
+        state = torch.load(data, map_location="cpu", weights_only=True)["state"]
+        require(state, SavedState, "its state")
+    except FileNotFoundError:
+        raise
+    except Exception as failure:
+        raise DamagedCheckpoint(f"{path} cannot be used") from failure
+    return TrainingState(**state)
+
+
 def sealed(content: bytes) -> bytes:
     """The bytes of a checkpoint file with this content."""
     return HEAD + hashlib.sha256(content).digest() + content

@@ -51,11 +51,17 @@ class Interrupted(Exception):
 
 @dataclass
 class Progress:
-    """Progress of a training run, with the test accuracy in % if it was just measured."""
+    """Progress of a training run.
+
+    Attributes:
+        accuracy: test accuracy in %, if it was just measured.
+        loss: of this update's batch, likewise.
+    """
 
     updates: int
     accuracy: float | None
     seconds: float
+    loss: float | None = None
 
 
 def train(
@@ -116,7 +122,7 @@ def train(
                 break
             accuracy = evaluate(net.module, images, labels, run.protocol.scale)
             state.curve.append([state.updates, accuracy, value])
-            on_progress(Progress(state.updates, accuracy, now - began))
+            on_progress(Progress(state.updates, accuracy, now - began, value))
             reported = now
         elif now - reported > PROGRESS_SECONDS:
             on_progress(Progress(state.updates, None, now - began))

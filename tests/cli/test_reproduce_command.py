@@ -257,6 +257,9 @@ def test_runs_of_one_label_are_told_apart() -> None:
         "mlp-16 d=D seed 1",
     ]
     assert distinct_labels([RUN, longer, other])[other] == "mlp-16 d=D seed 0, 4 updates, init he"
+    both = replace(longer, init="he", threads=2)
+    threads = distinct_labels([RUN, longer, other, replace(longer, init="he"), both])[both]
+    assert threads == "mlp-16 d=D seed 0, 6,000 updates, init he, threads 2"
     assert distinct_labels([RUN, third])[third] == "mlp-16 d=D seed 0, dataset mnist-5k"
 
 

@@ -17,7 +17,7 @@ import tomli_w
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 from subspace_bench.regression import check as checking
-from subspace_bench.regression import suite
+from subspace_bench.regression import report, suite
 from subspace_bench.regression.reference import Reference, load, load_old, save
 from subspace_bench.regression.sequential import CHANGED, NO_CHANGE
 
@@ -229,15 +229,15 @@ def test_digits_fit_the_spread() -> None:
     [outcome] = checking.check(
         {"net": Reference(tuple(v / 100 for v in VALUES))}, lambda t: dict.fromkeys(t, 0.95)
     )
-    assert checking.frame([outcome])["reference"][0] == "0.9494 ± 0.0080"
+    assert report.frame([outcome])["reference"][0] == "0.9494 ± 0.0080"
 
 
 def test_reports_have_every_outcome() -> None:
     outcomes = [*check_shifted(-4.0), *check_shifted(failure="seed 1 failed: no")]
-    rows = [line for line in checking.markdown(outcomes, 0.01).splitlines() if "| net" in line]
+    rows = [line for line in report.markdown(outcomes, 0.01).splitlines() if "| net" in line]
     assert len(rows) == 2
-    report = ElementTree.fromstring(checking.junit(outcomes))
-    counts = {name: report.get(name) for name in ("tests", "failures", "errors")}
+    suites = ElementTree.fromstring(report.junit(outcomes))
+    counts = {name: suites.get(name) for name in ("tests", "failures", "errors")}
     assert counts == {"tests": "2", "failures": "1", "errors": "1"}
 
 

@@ -69,11 +69,11 @@ def test_an_update_replaces_the_reference_and_shows_old_and_new(project) -> None
     ("replaced", "named"),
     [
         ({"value": "float('nan')"}, "nan"),
-        ({"value": "1 / 0"}, "ZeroDivisionError"),
         ({"check": "check(train, alpha=5)"}, "alpha is 5"),
         ({"check": "check(train, seeds='ten')"}, "seeds is 'ten'"),
         ({"check": "check(train, seeds=40)"}, "has 20 seeds"),
         ({"check": "check(lambda seed: '97.5')"}, "TypeError: '97.5'"),
+        ({"check": "check(train, tolerance=-1)"}, "tolerance is -1"),
     ],
 )
 def test_what_cannot_be_judged_fails_with_one_clear_message(project, replaced, named) -> None:
@@ -82,6 +82,48 @@ def test_what_cannot_be_judged_fails_with_one_clear_message(project, replaced, n
     failed.stdout.fnmatch_lines(f"*{named}*")
     failed.stdout.no_fnmatch_line("*Traceback*")
     failed.stdout.no_fnmatch_line("*During handling*")
+
+
+def test_what_a_training_raises_is_shown_with_its_traceback(project) -> None:
+    for arguments in ((), ("--accuracy-update",)):
+        failed = project(*arguments, value="1 / (seed * 0)")
+        assert failed.ret == 1
+        failed.stdout.fnmatch_lines(["*return 1 / (seed [*] 0)*", "*ZeroDivisionError*"])
+        failed.stdout.fnmatch_lines("*the training of seed *0*")
+        for hidden in ("*pytest_plugin.py*", "*During handling*", "*direct cause*"):
+            failed.stdout.no_fnmatch_line(hidden)
+    assert project().ret == 0  # the reference is as it was
+
+
+def test_a_shift_within_the_tolerance_is_no_change(project) -> None:
+    for shift, code in ((0, 0), (-1.5, 0), (1.5, 0), (-4, 1), (4, 1)):
+        value = f"90 + seed * 0.618 % 1 + {shift}"
+        assert project(value=value, check="check(train, tolerance=2)").ret == code
+        assert project(value=value).ret == (1 if shift else 0)
+
+
+def test_for_a_loss_a_rise_is_worse(project) -> None:
+    failed = project(value="95 + seed * 0.618 % 1", check="check(train, higher_is_better=False)")
+    failed.stdout.fnmatch_lines("*It got worse: up.*")
+
+
+def test_an_update_says_what_it_can_detect(project) -> None:
+    project("--accuracy-update").stdout.fnmatch_lines("*A drop of * or a rise of *")
+    project("--accuracy-update", value="97.5").stdout.fnmatch_lines("*All 20 values*are equal*")
+
+
+def test_checks_share_the_alpha_of_the_project(project, pytester) -> None:
+    pytester.makeini("[pytest]\naccuracy_alpha = 0.02\naccuracy_checks = 4\n")
+    failed = project(value="85 + seed * 0.618 % 1")
+    failed.stdout.fnmatch_lines("*False-positive rate: at most 0.50%*")
+    failed = project(value="85 + seed * 0.618 % 1", check="check(train, alpha=0.01)")
+    failed.stdout.fnmatch_lines("*False-positive rate: at most 1.00%*")
+    pytester.makeini("[pytest]\naccuracy_checks = 1\n")
+    twice = "check(train); accuracy_regression.check(train, name='b')"
+    assert project("--accuracy-update", check=twice).ret == 0
+    project(check=twice).stdout.fnmatch_lines("*2 checks ran, but accuracy_checks is 1*")
+    pytester.makeini("[pytest]\naccuracy_checks = few\n")
+    project().stdout.fnmatch_lines("*accuracy_checks 'few'*")
 
 
 def test_without_a_reference_it_names_the_option_that_makes_one(project) -> None:

@@ -11,7 +11,7 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.hardware import core_count
 from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.regression import check as checking
-from subspace_bench.regression import suite
+from subspace_bench.regression import report, suite
 from subspace_bench.regression.reference import load
 from subspace_bench.regression.validation import trials
 from subspace_bench.regression.validation.mutations import MUTATIONS
@@ -106,7 +106,7 @@ def make_checks(count: int) -> None:
         seconds = round(time.monotonic() - began, 1)
         rows = [{"check": i, "run": o.name, "first seed": first, **_judgement(o)} for o in outcomes]
         table.put(*(row | {"seconds": seconds, "digest": digest} for row in rows))
-        print(checking.frame(outcomes).to_string(index=False), flush=True)
+        print(report.frame(outcomes).to_string(index=False), flush=True)
 
 
 def _judgement(outcome: checking.Outcome) -> dict[str, object]:
