@@ -1,4 +1,4 @@
-"""Sessions: `reproduce`, `tests`, `docs`, `web`, `check`, `lint`, `bench`, `torture`, `gpu`.
+"""Sessions: `reproduce`, `tests`, `docs`, `web`, `cluster`, `check`, `lint`, `bench` and others.
 
 `nox -s NAME -- OPTIONS` runs one.
 All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB.
@@ -18,6 +18,7 @@ from pathlib import Path
 import nox
 
 HERE = Path(__file__).parent
+MOTO = "moto[server]==5.2.5"  # a local S3; it needs an older python-dateutil than the others
 GPU_MINUTES, GPU_OUT = 19, "gpu-results"  # writing the pages takes the twentieth minute
 nox.options.sessions = ["tests", "lint"]
 
@@ -69,6 +70,16 @@ def docs(session: nox.Session) -> None:
 def web(session: nox.Session) -> None:
     """Use results/index.html in Chromium: the one on PATH, or the one that $CHROMIUM names."""
     session.run(environment(session), "-m", "pytest", "tests/web", *session.posargs)
+
+
+@nox.session(venv_backend="virtualenv", default=False)
+def cluster(session: nox.Session) -> None:
+    """Train on a Ray cluster of several nodes on this machine, as submitit's jobs, and with S3."""
+    session.install(MOTO)
+    moto = {"MOTO_SERVER": str(Path(session.bin) / "moto_server")}
+    tests = ("tests/cluster", "tests/training/test_mirror.py")
+    pytest = (environment(session), "-m", "pytest", *tests, *session.posargs)
+    session.run(*pytest, env=moto, external=True)
 
 
 @nox.session(venv_backend="none", default=False)

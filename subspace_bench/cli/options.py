@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from subspace_bench.records.config import RunConfig
     from subspace_bench.training.executor import Event
 
+EXECUTORS = ("local", "ray", "submitit")
 FAILED_RUNS, BAD_INPUT, CRASHED, INTERRUPTED = 1, 2, 3, 130
 
 

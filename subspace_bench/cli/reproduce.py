@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from subspace_bench.cli.options import (
+    EXECUTORS,
     Data,
     Device,
     Force,
     Out,
     Pages,
     Profile,
+    choice_option,
     page_names,
     report_failures,
     report_interruption,
 )
 from subspace_bench.cli.tensorboard import Scalars, Tensorboard
 from subspace_bench.common import validation
+from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import (
     format_bytes,
     format_duration,
@@ -53,6 +56,16 @@ def reproduce(
     jobs: Annotated[
         int | None, typer.Option(help="Runs at a time. Default: one per core, if they fit memory.")
     ] = None,
+    executor: Annotated[
+        str, choice_option("local, ray or submitit (Slurm). See docs/clusters.md.", *EXECUTORS)
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster, HOST:PORT or auto. Default: start one on this machine."),
+    ] = None,
+    mirror: Annotated[
+        str | None, typer.Option(help="URL that has the records as well, such as s3://bucket/path.")
+    ] = None,
     data: Data = None,
     out: Out = Path("results"),
     tensorboard: Tensorboard = None,
@@ -68,13 +81,19 @@ def reproduce(
     validation.require_at_least(1, MOST_SEEDS, seeds=seeds)
     validation.require_at_least(1, jobs=jobs)
     validation.check_output_dir(out)
+    validation.require_choice("executor", [executor], EXECUTORS)
+    if address is not None and executor != "ray":
+        raise UserError("--address is of a Ray cluster: add --executor ray, or leave it out")
     names = page_names(pages, profile)
+    from subspace_bench.cli.executors import open_executor
     from subspace_bench.cli.progress import ProgressDisplay, distinct_labels
     from subspace_bench.experiments import STUDIES, Evidence, Plan
     from subspace_bench.records.committed import committed_store
+    from subspace_bench.records.mirror import Mirror
     from subspace_bench.records.store import Store
     from subspace_bench.training import runner
     from subspace_bench.training.checks import choose_jobs
+    from subspace_bench.training.cluster import needs
     from subspace_bench.training.cost import plan_workload
 
     console, store = make_console(), Store(out / "runs")
@@ -84,6 +103,9 @@ def reproduce(
     else:
         validation.check_writable(store.folder)
         requested = replace(requested, dataset=load_dataset(requested.dataset, data, console))
+    mirrored = None if mirror is None or plan else Mirror(mirror)
+    if mirrored is not None:
+        mirrored.merge(store.folder)
 
     local, committed = list(store.records()), list(committed_store().records())
     cases = {name: STUDIES[name].cases(requested) for name in names}
@@ -92,7 +114,17 @@ def reproduce(
     if plan:
         title = f"Runs of {', '.join(names)}, profile {profile}"
         print_table(console, title, run_table(workload, labels))
-    jobs = choose_jobs({labels[run]: workload.costs[run] for run in workload.pending}, jobs)
+    pending = list(workload.pending)
+    cluster = None
+    if executor == "local" or plan:
+        jobs = choose_jobs({labels[run]: workload.costs[run] for run in pending}, jobs)
+    elif pending:
+        pending.reverse()  # longest first: no long run starts when the others have ended
+        cluster = open_executor(
+            executor, lambda run: needs(run, workload.costs[run]), address, jobs, out / "jobs"
+        )
+        jobs = cluster.slots
+    jobs = jobs or 1
     console.print(summarize(workload, jobs))
     if plan:
         return 0
@@ -101,15 +133,17 @@ def reproduce(
     disk = sum(cost.disk for cost in workload.pending_costs)
     validation.check_output_dir(out, needed=disk)
     if force:
-        for run in workload.pending:
+        for run in pending:
             store.discard(run)
+            if mirrored is not None:
+                mirrored.delete(store.path(run), store.checkpoint(run))
         local = [record for record in local if record.run not in workload.costs]
     evidence = Evidence(requested, committed, local)
     writer = PageWriter(workload, evidence, committed, out, console)
     failures: list[Event[RunConfig]] = []
     try:
-        if workload.pending:
-            costs = {run: workload.costs[run] for run in workload.pending}
+        if pending:
+            costs = {run: workload.costs[run] for run in pending}
             with ProgressDisplay(console, costs, labels, jobs) as display:
 
                 def on_event(event: Event[RunConfig]) -> None:
@@ -117,7 +151,7 @@ def reproduce(
                     scalars.on_event(event)
                     writer.on_event(event)
 
-                failures = runner.train_all(workload.pending, store, data, jobs, on_event)
+                failures = runner.train_all(pending, store, data, jobs, on_event, cluster, mirrored)
     except KeyboardInterrupt:
         writer.finish()
         records = sum(store.path(run).exists() for run in workload.costs)

@@ -9,7 +9,14 @@ class UserError(Exception):
     """What is wrong and what to do, in one line."""
 
 
-class Unwritable(UserError):
+class UnfitMachine(UserError):
+    """A machine cannot carry out any run: it lacks the data, or the store, or has other versions.
+
+    No further run starts; what is done is kept.
+    """
+
+
+class Unwritable(UnfitMachine):
     """A folder cannot be written or is full, so results cannot be stored."""
 
 

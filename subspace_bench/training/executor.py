@@ -62,12 +62,14 @@ def run_all(
 
     Arguments:
         carry_out: a picklable function, called with one case in a worker.
-        executor: decides where and how many at a time. A `WorkerPool` also reports when a case
+        executor: decides where and how many at a time. At most its `max_workers` cases are
+            submitted at once, or all if it has none. A `WorkerPool` also reports when a case
             starts and what it emits; with other executors "started" means submitted.
         on_event: called with every event, in the calling thread.
 
     Raises:
-        Unwritable: if a result cannot be stored, as on a full disk; no further case starts.
+        UnfitMachine: if a worker's machine cannot carry out any case, or cannot store its result,
+            as on a full disk; no further case starts.
         KeyboardInterrupt: if a signal arrived.
     """
     events: queue.SimpleQueue[Event[C]] = queue.SimpleQueue()
@@ -82,7 +84,7 @@ def run_all(
     ended = 0
     with uninterrupted():  # signals are asked for: an exception anywhere could leave a lock held
         try:
-            begin(executor.max_workers if isinstance(executor, WorkerPool) else len(cases))
+            begin(getattr(executor, "max_workers", len(cases)))
             while ended < len(cases):
                 raise_if_interrupted()
                 try:
@@ -90,7 +92,7 @@ def run_all(
                 except queue.Empty:
                     continue
                 if event.kind == "failed":
-                    if isinstance(event.value, errors.Unwritable):
+                    if isinstance(event.value, errors.UnfitMachine):
                         raise event.value
                     failures.append(event)
                 if event.kind in ("done", "failed"):

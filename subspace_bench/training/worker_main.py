@@ -39,11 +39,11 @@ def run(pipe: Connection) -> None:
                 fn, args, kwargs = pickle.loads(message)  # noqa: S301 (from our pool)
                 answer = pickle.dumps(("result", fn(*args, **kwargs)))
             except BaseException as failure:
-                answer = pickle.dumps(("exception", _sendable(failure)))
+                answer = pickle.dumps(("exception", sendable(failure)))
             pipe.send_bytes(answer)
 
 
-def _sendable(failure: BaseException) -> BaseException:
+def sendable(failure: BaseException) -> BaseException:
     """The exception with its traceback as a note; a RuntimeError if it cannot be pickled, or if it
     would end the process that receives it, as SystemExit.
     """

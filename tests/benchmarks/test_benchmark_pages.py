@@ -19,6 +19,7 @@ from benchmarks import (
     peer_accuracy,
     peer_differences,
     peers,
+    scaling,
     speed,
     speed_subspace,
 )
@@ -40,6 +41,7 @@ PAGES = {
     "asv": asv_detection.page,
     "learning-rates": learning_rates_page.page,
     "dimension-search": dimension_search.page,
+    "scaling": scaling.page,
 }
 
 

@@ -17,6 +17,8 @@ BAD = {
     "seeds": ("reproduce --seeds -1", "--seeds is -1"),
     "seeds no number": ("reproduce --seeds many", "--seeds"),
     "jobs": ("reproduce --jobs 0", "--jobs is 0"),
+    "executor": ("reproduce --executor nosuch", "unknown executor 'nosuch'"),
+    "address without Ray": ("reproduce --address localhost:1", "--executor ray"),
     "too many seeds": ("reproduce --seeds 100000", "--seeds is 100000"),
     "endless jobs": (f"reproduce --jobs {HUGE}", "--jobs is 1"),
     "endless seed": (f"train --seed {HUGE}", "--seed is 1"),

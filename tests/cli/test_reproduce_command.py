@@ -45,7 +45,7 @@ def make_study(name: str, *runs: RunConfig) -> Study:
 
 
 def train_in_this_process(
-    runs: list[RunConfig], store: Store, root: Path | None, jobs: int, on_event: Any
+    runs: list[RunConfig], store: Store, root: Path | None, jobs: int, on_event: Any, *_: object
 ) -> list[Event[RunConfig]]:
     """Stands in for `train_all`: starting workers takes seconds."""
     task = partial(runner.train_and_store, folder=store.folder, data_root=root)
