@@ -10,14 +10,13 @@ committed records, on 100 and 1,000 workers that fail. Five minutes; needs the e
 from __future__ import annotations
 
 import functools
-import heapq
 import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +26,16 @@ import pandas as pd
 
 from benchmarks import measurements
 from benchmarks.measurements import Measurements
+from benchmarks.simulated_cluster import (
+    HOUR,
+    MISPREDICTION,
+    NEVER,
+    ORDERS,
+    REPAIR_SECONDS,
+    RESTART_SECONDS,
+    Cluster,
+    ideal,
+)
 from subspace_bench.common import rng
 from subspace_bench.common.files import write_atomically
 from subspace_bench.records.committed import committed_store
@@ -40,67 +49,8 @@ WORKERS = 8  # of the measurement
 SLEEP_SECONDS = 1.0  # mean of a task of the measurement
 LONGEST = 4.0  # medians: longer tasks are cut, because one of them would decide the makespan
 RUNS = 10_000
-MISPREDICTION = 0.3  # standard deviation of the log of predicted over true time
-REPAIR_SECONDS = 300.0  # until a failed worker is back
-RESTART_SECONDS = 15.0  # until a run that failed trains again: imports, data, P
-HOUR = 3_600.0
-NEVER = math.inf
 CHECKPOINT_BYTES = 10 * 2**20  # 5 times that of the post's largest net
 SAME = 0.01  # of the bound: intervals that differ by less are equally good
-ORDERS = ("longest first", "random", "shortest first")
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A simulated cluster.
-
-    Attributes:
-        workers: each trains one run at a time.
-        failures: mean seconds between the failures of one worker, exponential.
-        order: in which runs start, by their predicted time.
-        checkpoint: seconds between checkpoints; NEVER for none.
-        write: seconds that a checkpoint takes.
-        dispatch: seconds between two starts: the engine starts one task at a time.
-    """
-
-    workers: int
-    failures: float = NEVER
-    order: str = ORDERS[0]
-    checkpoint: float = 60.0
-    write: float = 0.02
-    dispatch: float = 1 / 570
-
-    def makespan(self, seconds: np.ndarray[Any, Any], random: np.random.Generator) -> float:
-        """Seconds until all runs have ended."""
-        predicted = seconds * np.exp(MISPREDICTION * random.standard_normal(len(seconds)))
-        keys = {"longest first": -predicted, "shortest first": predicted}
-        priority = keys.get(self.order, random.permutation(len(seconds)).astype(float))
-        waiting = [(p, i, s) for i, (p, s) in enumerate(zip(priority, seconds, strict=True))]
-        heapq.heapify(waiting)
-        free = [0.0] * self.workers  # when each worker is free; a heap
-        returning: list[tuple[float, float, int, float]] = []  # runs that failed, by when
-        end, engine = 0.0, 0.0  # of the last run; when the engine can start the next task
-        while waiting or returning:
-            now = max(heapq.heappop(free), engine)
-            if not waiting:
-                now = max(now, returning[0][0])
-            while returning and returning[0][0] <= now:
-                heapq.heappush(waiting, heapq.heappop(returning)[1:])
-            key, index, left = heapq.heappop(waiting)
-            engine = now + self.dispatch
-            failure = random.exponential(self.failures) if self.failures < NEVER else NEVER
-            needed = left + self.write * (left // self.checkpoint)
-            if failure >= needed:
-                end = max(end, engine + needed)
-                heapq.heappush(free, engine + needed)
-                continue
-            kept = 0.0
-            if self.checkpoint < NEVER:
-                kept = self.checkpoint * (failure // (self.checkpoint + self.write))
-            again = (engine + failure, key, index, left - kept + RESTART_SECONDS)
-            heapq.heappush(returning, again)
-            heapq.heappush(free, engine + failure + REPAIR_SECONDS)
-        return end
 
 
 def clusters(write: float, dispatch: float) -> Iterator[Cluster]:
@@ -138,14 +88,6 @@ def simulate(cluster: Cluster, recorded: np.ndarray[Any, Any], repeats: int) -> 
         "ratio": float(np.mean(ratios)),
         "sd": float(np.std(ratios, ddof=1)),
     }
-
-
-def ideal(times: Sequence[float], workers: int) -> float:
-    """The makespan of these tasks, started in order, by an engine that takes no time."""
-    free = [0.0] * workers
-    for seconds in times:
-        heapq.heappush(free, heapq.heappop(free) + seconds)
-    return max(free)
 
 
 def measure(name: str, start: Callable[[], Executor], tasks: int, empty: int) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""The simulated cluster of benchmarks/scaling.py, where the makespan is known."""
+"""The simulated cluster of benchmarks/simulated_cluster.py, where the makespan is known."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from benchmarks.scaling import NEVER, Cluster, ideal
+from benchmarks.simulated_cluster import NEVER, Cluster, ideal
 
 FREE = Cluster(2, checkpoint=NEVER, write=0.0, dispatch=0.0)
 
