@@ -156,7 +156,8 @@ def draw(result: IntrinsicDimension, net: str) -> Figure:
     """Our trainings and the published means of one net."""
     figure = Figure(figsize=(6.4, 4))
     axes = result.plot(figure.subplots())
-    theirs = published.load("li2018")[net]
+    theirs = pd.DataFrame(published.load("li2018")[net])
+    theirs = theirs[theirs["d"] >= axes.get_xlim()[0]]
     axes.plot(theirs["d"], theirs["accuracy"], "x", color="k", ms=5, label="Li et al. 2018")
     axes.set_ylabel("test accuracy, %")
     axes.set_title(DRAWN[net])
