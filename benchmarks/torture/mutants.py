@@ -187,15 +187,22 @@ def run_tests(mutant: Mutant, tests: Sequence[str]) -> int:
     """In the fork: the exit code of pytest, with the mutant in place of its module."""
     import pytest
 
-    for name in [n for n in sys.modules if n.partition(".")[0] in ("subspace_bench", "conftest")]:
-        del sys.modules[name]
-    sys.meta_path.insert(0, Importer(mutant))
+    class Plant:
+        """Acts once pytest has its own importer, which rewrites the asserts of our package."""
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_load_initial_conftests(self) -> None:
+            packages = "subspace_bench", "conftest"
+            for name in [n for n in sys.modules if n.partition(".")[0] in packages]:
+                del sys.modules[name]
+            sys.meta_path.insert(0, Importer(mutant))
+
     os.chdir(HERE)
     options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
     files = [path for test in tests for path in [HERE / test, *sorted((HERE / test).rglob("*.py"))]]
     files = [path for path in files if path.name.startswith("test_")]
     files.sort(key=lambda path: mutant.path.stem not in path.stem)  # the likeliest come first
-    return int(pytest.main([*options, "-W", "default", *map(str, files)]))
+    return int(pytest.main([*options, "-W", "default", *map(str, files)], plugins=[Plant()]))
 
 
 class Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):

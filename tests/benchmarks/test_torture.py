@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,18 @@ def test_a_dropped_raise_and_a_lost_result_are_mutants(tmp_path: Path) -> None:
         "raise dropped",
         "returns None",
     }
+
+
+@pytest.mark.slow
+def test_tests_run_on_a_mutant_and_find_it() -> None:
+    path = mutants.HERE / "subspace_bench" / "common" / "schema.py"
+    plain = mutants.Mutant(path, 0, "", path.read_text(encoding="utf-8"))
+    wrong = next(m for m in mutants.mutants(path) if m.change == "condition negated")
+    program = (
+        "import sys; from pathlib import Path; from benchmarks.torture.mutants import *\n"
+        "sys.exit(run_tests(Mutant(Path(sys.argv[1]), 0, '', sys.argv[2]), sys.argv[3:]))"
+    )
+    for mutant, code in ((plain, 0), (wrong, 1)):
+        command = [sys.executable, "-c", program, str(path), mutant.source, "tests/common"]
+        done = subprocess.run(command, cwd=mutants.HERE, capture_output=True)
+        assert done.returncode == code
