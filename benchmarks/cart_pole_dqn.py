@@ -76,6 +76,7 @@ def learn(policies: Policies, rate: float, steps: int, seed: int) -> list[Result
 
     Arguments:
         rate: of Adam, on ω.
+        seed: of starting positions, random actions and batches of the replay.
     """
     count, generator = len(policies), torch.Generator().manual_seed(seed)
     environment = CartPoleVectorEnv(count, max_episode_steps=LONGEST)

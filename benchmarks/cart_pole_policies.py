@@ -115,7 +115,9 @@ def evolve(
     Arguments:
         sigma: length in θ of the noise.
         rate: length in θ of a step of Adam, about.
+        generations: after each fifth, the policy plays LAST fresh episodes.
         pairs: noise vectors a generation; each is tried with both signs for an episode.
+        seed: of noise and starting positions.
     """
     generator = torch.Generator().manual_seed(seed)
     mask = torch.arange(policies.width) < policies.dims

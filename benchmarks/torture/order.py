@@ -19,9 +19,8 @@ HERE = Path(__file__).parents[2]
 
 def rows(setting: Setting) -> Iterator[Row]:
     """Each time a shuffle of the files, and of the tests in them; as many at a time as cores."""
-    from subspace_bench.common.hardware import (
-        core_count,
-    )  # pytest imports this module before conftest.py
+    # pytest imports this module before conftest.py, which must come before our package.
+    from subspace_bench.common.hardware import core_count
 
     row = Row("the fast tests in random order")
     seeds = range(setting.seed, setting.seed + int(os.environ.get("ORDERS", "20")))
