@@ -1,7 +1,7 @@
 """Sessions: `reproduce`, `tests`, `docs`, `web`, `cluster`, `check`, `lint`, `bench` and others.
 
 `nox -s NAME -- OPTIONS` runs one.
-All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 6 GB.
+All sessions share one environment, `.nox/env` (or `env` under `--envdir`), which takes about 7 GB.
 It is installed from requirements-ci.txt, whose hashes pip checks, and again only when that or
 pyproject.toml changes.
 """
