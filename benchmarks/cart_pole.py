@@ -76,7 +76,7 @@ class Batch:
 DQN, ES = "DQN", "evolution strategies"
 SELECT_DIMS = {DQN: (25, 60), ES: (8, 30)}
 SETTINGS = {  # (sigma, rate)
-    (DQN, "subspace"): [(0.0, rate) for rate in (1e-3, 3e-3, 1e-2, 3e-2)],
+    (DQN, "subspace"): [(0.0, rate) for rate in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)],
     (DQN, "plain"): [(0.0, rate) for rate in (1e-4, 3e-4, 1e-3, 3e-3)],
     (ES, "subspace"): list(itertools.product((0.3, 1.0, 3.0), (0.3, 1.0, 3.0))),
     (ES, "plain"): list(itertools.product((0.03, 0.1, 0.3, 1.0), (0.03, 0.1, 0.3, 1.0))),
