@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.autograd import forward_ad
 
 from subspace_bench.common.errors import UserError
@@ -196,7 +197,7 @@ class ZeroPositions(torch.autograd.Function):
 def outside_graphs(function: Callable[P, T]) -> Callable[P, T]:
     """As `torch.compiler.disable`, which imports torch._dynamo: a second, spent here only where
     something is compiled."""
-    disabled = torch._disable_dynamo(function)
+    disabled = _disable_dynamo(function)
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
