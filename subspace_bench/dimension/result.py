@@ -15,6 +15,7 @@ import pandas as pd
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.formatting import format_significant
 from subspace_bench.dimension.crossing import CrossingModel
+from subspace_bench.dimension.rates import RateComparison
 from subspace_bench.dimension.search import Estimate
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class IntrinsicDimension:
         curve: one row a training in a subspace: `d`, `seed`, `score`, `seconds`.
         estimate: the smallest d that reaches the target, with its 95% interval.
         notices: what the reader should know, such as equal scores of all baselines.
+        rate: of these trainings, if rates were given.
+        rates: how the rates compare.
     """
 
     name: str
@@ -50,6 +53,8 @@ class IntrinsicDimension:
     curve: pd.DataFrame
     estimate: Estimate
     notices: tuple[str, ...] = ()
+    rate: float | None = None
+    rates: RateComparison | None = None
 
     @property
     def dimension(self) -> int | None:
@@ -102,6 +107,7 @@ class IntrinsicDimension:
             "target": f"{self.target:.4g}",
             "projector": self.projector,
             "trainings": str(len(self.curve)),
+            **({} if self.rate is None else {"rate": f"{self.rate:g}"}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +124,8 @@ class IntrinsicDimension:
             "baseline": list(self.baseline),
             "trainings": self.curve.to_dict(orient="records"),
             "notices": list(self.notices),
+            "rate": self.rate,
+            "rates": None if self.rates is None else self.rates.to_dict(),
         }
 
     def save(self, path: Path | str) -> None:
