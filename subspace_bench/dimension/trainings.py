@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -222,8 +223,17 @@ class Trainings:
                 f"No d up to D = {self.native:,} is likely to reach the target: d_int is at least "
                 f"{estimate.low:,} (97.5%)."
             )
+            if self.sign * float(np.mean(self.baseline)) > self.search().target.score:
+                more = "other" if self.plan.rates else "some"
+                notices.append(
+                    "The baseline reaches it, so subspaces need another learning rate, usually a "
+                    f"higher one, or longer trainings: let train take rate=…, and give {more} "
+                    "--rates."
+                )
         elif estimate.dimension == 1:
-            notices.append("d = 1 already reaches the target.")
+            notices.append(
+                "d = 1 already reaches the target: it asks for little, or the module overfits."
+            )
         return tuple(notices)
 
     def _require_rising(self) -> None:
