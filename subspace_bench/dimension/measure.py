@@ -21,12 +21,14 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.hardware import core_count
 from subspace_bench.dimension.plan import BASELINES, PROJECTOR, RATE_BLOCKS, Plan
 from subspace_bench.dimension.result import IntrinsicDimension
+from subspace_bench.dimension.search import Estimate, Search
 from subspace_bench.dimension.task import Task
 from subspace_bench.dimension.trainings import Trainings
 from subspace_bench.dimension.trial import Outcome, Trial, carry_out
 from subspace_bench.training.worker_pool import WorkerDied, WorkerPool
 
 Progress = Callable[[Trial, Outcome, Trainings], None]
+FEWEST_AT_NATIVE = 3  # trainings at d = D, before a search that cannot succeed ends
 # What a worker process raises where it cannot load `build` and `train`, or dies.
 UNUSABLE = (WorkerDied, pickle.PicklingError, AttributeError, ImportError)
 
@@ -149,12 +151,7 @@ def next_trial(trainings: Trainings, plan: Plan, running: Sequence[Trial]) -> Tr
     search = trainings.search()
     estimate = search.estimate()
     compared = not plan.rates or trainings.rate_study().table() is not None
-    if (
-        compared
-        and plan.width is not None
-        and estimate is not None
-        and estimate.width <= plan.width
-    ):
+    if compared and estimate is not None and is_settled(search, estimate, plan):
         return None
     dim = search.ask(len(running))
     if dim is None:
@@ -162,6 +159,13 @@ def next_trial(trainings: Trainings, plan: Plan, running: Sequence[Trial]) -> Tr
     used = {trial.seed for trial in trials if trial.dim is not None}
     reserved = range(RATE_BLOCKS if plan.rates else 0)
     return Trial(dim, _unused(used.union(reserved)), trainings.rate)
+
+
+def is_settled(search: Search, estimate: Estimate, plan: Plan) -> bool:
+    """Whether the interval is narrow enough, or it is clear that no d reaches the target."""
+    narrow = plan.width is not None and estimate.width <= plan.width
+    beyond = estimate.dimension is None and estimate.low == search.native
+    return narrow or (beyond and search.dims.count(search.native) >= FEWEST_AT_NATIVE)
 
 
 def _unused(seeds: set[int]) -> int:

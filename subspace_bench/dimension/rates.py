@@ -138,7 +138,8 @@ class RateComparison:
 
     def __str__(self) -> str:
         tried = ", ".join(f"{rate:g}" for rate in self.rates)
-        text = f"Of the rates {tried}, {self.best:g} scores best"
+        dims = " and ".join(f"{d:,}" for d in sorted(set(self.scores.index.get_level_values("d"))))
+        text = f"At d = {dims}, the rate {self.best:g} is the best of {tried}"
         if self.probability is not None:
             text += f" (probability {self.probability:.0%})"
         if self.factor is not None:

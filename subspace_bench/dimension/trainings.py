@@ -232,7 +232,8 @@ class Trainings:
                 )
         elif estimate.dimension == 1:
             notices.append(
-                "d = 1 already reaches the target: it asks for little, or the module overfits."
+                "d = 1 already reaches the target: it asks for little, or the module overfits. "
+                "Give a better score with --threshold."
             )
         return tuple(notices)
 
