@@ -175,8 +175,8 @@ class Trainings:
             )
         if estimate.dimension is None:
             notices.append(
-                f"No d up to D = {self.native:,} is likely to reach the target: d_int is at least "
-                f"{estimate.low:,} (97.5%)."
+                "Even subspaces of nearly D dimensions fall short. If the baseline reaches the "
+                "target, try a higher learning rate in subspaces: see docs/dimension.md."
             )
         elif estimate.dimension == 1:
             notices.append("d = 1 already reaches the target.")
