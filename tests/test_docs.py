@@ -42,7 +42,7 @@ def test_the_training_loop_of_the_readme_is_accurate() -> None:
 @pytest.mark.slow
 def test_the_dimension_that_the_readme_prints_is_found_again() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    printed = re.search(r"95% interval (\d+) to (\d+)\); it trains ([\d,]+)", text)
+    printed = re.search(r"95% interval (\d+) to (\d+)\);\s+it trains ([\d,]+)", text)
     assert printed
     low, high, native = (int(number.replace(",", "")) for number in printed.groups())
     task = run(next(block for block in BLOCKS.values() if "load_digits" in block))
