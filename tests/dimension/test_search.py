@@ -95,6 +95,7 @@ def test_a_bad_plan_is_refused(bad: dict[str, float]) -> None:
         Plan(**bad)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_simulated_curves_are_those_with_accuracies() -> None:
     names = [curve.name for curve in curves()]
     assert names[:3] == ["Li et al., fc", "Li et al., lenet", "Li et al., logistic"]
