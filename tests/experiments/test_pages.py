@@ -11,7 +11,7 @@ from committed_files import committed
 
 from subspace_bench.experiments import STUDIES, Evidence, Plan
 from subspace_bench.experiments.findings import findings
-from subspace_bench.records.store import Store
+from subspace_bench.records.store import Record
 from subspace_bench.reporting.index import write_index
 from subspace_bench.reporting.render import markdown, read_summary, write_page
 from subspace_bench.reporting.statistics import REPRODUCES
@@ -20,9 +20,9 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.fixture(scope="module")
-def evidence() -> Evidence:
+def evidence(committed_records: list[Record]) -> Evidence:
     """All committed records."""
-    return Evidence(Plan(), Store(RESULTS / "records"))
+    return Evidence(Plan(), committed_records)
 
 
 @pytest.mark.parametrize("profile", ["quick", "post"])
@@ -48,10 +48,12 @@ def test_committed_pages_rebuild_byte_for_byte(
         assert (RESULTS / "figures" / figure.name).exists()
 
 
-def test_the_committed_index_rebuilds_byte_for_byte(tmp_path: Path) -> None:
+def test_the_committed_index_rebuilds_byte_for_byte(
+    committed_records: list[Record], tmp_path: Path
+) -> None:
     for page in RESULTS.glob("*.md"):
         (tmp_path / page.name).write_bytes(committed(f"results/{page.name}"))
-    write_index(tmp_path, STUDIES, *findings(Store(RESULTS / "records").records()))
+    write_index(tmp_path, STUDIES, *findings(committed_records))
     assert (tmp_path / "README.md").read_bytes() == committed("results/README.md")
 
 
