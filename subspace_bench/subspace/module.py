@@ -219,6 +219,9 @@ class Subspace(nn.Module):
             self.replace_origin(i, parameter)
         return result
 
+    def extra_repr(self) -> str:
+        return f"D={sum(self._sizes)}, d={self.omega.numel()}"
+
     def _replicate_for_data_parallel(self) -> Any:
         raise UserError("DataParallel cannot copy a Subspace: use DistributedDataParallel")
 
