@@ -23,7 +23,7 @@ from subspace_bench.dimension.trial import Outcome, Trial
 from subspace_bench.records import provenance
 from subspace_bench.reporting.render import write_page
 
-PLAN = Plan(trainings=20, width=1.25)  # ratios of 10 to 10,000 need no narrower interval
+PLAN = Plan(trainings=20, interval_ratio=1.25)  # ratios of 10 to 10,000 need no narrower interval
 
 
 class Rows:
@@ -33,7 +33,11 @@ class Rows:
         self.out, self.trainings = out, dict[str, Trainings]()
         self.facts = {
             **provenance.machine(),
-            **{"trainings": PLAN.trainings, "width": PLAN.width, "images": IMAGES},
+            **{
+                "trainings": PLAN.trainings,
+                "interval_ratio": PLAN.interval_ratio,
+                "images": IMAGES,
+            },
             **{"epochs": EPOCHS, "batch": BATCH, "rate": RATE, "plain_rate": PLAIN_RATE},
         }
 

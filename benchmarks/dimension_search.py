@@ -158,7 +158,7 @@ def simulate(simulation: Simulation, searches: int) -> dict[str, Any]:
         errors.append(math.log(estimate.dimension or simulation.curve.native) - truth)
         high = estimate.high or simulation.curve.native
         covered += estimate.low <= math.ceil(math.exp(truth)) <= high
-        widths.append(estimate.width)
+        widths.append(estimate.interval_ratio)
         grid_errors.append(math.log(simulation.grid(random)) - truth)
     return {
         "curve": simulation.curve.name,

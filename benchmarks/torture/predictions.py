@@ -20,12 +20,12 @@ from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.datasets.loading import load
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Store
-from subspace_bench.training import checks as checking
+from subspace_bench.training import preflight as checking
 from subspace_bench.training.cost import estimate, estimator
 from subspace_bench.training.loop import train
 from subspace_bench.training.presets import recipe
 
-checks: Any = checking  # whose view of the free memory is replaced
+preflight: Any = checking  # whose view of the free memory is replaced
 WITHIN = 0.15  # of what is then taken
 # Smaller errors do not count: they are 1% of what a training takes without a projector, and what
 # threads and allocators keep varies as much.
@@ -167,14 +167,14 @@ def bytes_grown(run: RunConfig) -> float:
 
 
 def refused_alone(run: RunConfig, free: float) -> bool:
-    checks.available_memory = lambda: free
-    return _refuses(lambda: checks.require_trainable(run))
+    preflight.available_memory = lambda: free
+    return _refuses(lambda: preflight.require_trainable(run))
 
 
 def refused_together(run: RunConfig, free: float) -> bool:
-    checks.available_memory = lambda: free
-    checks.resident_memory = lambda: 0
-    return _refuses(lambda: checks.choose_jobs({run.label: estimate(run)}, None))
+    preflight.available_memory = lambda: free
+    preflight.resident_memory = lambda: 0
+    return _refuses(lambda: preflight.choose_jobs({run.label: estimate(run)}, None))
 
 
 def _refuses(start: object) -> bool:

@@ -69,8 +69,8 @@ def check(
     from subspace_bench.records.committed import REFERENCE, committed_reference
     from subspace_bench.regression import suite
     from subspace_bench.regression.reference import load
-    from subspace_bench.training.checks import choose_jobs
     from subspace_bench.training.cost import estimate
+    from subspace_bench.training.preflight import choose_jobs
 
     validation.require_at_least(suite.MIN_SEEDS, MOST_SEEDS, seeds=seeds)
     validation.require_at_least(1, jobs=jobs)

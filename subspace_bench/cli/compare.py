@@ -50,9 +50,9 @@ def compare(
     minutes: Annotated[
         float | None, typer.Option(help="Stop after this time; the same command continues.")
     ] = None,
-    report: Annotated[
+    rebuild: Annotated[
         bool,
-        typer.Option("--report", help="Rebuild pages from the csv files of any machine."),
+        typer.Option("--rebuild", help="Rebuild pages from the csv files of any machine."),
     ] = False,
     out: Out = Path("results"),
 ) -> int:
@@ -64,7 +64,7 @@ def compare(
     validation.require_at_least(1, repeat=repeat)
     validation.require_at_least(0, minutes=minutes)
     validation.check_output_dir(out)
-    if report:
+    if rebuild:
         validation.require_choice("device", [device], ("cpu", "cuda"))
         from subspace_bench.experiments.projectors import rebuild_pages
 

@@ -52,7 +52,7 @@ def dimension(
     minutes: Annotated[
         float | None, typer.Option(help="Stop after this time; the same command continues.")
     ] = None,
-    width: Annotated[
+    interval_ratio: Annotated[
         float | None,
         typer.Option(help="Stop when the interval's ends differ by at most this factor."),
     ] = None,
@@ -83,7 +83,8 @@ def dimension(
     from subspace_bench.reporting.render import write_page
 
     plan = Plan(
-        target, threshold, within, trainings, minutes, width, projector or PROJECTOR, jobs, scaling,
+        target, threshold, within, trainings, minutes, interval_ratio, projector or PROJECTOR, jobs,
+        scaling,
         parse_rates(rates),
     )  # fmt: skip
     loaded = [load(reference) for reference in tasks]

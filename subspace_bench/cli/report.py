@@ -32,7 +32,7 @@ def report(
     from subspace_bench.experiments.findings import findings
     from subspace_bench.records.committed import committed_store
     from subspace_bench.records.store import Store
-    from subspace_bench.reporting.index import write_index
+    from subspace_bench.reporting.page_list import write_index
     from subspace_bench.reporting.render import write_page
 
     require_dataset(dataset)

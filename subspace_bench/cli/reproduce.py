@@ -92,9 +92,9 @@ def reproduce(
     from subspace_bench.records.mirror import Mirror
     from subspace_bench.records.store import Store
     from subspace_bench.training import runner
-    from subspace_bench.training.checks import choose_jobs
     from subspace_bench.training.cluster import needs
     from subspace_bench.training.cost import plan_workload
+    from subspace_bench.training.preflight import choose_jobs
 
     console, store = make_console(), Store(out / "runs")
     requested = Plan(profile, seeds, device=validation.resolve_device(device))
@@ -262,7 +262,7 @@ class PageWriter:
         """Writes the pages that lack runs or needed none, and the index."""
         from subspace_bench.experiments import STUDIES
         from subspace_bench.experiments.findings import findings
-        from subspace_bench.reporting.index import write_index
+        from subspace_bench.reporting.page_list import write_index
 
         for name in self.missing:
             if name not in self.written:

@@ -79,7 +79,7 @@ def train(
     from subspace_bench.records.config import RunConfig
     from subspace_bench.records.store import Store
     from subspace_bench.training import presets, runner
-    from subspace_bench.training.checks import require_trainable
+    from subspace_bench.training.preflight import require_trainable
 
     changes = {} if lr is None else {"lr": lr}
     protocol = presets.protocol("post", steps=steps or presets.epochs(10), **changes)

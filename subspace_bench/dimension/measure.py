@@ -45,7 +45,7 @@ def intrinsic_dimension(
     within: float | None = None,
     trainings: int = 20,
     minutes: float | None = None,
-    width: float | None = None,
+    interval_ratio: float | None = None,
     projector: str = PROJECTOR,
     jobs: int = 1,
     scaling: str = "fan-in",
@@ -60,9 +60,9 @@ def intrinsic_dimension(
         higher_is_better: False for a loss.
         name: of the task in the result.
         out: folder that keeps finished trainings; the same call continues with them.
-        fraction, threshold, within, trainings, minutes, width, projector, jobs, scaling, rates: see
-            `Plan`. With more than one job, worker processes import `build` and `train` from their
-            module.
+        fraction, threshold, within, trainings, minutes, interval_ratio, projector, jobs, scaling,
+            rates: see `Plan`. With more than one job, worker processes import `build` and `train`
+            from their module.
 
     Raises:
         UserError: for bad arguments, or a `build` or `train` that fails (see `trial.carry_out`).
@@ -74,7 +74,7 @@ def intrinsic_dimension(
         within,
         trainings,
         minutes,
-        width,
+        interval_ratio,
         projector,
         jobs,
         scaling,
@@ -163,7 +163,7 @@ def next_trial(trainings: Trainings, plan: Plan, running: Sequence[Trial]) -> Tr
 
 def is_settled(search: Search, estimate: Estimate, plan: Plan) -> bool:
     """Whether the interval is narrow enough, or it is clear that no d reaches the target."""
-    narrow = plan.width is not None and estimate.width <= plan.width
+    narrow = plan.interval_ratio is not None and estimate.interval_ratio <= plan.interval_ratio
     beyond = estimate.dimension is None and estimate.low == search.native
     return narrow or (beyond and search.dims.count(search.native) >= FEWEST_AT_NATIVE)
 

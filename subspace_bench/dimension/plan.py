@@ -32,7 +32,7 @@ class Plan:
         within: the target as the baseline's mean less this many points instead.
         trainings: after the first BASELINES of the plain module.
         minutes: stop after this time.
-        width: stop when the ends of the interval differ by at most this factor.
+        interval_ratio: stop when the ends of the interval differ by at most this factor.
         projector: name of P.
         scaling: of P's rows, see `Subspace`; Li et al. 2018 have "none".
         jobs: trainings at a time.
@@ -48,7 +48,7 @@ class Plan:
     within: float | None = None
     trainings: int = 20
     minutes: float | None = None
-    width: float | None = None
+    interval_ratio: float | None = None
     projector: str = PROJECTOR
     jobs: int = 1
     scaling: str = "fan-in"
@@ -63,7 +63,7 @@ class Plan:
         validation.require_fraction(target=self.fraction)
         validation.require_positive(within=self.within, minutes=self.minutes)
         validation.require_at_least(FEWEST + 1, trainings=self.trainings)
-        validation.require_at_least(1, jobs=self.jobs, width=self.width)
+        validation.require_at_least(1, jobs=self.jobs, interval_ratio=self.interval_ratio)
         self._require_rates()
         validation.require_choice("projector", [self.projector], names())
         validation.require_choice("scaling", [self.scaling], SCALINGS)

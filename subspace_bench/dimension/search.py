@@ -35,7 +35,7 @@ class Estimate:
     high: int | None
 
     @property
-    def width(self) -> float:
+    def interval_ratio(self) -> float:
         """high / low; infinite without an upper bound."""
         return math.inf if self.high is None else self.high / self.low
 

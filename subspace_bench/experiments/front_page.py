@@ -23,9 +23,9 @@ from subspace_bench.profiling.recommendation import AccuracyComparison, format_p
 from subspace_bench.profiling.table import read_frame
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record
-from subspace_bench.reporting.html import Section, write_html
-from subspace_bench.reporting.index import read_start
+from subspace_bench.reporting.index_html import Section, write_html
 from subspace_bench.reporting.page import Page
+from subspace_bench.reporting.page_list import read_start
 from subspace_bench.training import presets
 
 MOST_BYTES = 1 << 20  # of a page that is read

@@ -99,7 +99,7 @@ def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) 
             "layered": LAYERED_MODELS,
         },
         figures=figures(name, measured),
-        command=f"subspace-bench compare --device {device} --report",
+        command=f"subspace-bench compare --device {device} --rebuild",
         template="projectors",
     )
 
@@ -117,7 +117,7 @@ def not_measured(device: str) -> Page:
             "memory": projectors_predicted.GPU_BYTES / 1e9,
             "targets": TARGETS,
         },
-        command=f"subspace-bench compare --device {device} --report",
+        command=f"subspace-bench compare --device {device} --rebuild",
         template="projectors-not-measured",
     )
 

@@ -1,0 +1,1 @@
+"""Memory, time and distortion of projectors, measured case by case, for `compare`."""

@@ -1,0 +1,1 @@
+"""Trains runs: the loop, checkpoints, worker processes and executors."""

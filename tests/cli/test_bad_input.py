@@ -67,7 +67,7 @@ BAD = {
     "d to time": ("compare --native 10 --dims 11", "d is at most D"),
     "dtype": ("compare --dtype int8", "unknown dtype 'int8'"),
     "device to time": ("compare --device tpu", "unknown device 'tpu'"),
-    "device of a page": ("compare --device tpu --report", "unknown device 'tpu'"),
+    "device of a page": ("compare --device tpu --rebuild", "unknown device 'tpu'"),
     "samples": ("compare --repeat 0", "--repeat is 0"),
     "half a character": ("list --out \ud800", r"'\ud800'"),
     "a null byte": ("list --out \0", r"'\x00'"),

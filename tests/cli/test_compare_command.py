@@ -61,7 +61,7 @@ def test_finished_cases_are_not_measured_again(measured) -> None:
     files = measured / "projectors-cpu.csv", measured / "projectors-cpu.md"
     before = [file.read_bytes() for file in files]
     assert run(*GRID, "--out", str(measured)) == 0
-    assert run("compare", "--report", "--out", str(measured)) == 0
+    assert run("compare", "--rebuild", "--out", str(measured)) == 0
     assert [file.read_bytes() for file in files] == before
 
 

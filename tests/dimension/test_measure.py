@@ -152,7 +152,7 @@ def test_no_seed_is_used_twice_whatever_has_finished() -> None:
 
 
 def test_a_narrow_interval_ends_the_search() -> None:
-    result = intrinsic_dimension(build, train, fraction=0.6, trainings=40, width=1.5)
+    result = intrinsic_dimension(build, train, fraction=0.6, trainings=40, interval_ratio=1.5)
     assert result.interval[1] is not None
     assert len(result.curve) < 40
 

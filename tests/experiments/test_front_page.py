@@ -14,7 +14,7 @@ from subspace_bench.experiments.findings import findings_of
 from subspace_bench.experiments.projector_accuracy import accuracies
 from subspace_bench.profiling.table import read_frame
 from subspace_bench.records.store import Record
-from subspace_bench.reporting.html import to_json
+from subspace_bench.reporting.index_html import to_json
 
 RESULTS = Path(__file__).parents[2] / "results"
 

@@ -12,7 +12,7 @@ from committed_files import committed
 from subspace_bench.experiments import STUDIES, Evidence, Plan
 from subspace_bench.experiments.findings import findings
 from subspace_bench.records.store import Record
-from subspace_bench.reporting.index import write_index
+from subspace_bench.reporting.page_list import write_index
 from subspace_bench.reporting.render import markdown, read_summary, write_page
 from subspace_bench.reporting.statistics import REPRODUCES
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from html_page import DATA, EVIL, VALUES
 
-from subspace_bench.reporting.html import Section, body, page_html, to_json
+from subspace_bench.reporting.index_html import Section, body, page_html, to_json
 from subspace_bench.reporting.page import Page
 
 RESULTS = Path(__file__).parents[2] / "results"

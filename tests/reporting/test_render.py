@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from subspace_bench.common.errors import UserError
 from subspace_bench.reporting import render
 from subspace_bench.reporting.figures import PageFigure
-from subspace_bench.reporting.index import write_index
 from subspace_bench.reporting.page import Page
+from subspace_bench.reporting.page_list import write_index
 from subspace_bench.reporting.render import markdown, markdown_table, read_summary, write_page
 
 FRAME = pd.DataFrame({"a": ["1,000", "x | y"], "b": ["0.10", ""]})

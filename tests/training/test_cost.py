@@ -10,8 +10,7 @@ from subspace_bench import models
 from subspace_bench.common.errors import UserError
 from subspace_bench.records.config import RunConfig, TrainingConfig
 from subspace_bench.records.store import Record
-from subspace_bench.training import checks
-from subspace_bench.training.checks import choose_jobs
+from subspace_bench.training import preflight
 from subspace_bench.training.cost import (
     PARENT_MEMORY,
     WORKER_MEMORY,
@@ -24,6 +23,7 @@ from subspace_bench.training.cost import (
     memory_together,
     wall_seconds,
 )
+from subspace_bench.training.preflight import choose_jobs
 
 RUN = RunConfig("conv", "he", TrainingConfig(steps=2_000, batch=256, lr=3e-3))
 WIDE = replace(RUN, dim=10_000, projector="orthonormal", origin="zero")
@@ -91,8 +91,8 @@ def test_jobs_are_as_many_as_memory_holds() -> None:
 
 def test_a_run_that_does_not_fit_is_refused(monkeypatch) -> None:
     costs = {"small": Cost(0, 1, 1e9, 0), "large": Cost(0, 1, 3e9, 0)}
-    monkeypatch.setattr(checks, "available_memory", lambda: 3.2e9)
-    monkeypatch.setattr(checks, "resident_memory", lambda: 0)
+    monkeypatch.setattr(preflight, "available_memory", lambda: 3.2e9)
+    monkeypatch.setattr(preflight, "resident_memory", lambda: 0)
     assert choose_jobs({"small": costs["small"]}, 10**9) == 1
     with pytest.raises(UserError, match="large"):
         choose_jobs(costs, None)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from html_page import DATA, EVIL, VALUES
 
-from subspace_bench.reporting.html import Section, write_html
+from subspace_bench.reporting.index_html import Section, write_html
 from subspace_bench.reporting.page import Page
 
 sync_api = pytest.importorskip("playwright.sync_api")
