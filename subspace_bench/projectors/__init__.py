@@ -17,6 +17,7 @@ from subspace_bench.projectors.registry import (
     nonzero_rows,
     predicted_seconds,
 )
+from subspace_bench.projectors.rows import Rows
 
 __all__ = [
     "ColumnNorms",
@@ -25,6 +26,7 @@ __all__ = [
     "LinearMap",
     "PredictedSeconds",
     "Projector",
+    "Rows",
     "column_norms",
     "footprint",
     "load",

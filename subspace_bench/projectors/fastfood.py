@@ -35,28 +35,34 @@ class Fastfood(Projector):
 
     n = 2^⌈log2 d⌉, at least 256. Equivalent in NumPy, for one block:
     `s * (H @ (g * (H @ (b * np.pad(omega, (0, n - d))))[pi]))` with H = `scipy.linalg.hadamard(n)`.
+
+    Arguments:
+        stored: whether to store G and S, up to 2^27 rows; else they are computed at each use.
     """
 
+    accepts: ClassVar[frozenset[str]] = frozenset({"stored"})
+    by_rows = True
     g: Tensor
     s: Tensor
 
-    def __init__(self, native: int, dim: int, seed: int) -> None:
+    def __init__(self, native: int, dim: int, seed: int, stored: bool = True) -> None:
         super().__init__(native, dim, seed)
-        self._build([native])
+        self._build([native], stored)
 
-    def _build(self, layers: list[int]) -> None:
+    def _build(self, layers: list[int], stored: bool) -> None:
         """Sets up the blocks; every layer starts a new block."""
         native, self._levels = self.native, _levels(self.dim)
         self._key = rng.key(self.seed, "projector fastfood")
         self._layers = layers
-        self._starts = _starts(layers, 1 << self._levels)
-        rows = (len(self._starts) - 1) << self._levels
-        self._stored = rows <= STORED
+        self.block_starts = _starts(layers, 1 << self._levels)
+        self._all = range(len(self.block_starts) - 1)
+        rows = len(self._all) << self._levels
+        self._stored = stored and rows <= STORED
         for name, size in (("g", rows), ("s", native)):
             buffer = torch.empty(size if self._stored else 0, dtype=torch.float32, device="cpu")
             self.register_buffer(name, buffer, persistent=False)
         if self._stored:
-            kernels.diagonals(self._key, self._starts, self._levels, self.g, self.s)
+            kernels.diagonals(self._key, self.block_starts, self._levels, self.g, self.s)
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
@@ -71,29 +77,38 @@ class Fastfood(Projector):
         )
 
     def _project(self, omega: Tensor) -> Tensor:
-        if self._has_fused_kernels(omega):
-            return kernels.project(omega, *self._blocks())
-        theta = omega.new_empty(len(omega), self.native)
-        padded = omega.new_zeros(len(omega), 1, 1 << self._levels)
-        padded[:, 0, : self.dim] = omega
-        for blocks, start, stop in self._chunks(len(omega)):
-            g, s = self._diagonals(blocks, start, stop, omega)
-            mixed = padded.repeat(1, len(blocks), 1)
-            mixed = hadamard_(multiply_signs_(mixed, self._key, blocks))
-            mixed = hadamard_(permute(mixed, g, self._key, blocks, scatter=False))
-            theta[:, start:stop] = mixed.flatten(1)[:, : stop - start].mul_(s)
-        return theta
+        return self._project_blocks(omega, self._all)
 
     def _adjoint(self, theta: Tensor) -> Tensor:
+        return self._adjoint_of_blocks(theta, self._all)
+
+    def _project_blocks(self, omega: Tensor, blocks: range) -> Tensor:
+        if self._has_fused_kernels(omega):
+            return kernels.project(omega, *self._blocks(blocks))
+        begin, end = self.block_starts[[blocks.start, blocks.stop]].tolist()
+        theta = omega.new_empty(len(omega), end - begin)
+        padded = omega.new_zeros(len(omega), 1, 1 << self._levels)
+        padded[:, 0, : self.dim] = omega
+        for chunk, start, stop in self._chunks(blocks, len(omega)):
+            g, s = self._diagonals(chunk, start, stop, omega)
+            mixed = padded.repeat(1, len(chunk), 1)
+            mixed = hadamard_(multiply_signs_(mixed, self._key, chunk))
+            mixed = hadamard_(permute(mixed, g, self._key, chunk, scatter=False))
+            mixed = mixed.flatten(1)[:, : stop - start].mul_(s)
+            theta[:, start - begin : stop - begin] = mixed
+        return theta
+
+    def _adjoint_of_blocks(self, theta: Tensor, blocks: range) -> Tensor:
         if self._has_fused_kernels(theta):
-            return kernels.adjoint(theta, self.dim, *self._blocks())
+            return kernels.adjoint(theta, self.dim, *self._blocks(blocks))
+        begin = int(self.block_starts[blocks.start])
         omega = theta.new_zeros(len(theta), self.dim)
-        for blocks, start, stop in self._chunks(len(theta)):
-            g, s = self._diagonals(blocks, start, stop, theta)
-            mixed = theta.new_zeros(len(theta), len(blocks), 1 << self._levels)
-            mixed.flatten(1)[:, : stop - start] = theta[:, start:stop] * s
-            mixed = permute(hadamard_(mixed), g, self._key, blocks, scatter=True)
-            omega += multiply_signs_(hadamard_(mixed), self._key, blocks).sum(1)[:, : self.dim]
+        for chunk, start, stop in self._chunks(blocks, len(theta)):
+            g, s = self._diagonals(chunk, start, stop, theta)
+            mixed = theta.new_zeros(len(theta), len(chunk), 1 << self._levels)
+            mixed.flatten(1)[:, : stop - start] = theta[:, start - begin : stop - begin] * s
+            mixed = permute(hadamard_(mixed), g, self._key, chunk, scatter=True)
+            omega += multiply_signs_(hadamard_(mixed), self._key, chunk).sum(1)[:, : self.dim]
         return omega
 
     def _has_fused_kernels(self, vector: Tensor) -> bool:
@@ -102,28 +117,38 @@ class Fastfood(Projector):
     def _displace(
         self, origin: Tensor, omega: Tensor, theta: Tensor, factors: Factors | None = None
     ) -> None:
-        kernels.project(omega[None], *self._blocks(), origin, theta[None], factors)
+        blocks = self._blocks(self._all)
+        kernels.project(omega[None], *blocks, origin, theta[None], factors)
 
     def _adjoint_of_pieces(
         self, pieces: Sequence[Tensor], factors: Factors | None = None
     ) -> Tensor:
-        return kernels.adjoint_of_pieces(pieces, self.dim, *self._blocks(), factors)[0]
+        blocks = self._blocks(self._all)
+        return kernels.adjoint_of_pieces(pieces, self.dim, *blocks, factors)[0]
 
-    def _blocks(self) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor]:
+    def _blocks(
+        self, blocks: range
+    ) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor, int, int]:
         """The arguments of kernels besides the vectors."""
-        return self._key, self._starts, self._levels, self.g, self.s
+        starts = self.block_starts[blocks.start : blocks.stop + 1]
+        g, s = self.g, self.s
+        if self._stored:
+            g = g[blocks.start << self._levels : blocks.stop << self._levels]
+            s = s[starts[0] : starts[-1]]
+        return self._key, starts - starts[0], self._levels, g, s, self.native, blocks.start
 
-    def _chunks(self, rows: int) -> Iterator[tuple[range, int, int]]:
-        """Yields (numbers of some blocks of one layer, start, stop of their rows), in order."""
+    def _chunks(self, blocks: range, rows: int) -> Iterator[tuple[range, int, int]]:
+        """Yields (numbers of some of the blocks, in one layer; start, stop of their rows)."""
         size = 1 << self._levels
         step = max(1, _CHUNK // (size * max(1, rows)))
-        block, begin = 0, 0
+        first = 0
         for layer in self._layers:
-            count = -(-layer // size)
-            for i in range(0, count, step):
-                j = min(i + step, count)
-                yield range(block + i, block + j), begin + i * size, begin + min(j * size, layer)
-            block, begin = block + count, begin + layer
+            last = first - (-layer // size)
+            for i in range(max(first, blocks.start), min(last, blocks.stop), step):
+                chunk = range(i, min(i + step, last, blocks.stop))
+                start, stop = self.block_starts[[chunk.start, chunk.stop]].tolist()
+                yield chunk, start, stop
+            first = last
 
     def _diagonals(
         self, blocks: range, start: int, stop: int, like: Tensor
@@ -147,14 +172,22 @@ class FastfoodLayers(Fastfood):
 
     Arguments:
         layers: sizes of θ's parameters, in order; None means one layer of size D.
+        stored: as of `Fastfood`.
 
     Raises:
         UserError: if the sizes do not add up to D.
     """
 
-    accepts: ClassVar[frozenset[str]] = frozenset({"layers"})
+    accepts: ClassVar[frozenset[str]] = frozenset({"layers", "stored"})
 
-    def __init__(self, native: int, dim: int, seed: int, layers: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        native: int,
+        dim: int,
+        seed: int,
+        layers: list[int] | None = None,
+        stored: bool = True,
+    ) -> None:
         Projector.__init__(self, native, dim, seed)
         layers = [native] if layers is None else list(layers)
         if sum(layers) != native or min(layers) < 0:
@@ -162,7 +195,7 @@ class FastfoodLayers(Fastfood):
                 f"the layers have {sum(layers):,} parameters in total, but D is {native:,}: "
                 "give the size of every parameter of θ, in order"
             )
-        self._build([layer for layer in layers if layer])
+        self._build([layer for layer in layers if layer], stored)
 
     @classmethod
     def footprint(
