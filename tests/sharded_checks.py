@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import functools
+import runpy
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Net(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.norm(self.one(self.words(tokens).mean(1)))
-        return self.out(self.again(self.tied(self.two(x.tanh())).tanh())) + self.frozen.sum()
+        return self.frozen.mean() * self.out(self.again(self.tied(self.two(x.tanh())).tanh()))
 
 
 def plain(seed: int = 0) -> Net:
@@ -183,7 +183,7 @@ def traffic_is_that_of_the_module_and_one_sum() -> None:
         loss(net, tokens()).backward()
     extra = {str(k): n - before.get_comm_counts().get(k, 0)
              for k, n in after.get_comm_counts().items()}  # fmt: skip
-    assert sum(before.get_comm_counts().values()) >= 6
+    assert sum(before.get_comm_counts().values()) >= 5, before.get_comm_counts()
     assert {k: n for k, n in extra.items() if n} == {"c10d.allreduce_": 1}, extra
 
 
@@ -285,18 +285,24 @@ def what_cannot_work_is_refused() -> None:
         empty = nn.Linear(8, 8)
     refused(lambda: ShardedSubspace(fully_shard(empty, mesh=mesh), 3))
     net = ShardedSubspace(sharded(mesh), DIM)
-    net(tokens())
+    net.write_theta()
     refused(lambda: net.double())
     with torch.no_grad():
         net.module.out.weight.mul_(2)
     refused(lambda: net(tokens()))
 
 
+def the_example_trains() -> None:
+    path = Path(__file__).parents[1] / "examples" / "sharded.py"
+    losses = runpy.run_path(str(path))["main"](steps=12)
+    assert sum(losses[-3:]) < 0.95 * sum(losses[:3]), losses
+
+
 for run in (
     without_scaling_in_float64, same_training, memory_falls_as_one_over_the_ranks,
     traffic_is_that_of_the_module_and_one_sum, theta_follows_omega_in_evaluation,
     unsynchronised_backward_waits_for_the_last, an_interrupted_backward_leaves_nothing_behind,
-    states, what_cannot_work_is_refused,
+    states, the_example_trains, what_cannot_work_is_refused,
 ):  # fmt: skip
     check(run)
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -197,19 +196,13 @@ class Projector(LinearMap):
     `nonzero_rows`). Each class has its own random stream, so two classes with the same seed share
     no numbers.
 
-    For models that are sharded over processes, a subclass can compute blocks of rows alone. It then
-    defines `by_rows`, `block_starts`, `_project_blocks` and `_adjoint_of_blocks`; see `Rows`.
-
     Attributes:
         accepts: additional keyword arguments of the class: "first", the direction of P's first
-            column; "layers", the sizes of θ's parameters in order; or "stored", whether P may
-            store numbers of each row, which it can compute at each use instead.
-        by_rows: whether blocks of rows can be computed alone, with no memory for the others.
+            column; "layers", the sizes of θ's parameters in order; or "stored", whether P stores
+            numbers of each row, or computes them at each use.
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset()
-    by_rows: ClassVar[bool] = False
-    block_starts: np.ndarray  # the first row of each block that can be computed alone, then D
 
     @classmethod
     @abstractmethod
@@ -219,14 +212,6 @@ class Projector(LinearMap):
         Arguments:
             itemsize: bytes of an element of ω and θ in `_project` and `_adjoint`: 4 or 8.
         """
-
-    def _project_blocks(self, omega: Tensor, blocks: range) -> Tensor:
-        """`_project`, limited to the rows of consecutive blocks."""
-        raise NotImplementedError
-
-    def _adjoint_of_blocks(self, theta: Tensor, blocks: range) -> Tensor:
-        """`_adjoint` of a θ that is zero outside of these rows, and is given without the zeros."""
-        raise NotImplementedError
 
     @classmethod
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:

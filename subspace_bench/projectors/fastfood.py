@@ -7,6 +7,7 @@ are stacked, and the last is cut at row D.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -21,8 +22,9 @@ from subspace_bench.kernels.cpu import fastfood as kernels
 from subspace_bench.kernels.cpu.pieces import Factors
 from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations, philox
-from subspace_bench.projectors.base import Footprint, Projector
+from subspace_bench.projectors.base import Footprint
 from subspace_bench.projectors.hadamard import hadamard_
+from subspace_bench.projectors.rows import ProjectorByRows
 
 STORED = 1 << 27  # the most rows for which G and S are stored; beyond, they are recomputed
 _MIN_LEVELS = 8  # log2 of the least n: shorter blocks save nothing, with rows less Gaussian
@@ -30,7 +32,7 @@ _LENGTHS = 3  # third word of the Philox counter of S; G has 0, and permutations
 _CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
 
 
-class Fastfood(Projector):
+class Fastfood(ProjectorByRows):
     """D·log d operations and 8 bytes a row (0 beyond 2^27 rows); column norms 1 in expectation.
 
     n = 2^⌈log2 d⌉, at least 256. Equivalent in NumPy, for one block:
@@ -41,7 +43,6 @@ class Fastfood(Projector):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"stored"})
-    by_rows = True
     g: Tensor
     s: Tensor
 
@@ -54,7 +55,6 @@ class Fastfood(Projector):
         native, self._levels = self.native, _levels(self.dim)
         self._key = rng.key(self.seed, "projector fastfood")
         self._layers = layers
-        self.block_starts = _starts(layers, 1 << self._levels)
         self._all = range(len(self.block_starts) - 1)
         rows = len(self._all) << self._levels
         self._stored = stored and rows <= STORED
@@ -75,6 +75,10 @@ class Fastfood(Projector):
         return Footprint(
             resident_bytes=4 * (rows + native) if stored else 0, workspace_bytes=working
         )
+
+    @functools.cached_property
+    def block_starts(self) -> np.ndarray:
+        return _starts(self._layers, 1 << self._levels)
 
     def _project(self, omega: Tensor) -> Tensor:
         return self._project_blocks(omega, self._all)
@@ -188,7 +192,7 @@ class FastfoodLayers(Fastfood):
         layers: list[int] | None = None,
         stored: bool = True,
     ) -> None:
-        Projector.__init__(self, native, dim, seed)
+        ProjectorByRows.__init__(self, native, dim, seed)
         layers = [native] if layers is None else list(layers)
         if sum(layers) != native or min(layers) < 0:
             raise UserError(

@@ -22,20 +22,20 @@ from subspace_bench.kernels.cpu import hashed as kernels
 from subspace_bench.kernels.cpu.pieces import Factors
 from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations
-from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
+from subspace_bench.projectors.base import ColumnNorms, Footprint
+from subspace_bench.projectors.rows import ProjectorByRows
 
 _MIN_BITS = 12  # log2 of the least block
 _PARTS = 16  # partial sums of the adjoint; a fixed number, so bits do not depend on threads
 _CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
 
 
-class Hashed(Projector):
+class Hashed(ProjectorByRows):
     """One entry per row: D operations, and memory for at most one block of rows.
 
     Equivalent in SciPy: `csr_array((signs / sqrt(count[c]), c, arange(D + 1))) @ omega`.
     """
 
-    by_rows = True
     rest: Tensor
 
     def __init__(self, native: int, dim: int, seed: int) -> None:

@@ -21,7 +21,8 @@ from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.kernels.cpu import regenerated as kernels
 from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import philox
-from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds, Projector
+from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds
+from subspace_bench.projectors.rows import ProjectorByRows
 
 ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of 512 and 4, the periods of the counters
 ENTRY = 40  # bytes per entry of a tile while plain PyTorch computes it
@@ -30,7 +31,7 @@ BLOCK = 1 << 9  # rows of a block that can be computed alone
 FEW = {"cpu": 4, "cuda": 32}  # the most vectors for a kernel; for more, tiles are matrix products
 
 
-class Regenerated(Projector):
+class Regenerated(ProjectorByRows):
     """P_ij ~ N(0, 1/D), computed at each use: no memory except ω and θ.
 
     √D·P_ij is number (i // 16) % 4 of the counter (16·(i // 64) + i % 16, j, 0, 0) under the key
@@ -43,7 +44,6 @@ class Regenerated(Projector):
         entry_rate: entries per second on one thread, for `predicted_seconds`.
     """
 
-    by_rows = True
     kind: ClassVar[int] = 0
     entry_rate: ClassVar[float] = 1.5e9
 

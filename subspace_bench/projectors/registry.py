@@ -31,6 +31,7 @@ from subspace_bench.projectors.base import (
     require_sizes,
 )
 from subspace_bench.projectors.operation import HALF
+from subspace_bench.projectors.rows import ProjectorByRows
 
 GROUP = "subspace_bench.projectors"
 BUILT_IN = {
@@ -173,7 +174,6 @@ def make(
     *,
     first: Tensor | None = None,
     layers: list[int] | None = None,
-    by_rows: bool = False,
 ) -> Projector:
     """Constructs the projector called `name`.
 
@@ -182,27 +182,22 @@ def make(
         dim: d, 1 ≤ d ≤ D.
         first: (D,), the direction of P's first column, for a class that accepts it.
         layers: sizes of θ's parameters in order; ignored by classes that do not accept it.
-        by_rows: whether to make a P for `Rows`, which stores nothing that grows with D.
 
     Raises:
         UserError: for an unknown name, a dimension out of range, a projector that exceeds the free
-            memory, a `first` that the class does not accept, a projector whose rows cannot be
-            computed alone but should, or a plug-in that fails.
+            memory, a `first` that the class does not accept, or a plug-in that fails.
     """
     cls = load(name)
     native, dim, seed = require_sizes(native, dim, seed)
-    options: dict[str, Tensor | list[int] | bool] = {}
-    if by_rows:
-        if not cls.by_rows:
-            able = [other for other in BUILT_IN if load(other).by_rows]
-            raise UserError(
-                f"rows of projector {name!r} cannot be computed alone: choose one of "
-                f"{', '.join(able)}"
-            )
-        if "stored" in cls.accepts:
-            options["stored"] = False
-    else:
-        _require_memory(name, native, dim, layers)
+    size, free = footprint(name, native, dim, layers=layers), available_memory()
+    needed = size.resident_bytes + size.workspace_bytes
+    if needed > free:
+        raise UserError(
+            f"projector {name!r} of {native:,} × {dim:,} needs "
+            f"{format_bytes(needed)} of memory, but only "
+            f"{format_bytes(free)} is free: choose a smaller d, or a projector that stores less"
+        )
+    options: dict[str, Tensor | list[int]] = {}
     if first is not None:
         if "first" not in cls.accepts:
             raise UserError(
@@ -217,16 +212,27 @@ def make(
         return cls(native, dim, seed, **options)
 
 
-def _require_memory(name: str, native: int, dim: int, layers: list[int] | None) -> None:
-    """Raises UserError if the projector needs more memory than is free."""
-    size, free = footprint(name, native, dim, layers=layers), available_memory()
-    needed = size.resident_bytes + size.workspace_bytes
-    if needed > free:
+def make_by_rows(
+    name: str, native: int, dim: int, seed: int, layers: list[int] | None = None
+) -> ProjectorByRows:
+    """The projector called `name`, for `Rows`: it stores nothing that grows with D.
+
+    Arguments:
+        As of `make`.
+
+    Raises:
+        UserError: as `make`, or if the projector cannot compute rows alone.
+    """
+    cls = load(name)
+    native, dim, seed = require_sizes(native, dim, seed)
+    if not issubclass(cls, ProjectorByRows):
+        able = [other for other in BUILT_IN if issubclass(load(other), ProjectorByRows)]
         raise UserError(
-            f"projector {name!r} of {native:,} × {dim:,} needs "
-            f"{format_bytes(needed)} of memory, but only "
-            f"{format_bytes(free)} is free: choose a smaller d, or a projector that stores less"
+            f"projector {name!r} cannot compute rows alone: choose one of {', '.join(able)}"
         )
+    options: dict[str, Any] = {"layers": layers, "stored": False}
+    with _attribute_errors(name, f"cannot be constructed at {native:,} × {dim:,}"):
+        return cls(native, dim, seed, **{k: v for k, v in options.items() if k in cls.accepts})
 
 
 @functools.cache

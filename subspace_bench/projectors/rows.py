@@ -5,16 +5,34 @@ Each rank of a sharded model makes the rows of its shards, from the same (D, d, 
 
 from __future__ import annotations
 
+import functools
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from subspace_bench.common.errors import UserError
 from subspace_bench.projectors.base import LinearMap, Projector
 
 _CHUNK = 1 << 18  # rows computed at a time: they stay in the cache until they are copied
+
+
+class ProjectorByRows(Projector):
+    """A projector that can compute blocks of rows alone, with no memory for the others."""
+
+    @functools.cached_property
+    @abstractmethod
+    def block_starts(self) -> np.ndarray:
+        """The first row of each block, then D, int64."""
+
+    @abstractmethod
+    def _project_blocks(self, omega: Tensor, blocks: range) -> Tensor:
+        """`_project`, limited to the rows of consecutive blocks."""
+
+    @abstractmethod
+    def _adjoint_of_blocks(self, theta: Tensor, blocks: range) -> Tensor:
+        """`_adjoint` of a θ that is zero outside of these rows, and is given without the zeros."""
 
 
 class Rows(LinearMap):
@@ -24,21 +42,13 @@ class Rows(LinearMap):
     own; the sum of Pᵀθ over the parts of θ is rounded in another order.
 
     Arguments:
-        whole: P, made `by_rows`.
+        whole: P.
         start: the first row.
         stop: the first row after them, start < stop ≤ D.
-
-    Raises:
-        UserError: if rows of P cannot be computed alone.
     """
 
-    def __init__(self, whole: Projector, start: int, stop: int) -> None:
+    def __init__(self, whole: ProjectorByRows, start: int, stop: int) -> None:
         nn.Module.__init__(self)
-        if not whole.by_rows:
-            raise UserError(
-                f"rows of {type(whole).__name__} cannot be computed alone: "
-                "choose a projector with `by_rows`, such as 'hashed'"
-            )
         self.native, self.dim, self.seed = stop - start, whole.dim, whole.seed
         self.whole, self.start = whole, start
         starts = whole.block_starts

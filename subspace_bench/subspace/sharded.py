@@ -17,7 +17,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.projectors import LinearMap, make
+from subspace_bench.projectors import LinearMap, make_by_rows
 from subspace_bench.projectors.base import require_sizes
 from subspace_bench.subspace import state, support
 from subspace_bench.subspace.flat import trainable_parameters
@@ -48,13 +48,14 @@ class ShardedSubspace(nn.Module):
     Arguments:
         module: a module after `fully_shard`; its parameters with `requires_grad` span R^D.
         dim: d, 1 ≤ d ≤ D.
-        projector: the name of a projector whose rows can be computed alone (`by_rows`).
+        projector: the name of a `ProjectorByRows`: hashed, fastfood, fastfood-layers,
+            regenerated or regenerated-signs.
         seed: seed of the projector.
         scaling: as of `Subspace`.
 
     Raises:
         UserError: for a module that is not sharded, or not all of it along the first dimension on
-            one mesh; for a projector without `by_rows`; and as `Subspace`.
+            one mesh; for a projector that cannot compute rows alone; and as `Subspace`.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class ShardedSubspace(nn.Module):
         _, dim, seed = require_sizes(sum(sizes), dim, seed)
         factors = row_factors(scaling, module, parameters, dim)
         device, dtype = parameters[0].device, parameters[0].dtype
-        whole = make(projector, sum(sizes), dim, seed, layers=sizes, by_rows=True).to(device)
+        whole = make_by_rows(projector, sum(sizes), dim, seed, sizes).to(device)
         self._maps = [whole if factors is None else RowScaled(whole, factors, sizes)]
         self._group = mesh.get_group(axis)
         self._written: tuple[Tensor, int, Tensor] | None = None  # the ω that θ was written for
@@ -88,7 +89,8 @@ class ShardedSubspace(nn.Module):
             first = start + first_element(parameter, mesh, axis)
             factor = None if factors is None else factors[i]
             shard = Shard(parameter, whole, first, factor, fixed)
-            p.register_post_accumulate_grad_hook(functools.partial(self._on_gradient, shard))
+            on_gradient = functools.partial(self._on_gradient, shard)
+            p.register_post_accumulate_grad_hook(on_gradient)  # type: ignore[no-untyped-call]
             self._shards.append(shard)
             start += sizes[i]
         self.register_state_dict_post_hook(_save_origin)  # type: ignore[no-untyped-call]

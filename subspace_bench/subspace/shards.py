@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule
@@ -12,7 +11,7 @@ from torch.distributed.tensor import DTensor, Replicate
 from torch.distributed.tensor import Shard as ShardPlacement
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.projectors import LinearMap, Projector, Rows
+from subspace_bench.projectors import LinearMap, ProjectorByRows, Rows
 from subspace_bench.subspace.scaling import RowScaled
 
 
@@ -21,7 +20,7 @@ class Shard:
 
     Arguments:
         parameter: the parameter.
-        whole: P, made by rows.
+        whole: P.
         start: the shard's first element in θ.
         factor: of the rows of P; None for 1.
         fixed: positions in θ that must not move; None for none.
@@ -30,7 +29,7 @@ class Shard:
     def __init__(
         self,
         parameter: DTensor,
-        whole: Projector,
+        whole: ProjectorByRows,
         start: int,
         factor: float | None,
         fixed: Tensor | None,
@@ -79,24 +78,28 @@ class Shard:
     def origin_as_dtensor(self) -> DTensor:
         """θ₀ of the whole parameter, sharded like it; not a copy."""
         p = self.parameter
-        local = self.origin.view(p.detach().to_local().shape)
+        local = self.origin.view(local_tensor(p).shape)
         return DTensor.from_local(
             local, p.device_mesh, p.placements, run_check=False, shape=p.shape, stride=p.stride()
         )
 
     def was_written(self) -> bool:
         """Whether something else has written the parameter since."""
-        local = self._local()
-        address, version = self._state
-        return local.data_ptr() == address and local._version != version
+        address, *versions = self._state
+        now, *others = self._current_state()
+        return now == address and others != versions
 
     def _local(self) -> Tensor:
         """The shard as a vector, which shares the parameter's memory."""
-        return self.parameter.detach().to_local().view(-1)
+        return local_tensor(self.parameter).view(-1)
 
     def _remember(self) -> None:
+        self._state = self._current_state()
+
+    def _current_state(self) -> tuple[int, int, int]:
+        """What writes change: operations on a DTensor raise its version, not that of its shard."""
         local = self._local()
-        self._state = local.data_ptr(), local._version
+        return local.data_ptr(), local._version, self.parameter._version
 
 
 def shared_mesh(module: nn.Module, parameters: Sequence[nn.Parameter]) -> tuple[DeviceMesh, int]:
@@ -138,6 +141,12 @@ def first_element(parameter: DTensor, mesh: DeviceMesh, axis: int) -> int:
     rows, ranks = parameter.shape[0], mesh.size(axis)
     chunk = -(-rows // ranks)
     start = min(mesh.get_local_rank(axis) * chunk, rows)
-    local = parameter.detach().to_local()
-    assert len(local) == min(chunk, rows - start)
+    assert len(local_tensor(parameter)) == min(chunk, rows - start)
     return start * (parameter.numel() // rows)
+
+
+def local_tensor(parameter: DTensor) -> Tensor:
+    """This rank's shard, detached; it shares the parameter's memory."""
+    detached = parameter.detach()
+    assert isinstance(detached, DTensor)
+    return detached.to_local()

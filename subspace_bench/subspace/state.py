@@ -77,7 +77,11 @@ def verify_state(net: StatefulSubspace, saved: dict[str, Any], prefix: str, *res
 
 
 def require_identity(saved: Tensor, projector: LinearMap, origin: str | None = None) -> None:
-    """Raises UserError unless a saved identity is that of P and θ₀ (of P, without a fingerprint)."""
+    """Raises UserError if a saved identity is not that of P, or its origin is another.
+
+    Arguments:
+        origin: the fingerprint of θ₀; None if that does not matter.
+    """
     theirs, ours = decode(saved), json.loads(json.dumps(projector.identity()))
     if origin is None:
         theirs.pop("origin", None)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from vectors import normal
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.projectors import Rows, load, make, names, rows
+from subspace_bench.projectors import ProjectorByRows, Rows, load, make, make_by_rows, names, rows
 
-BY_ROWS = [name for name in names() if load(name).by_rows]
+BY_ROWS = [name for name in names() if issubclass(load(name), ProjectorByRows)]
 # Beside blocks: 4,096 or more rows of hashed, 512 of regenerated, 256 or more of fastfood.
 sizes = st.integers(1, 9000).flatmap(lambda native: st.tuples(
     st.just(native), st.integers(1, min(native, 700)), st.sets(st.integers(1, native), max_size=4),
@@ -23,7 +23,7 @@ sizes = st.integers(1, 9000).flatmap(lambda native: st.tuples(
 def cut(name, native, dim, layers=None, cuts=()):
     """P as a whole, and in rows between the cuts."""
     whole = make(name, native, dim, 3, layers=layers)
-    by_rows = make(name, native, dim, 3, layers=layers, by_rows=True)
+    by_rows = make_by_rows(name, native, dim, 3, layers)
     ends = sorted({0, *cuts, native})
     return whole, [Rows(by_rows, a, b) for a, b in itertools.pairwise(ends)]
 
@@ -58,7 +58,7 @@ def test_other_dtypes_and_small_chunks(name, dtype, monkeypatch) -> None:
 
 
 def test_rows_are_differentiable() -> None:
-    part = Rows(make("hashed", 5000, 40, 0, by_rows=True), 4000, 4010)  # fewer rows than columns
+    part = Rows(make_by_rows("hashed", 5000, 40, 0), 4000, 4010)  # fewer rows than columns
     omega, theta = normal(40).requires_grad_(), normal(10)
     (gradient,) = torch.autograd.grad(part(omega) @ theta, omega)
     assert torch.equal(gradient, part.transpose(theta))
@@ -66,13 +66,11 @@ def test_rows_are_differentiable() -> None:
 
 @pytest.mark.parametrize("name", BY_ROWS)
 def test_a_map_by_rows_keeps_nothing_that_grows_with_the_rows(name) -> None:
-    small, large = (make(name, native, 50, 0, by_rows=True) for native in (1 << 18, 1 << 22))
+    small, large = (make_by_rows(name, native, 50, 0) for native in (1 << 18, 1 << 22))
     assert small.nbytes == large.nbytes == 0
 
 
 def test_others_are_refused_before_they_take_memory() -> None:
     for name in set(names()) - set(BY_ROWS):
         with pytest.raises(UserError, match="hashed"):
-            make(name, 1 << 40, 1000, 0, by_rows=True)
-    with pytest.raises(UserError):
-        Rows(make("sparse", 100, 5, 0), 0, 10)
+            make_by_rows(name, 1 << 40, 1000, 0)
