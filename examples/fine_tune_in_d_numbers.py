@@ -33,10 +33,9 @@ def lora(net: nn.Module, d: int) -> nn.Module | None:
     """The largest rank that fits; where none does, the last layer alone."""
     each = sum(map(sum, SIZES.values()))
     layers, per_rank = (LAYERS, each) if d >= each else (LAYERS[-1:], sum(SIZES["three"]))
-    rank = d // per_rank
-    return (
-        peft.get_peft_model(net, peft.LoraConfig(r=rank, target_modules=layers)) if rank else None
-    )
+    if d < per_rank:
+        return None
+    return peft.get_peft_model(net, peft.LoraConfig(r=d // per_rank, target_modules=layers))
 
 
 def vera(net: nn.Module, d: int) -> nn.Module | None:
@@ -44,7 +43,7 @@ def vera(net: nn.Module, d: int) -> nn.Module | None:
     rank = (d - OUTPUTS) // len(LAYERS)
     if rank < 1:
         return None
-    return peft.get_peft_model(net, peft.VeraConfig(r=min(rank, 256), target_modules=LAYERS))
+    return peft.get_peft_model(net, peft.VeraConfig(r=rank, target_modules=LAYERS))
 
 
 def uni_lora(net: nn.Module, d: int) -> nn.Module:

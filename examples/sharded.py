@@ -2,7 +2,8 @@
 
     torchrun --nproc-per-node 2 examples/sharded.py
 
-No process ever has the whole model, θ₀ or P. The saved state is that of a `Subspace` on one process.
+No process ever has the whole model, θ₀ or P, until the state is gathered at the end: it is that of
+a `Subspace` on one process.
 """
 
 import torch
