@@ -9,6 +9,7 @@ subspace, so that both meet the same load. Five minutes on two idle cores, 3 GB.
 
 from __future__ import annotations
 
+import functools
 import gc
 import multiprocessing
 import os
@@ -42,7 +43,11 @@ from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.render import write_page
 from subspace_bench.subspace import ShardedSubspace
 
-MODELS = {"ResNet-18": torchvision.models.resnet18, "ViT-B/16": torchvision.models.vit_b_16}
+SIZE = 112  # of images: half the usual side, for a transformer with a quarter of the tokens
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "ResNet-18": torchvision.models.resnet18,
+    "ViT-B/16": functools.partial(torchvision.models.vit_b_16, image_size=SIZE),
+}
 BLOCKS = (torchvision.models.resnet.BasicBlock, torchvision.models.vision_transformer.EncoderBlock)
 # d; every entry of a regenerated projector is computed, so its time grows with D·d.
 METHODS = {"hashed": 1_000, "fastfood": 1_000, "regenerated-signs": 100, "regenerated": 10}
@@ -55,7 +60,7 @@ TIME: Columns = {"CPU time": ("seconds", 1.0, "{:.2f} s"), "over plain": ("ratio
 def model(name: str) -> nn.Module:
     """A sharded model with small random weights, never whole on a rank."""
     with torch.device("meta"):
-        net: nn.Module = MODELS[name](weights=None)
+        net = MODELS[name]()
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     for part in net.modules():
         if isinstance(part, BLOCKS):
@@ -74,7 +79,7 @@ def model(name: str) -> nn.Module:
 def step_of(net: nn.Module, trained: list[nn.Parameter]) -> Callable[[], float]:
     """A training step; returns its CPU seconds, which depend less on the load than its duration."""
     optimizer = torch.optim.Adam(trained, lr=1e-3)
-    image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(dist.get_rank()))
+    image = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(dist.get_rank()))
 
     def step() -> float:
         begin = time.process_time()
@@ -95,7 +100,7 @@ def settled_memory() -> int:
 def warm_up() -> None:
     """Compiles kernels and imports what steps need, which would count as memory of the first."""
     for method in (PLAIN, *METHODS):
-        parts = nn.Conv2d(3, 4, 16, 16), nn.Flatten(), nn.Linear(784, 1_000)
+        parts = nn.Conv2d(3, 4, 16, 16), nn.Flatten(), nn.Linear(4 * (SIZE // 16) ** 2, 1_000)
         net: nn.Module = fully_shard(nn.Sequential(*parts))
         if method != PLAIN:
             net = ShardedSubspace(net, METHODS[method], method)
@@ -232,6 +237,7 @@ def main() -> None:
                     "machine": {k: machine()[k] for k in ("cpu", "python", "torch")},
                     "cores": os.cpu_count(),
                     "rounds": options.rounds,
+                    "size": SIZE,
                     "load": max(loads),
                 }
                 measurements.save("sharded", options.out, pd.DataFrame(rows), facts)

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from subspace_bench import Subspace
 from subspace_bench.datasets.embedded import embedded_digits
 
-RATES = (0.003, 0.01, 0.03, 0.1, 0.3)  # at the peak of a one-cycle schedule
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # at the peak of a one-cycle schedule
 SIZES = {"one": (784, 100), "two": (100, 100), "three": (100, 10)}  # layers: inputs, outputs
 LAYERS = list(SIZES)
 OUTPUTS = sum(n for _, n in SIZES.values())
@@ -52,7 +52,7 @@ def uni_lora(net: nn.Module, d: int) -> nn.Module:
 
 
 def tiny_lora(net: nn.Module, d: int) -> nn.Module:
-    config = peft.TinyLoraConfig(r=10, u=d, weight_tying=1.0, target_modules=LAYERS)
+    config = peft.TinyLoraConfig(r=32, u=d, weight_tying=1.0, target_modules=LAYERS)
     return peft.get_peft_model(net, config)
 
 

@@ -36,8 +36,9 @@ class ShardedSubspace(nn.Module):
     All ranks make it with the same arguments. Each forward writes θ = θ₀ + Pω, with the bits of a
     `Subspace`'s, into the module's shards if ω has changed. During backward, each shard's gradient
     is projected and freed as soon as FSDP has reduced it; at the end, ω's gradient is summed over
-    the ranks. Besides FSDP's own traffic, that sum of d numbers is all that ranks exchange. A rank
-    stores its shards of θ and θ₀; the module alone, with Adam, takes twice as much.
+    the ranks. It is that of the mean of the ranks' losses, as FSDP's gradients are. Besides FSDP's
+    own traffic, that sum of d numbers is all that ranks exchange. A rank stores its shards of θ and
+    θ₀; the module alone, with Adam, takes twice as much.
 
     `backward()` sets `omega.grad`; `torch.autograd.grad` and `torch.func` do not see ω. The
     module's parameters keep `requires_grad`, which FSDP needs, but never have a gradient, so an
