@@ -77,7 +77,7 @@ def cluster(session: nox.Session) -> None:
     """Train on a Ray cluster of several nodes on this machine, as submitit's jobs, and with S3."""
     session.install(MOTO)
     moto = {"MOTO_SERVER": str(Path(session.bin) / "moto_server")}
-    tests = ("tests/cluster", "tests/training/test_mirror.py")
+    tests = ("tests/cluster", "tests/records/test_mirror.py")
     pytest = (environment(session), "-m", "pytest", *tests, *session.posargs)
     session.run(*pytest, env=moto, external=True)
 

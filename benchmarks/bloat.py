@@ -3,7 +3,7 @@
     python -m benchmarks.bloat [--rebuild]
 
 Searches d_int of each net of `benchmarks/bloat_nets.py`, as `subspace-bench dimension` does, on one
-thread. A second call continues.
+thread. A second call continues. About an hour of one core, half of it for resnet-20, the last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from subspace_bench.dimension.trial import Outcome, Trial
 from subspace_bench.records import provenance
 from subspace_bench.reporting.render import write_page
 
-PLAN = Plan(trainings=20)
+PLAN = Plan(trainings=20, width=1.25)  # ratios of 10 to 10,000 need no narrower interval
 
 
 class Rows:
@@ -33,8 +33,8 @@ class Rows:
         self.out, self.trainings = out, dict[str, Trainings]()
         self.facts = {
             **provenance.machine(),
-            **{"trainings": PLAN.trainings, "images": IMAGES, "epochs": EPOCHS, "batch": BATCH},
-            **{"rate": RATE, "plain_rate": PLAIN_RATE},
+            **{"trainings": PLAN.trainings, "width": PLAN.width, "images": IMAGES},
+            **{"epochs": EPOCHS, "batch": BATCH, "rate": RATE, "plain_rate": PLAIN_RATE},
         }
 
     def add(self, net: str, trainings: Trainings) -> None:

@@ -63,7 +63,7 @@ TITLES = {
 NETS: dict[str, Callable[[], nn.Module]] = {
     **{name: functools.partial(models.build, name) for name in TITLES},
     "fc": functools.partial(models.build, "fc"),
-    "vgg-11, a quarter as wide": narrow_vgg,
+    "narrow vgg-11": narrow_vgg,
     "resnet-20": resnet20,
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -72,23 +71,30 @@ def draw(found: list[IntrinsicDimension]) -> Figure:
     """d_int over D, both on log axes, with lines of equal D / d_int."""
     figure = Figure(figsize=(6.4, 4.4))
     axes = figure.subplots()
-    natives = np.array([result.native for result in found])
-    ends = np.array([natives.min() / 2, natives.max() * 3])
+    shown = sorted((r for r in found if r.dimension is not None), key=lambda r: r.native)
+    left, right = shown[0].native / 2, shown[-1].native * 2
+    values = [end for r in shown for end in (*r.interval, r.dimension) if end is not None]
+    bottom, top = min(values) / 2, max(values) * 2
     for ratio in (10, 100, 1_000, 10_000):
-        axes.loglog(ends, ends / ratio, color="0.8", lw=0.8, zorder=0)
-        axes.annotate(f"{ratio:,}", (ends[1], ends[1] / ratio), color="0.5", fontsize=8)
-    for result in found:
-        if result.dimension is None:
-            continue
+        axes.loglog([left, right], [left / ratio, right / ratio], color="0.8", lw=0.8, zorder=0)
+        start = max(left, bottom * ratio)
+        if start < right and start / ratio < top:
+            axes.annotate(
+                f"D / {ratio:,}", (start, start / ratio), color="0.5", fontsize=8,
+                textcoords="offset points", xytext=(3, 8),
+            )  # fmt: skip
+    for index, result in enumerate(shown):
         low, high = result.interval
         axes.plot([result.native] * 2, [low, high or result.native], color="C0", lw=1.2)
-        axes.plot(result.native, result.dimension, "o", color="C0", ms=4)
+        axes.plot(result.native, result.dimension or 0, "o", color="C0", ms=4)
+        side = 1 if index % 2 else -1  # neighbours in D are labelled on different sides
         axes.annotate(
-            result.name.replace("tutorial-", ""), (result.native, result.dimension),
-            textcoords="offset points", xytext=(5, 3), fontsize=8,
+            result.name.replace("tutorial-", ""), (result.native, result.dimension or 0),
+            textcoords="offset points", xytext=(5 * side, 3), fontsize=8,
+            ha="right" if side < 0 else "left",
         )  # fmt: skip
-    values = [result.estimate.low for result in found]
-    axes.set_ylim(min(values) / 2, max(values) * 6)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
     axes.set_xlabel("D, parameters of the net")
     axes.set_ylabel("d_int, numbers that would do")
     return figure

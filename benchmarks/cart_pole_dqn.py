@@ -8,11 +8,12 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from benchmarks.cart_pole_policies import LAST, LONGEST, SOLVED, Policies, Result, values
+from benchmarks.cart_pole_policies import LAST, LONGEST, Looks, Policies, Result, rewards, values
 
 DISCOUNT, SOFT, BATCH = 0.95, 0.01, 32  # theirs
 MEMORY, FIRST = 10_000, 500  # transitions kept; before the first update. From here on ours.
 RANDOM, RANDOM_STEPS = 0.01, 5_000  # share of random actions at last, and when it gets there
+EVERY = 5_000  # steps between two looks at a policy
 
 
 class Replay:
@@ -42,40 +43,12 @@ class Replay:
         return self.states[0][at], self.actions[at], self.states[1][at], self.fell[at]
 
 
-class Scores:
-    """Rewards of finished episodes, for the mean over the last LAST."""
-
-    def __init__(self, policies: int) -> None:
-        self.rewards = np.zeros((policies, LAST))
-        self.episodes = np.zeros(policies, dtype=int)
-        self.running, self.best = np.zeros(policies), np.zeros(policies)
-        self.solved = np.zeros(policies, dtype=int)
-
-    def add(self, reward: np.ndarray, ended: np.ndarray) -> None:
-        self.running += reward
-        if not ended.any():
-            return
-        rows = np.flatnonzero(ended)
-        self.rewards[rows, self.episodes[rows] % LAST] = self.running[rows]
-        self.episodes[rows] += 1
-        self.running[rows] = 0
-        mean = self.rewards.mean(1) * (self.episodes >= LAST)
-        self.best = np.maximum(self.best, mean)
-        first = (mean >= SOLVED) & (self.solved == 0)
-        self.solved[first] = self.episodes[first]
-
-    def results(self) -> list[Result]:
-        return [
-            Result(float(best), int(solved) or None)
-            for best, solved in zip(self.best, self.solved, strict=True)
-        ]
-
-
 def learn(policies: Policies, rate: float, steps: int, seed: int) -> list[Result]:
     """Trains all policies for so many steps of the environment, with an update at each.
 
     Arguments:
         rate: of Adam, on ω.
+        steps: after each EVERY, the greedy policy plays LAST fresh episodes.
         seed: of starting positions, random actions and batches of the replay.
     """
     count, generator = len(policies), torch.Generator().manual_seed(seed)
@@ -83,7 +56,7 @@ def learn(policies: Policies, rate: float, steps: int, seed: int) -> list[Result
     omegas = torch.zeros(count, 1, policies.width, requires_grad=True)
     optimizer = torch.optim.Adam([omegas], lr=rate)
     targets = policies.thetas(omegas.detach())[:, 0].clone()
-    replay, scores = Replay(count), Scores(count)
+    replay, looks, episodes = Replay(count), Looks(count), np.zeros(count, dtype=int)
     before = torch.from_numpy(environment.reset(seed=seed)[0])
     fresh = np.zeros(count, dtype=bool)  # the environment resets instead of stepping
     for step in range(steps):
@@ -94,12 +67,12 @@ def learn(policies: Policies, rate: float, steps: int, seed: int) -> list[Result
             action = values(thetas, before[:, None])[:, 0].argmax(1)
             draws = torch.rand(2, count, generator=generator)
             action = torch.where(draws[0] < share, (draws[1] < 0.5).long(), action)
-        seen, reward, terminated, truncated, _ = environment.step(action.numpy())
+        seen, _, terminated, truncated, _ = environment.step(action.numpy())
         after = torch.from_numpy(seen)
         fell = torch.from_numpy(terminated).float()
         replay.add(before, action, after, fell, torch.from_numpy(~fresh))
         fresh = terminated | truncated
-        scores.add(reward, fresh)
+        episodes += fresh
         before = after
         if step >= FIRST:
             states, actions, nexts, ends = replay.draw(generator)
@@ -109,4 +82,8 @@ def learn(policies: Policies, rate: float, steps: int, seed: int) -> list[Result
             optimizer.zero_grad()
             (count * smooth_l1_loss(found, aim)).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-    return scores.results()
+        if step % EVERY == EVERY - 1:
+            with torch.no_grad():
+                thetas = policies.thetas(omegas)[:, 0]
+            looks.add(rewards(thetas, LAST, seed + step), episodes)
+    return looks.results()

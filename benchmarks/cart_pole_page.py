@@ -31,11 +31,26 @@ class Crossing:
 
     Attributes:
         dim: None if no d does.
-        interval: 95%, from a bootstrap over seeds; its upper end is infinite where no d would do.
+        interval: 95%, from a bootstrap over seeds; infinite where no d would do.
+        largest: the largest d that was tried.
     """
 
     dim: float | None
     interval: Interval
+    largest: int
+
+    def show(self, ratio_to: float = 0.0) -> str:
+        """d with its interval; or how many times fewer it is than `ratio_to`."""
+
+        def text(value: float) -> str:
+            if not np.isfinite(value):
+                return f"< {ratio_to / self.largest:.0f}" if ratio_to else f"> {self.largest}"
+            return f"{ratio_to / value:.0f}" if ratio_to else f"{value:.1f}"
+
+        ends = self.interval.low, self.interval.high
+        low, high = map(text, reversed(ends) if ratio_to else ends)
+        middle = text(np.inf if self.dim is None else self.dim)
+        return middle if low == high == middle else f"{middle} [{low}, {high}]"
 
 
 def cross(solved: pd.DataFrame, share: float) -> Crossing:
@@ -53,7 +68,9 @@ def cross(solved: pd.DataFrame, share: float) -> Crossing:
         (0.025, 0.975),
         method="inverted_cdf",  # no mean of a number and infinity
     )
-    return Crossing(found if np.isfinite(found) else None, Interval(*map(float, ends)))
+    return Crossing(
+        found if np.isfinite(found) else None, Interval(*map(float, ends)), int(dims[-1])
+    )
 
 
 def _crossing(dims: NDArray[np.float64], rates: NDArray[np.float64], share: float) -> float:
@@ -79,8 +96,8 @@ def page(measurements: Measurements) -> Page:
     }
     mnist = published.load("li2018")["dimensions"]["fc"]["global"]
     summary = "; ".join(
-        f"{method}: half of the seeds solve it at d = {_show(crossing)}, "
-        f"{_ratio(crossing, mnist)} times fewer than the {mnist} of MNIST"
+        f"{method}: half of the seeds solve it at d = {crossing.show()}, "
+        f"{crossing.show(mnist)} times fewer than the {mnist} of MNIST"
         for (method, label), crossing in crossings.items()
         if SHARES[label] == 0.5
     )
@@ -108,18 +125,6 @@ def _table(group: pd.DataFrame) -> pd.DataFrame:
     return group.pivot_table(index="seed", columns="d", values="solved")
 
 
-def _show(crossing: Crossing) -> str:
-    low, high = crossing.interval.low, crossing.interval.high
-    middle = "more" if crossing.dim is None else f"{crossing.dim:.1f}"
-    return f"{middle} [{low:.1f}, {'more' if np.isinf(high) else f'{high:.1f}'}]"
-
-
-def _ratio(crossing: Crossing, mnist: int) -> str:
-    low, high = mnist / crossing.interval.high, mnist / crossing.interval.low
-    middle = "fewer" if crossing.dim is None else f"{mnist / crossing.dim:.0f}"
-    return f"{middle} [{low:.0f}, {high:.0f}]"
-
-
 def _verdicts(crossings: dict[tuple[str, str], Crossing], mnist: int) -> Iterator[dict[str, str]]:
     for (method, label), crossing in crossings.items():
         low, high = mnist / crossing.interval.high, mnist / crossing.interval.low
@@ -128,8 +133,8 @@ def _verdicts(crossings: dict[tuple[str, str], Crossing], mnist: int) -> Iterato
             "method": method,
             "solved by": label,
             "d_int, published": str(THEIRS[method]),
-            "d_int": _show(crossing),
-            f"{mnist} / d_int": _ratio(crossing, mnist),
+            "d_int": crossing.show(),
+            f"{mnist} / d_int": crossing.show(mnist),
             f"{CLAIM} times": inside if low <= CLAIM else f"{inside}: more than {CLAIM}",
         }
 

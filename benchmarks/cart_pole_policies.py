@@ -30,13 +30,33 @@ class Result:
     """How one policy ended.
 
     Attributes:
-        score: the best mean reward over LAST episodes; with DQN, over LAST consecutive ones while
-            it explored. 0 if it had fewer.
+        score: the best mean reward over LAST fresh episodes, without exploration.
         episodes: until it was solved first, None if it never was.
     """
 
     score: float
     episodes: int | None
+
+
+class Looks:
+    """The results of policies that play LAST fresh episodes now and then during training."""
+
+    def __init__(self, policies: int) -> None:
+        self.best = np.zeros(policies)
+        self.solved = np.zeros(policies, dtype=int)
+
+    def add(self, played: Tensor, episodes: np.ndarray) -> None:
+        """Rewards (policies, LAST), and the episodes that each policy has trained on so far."""
+        means = played.mean(1).numpy()
+        self.best = np.maximum(self.best, means)
+        first = (means >= SOLVED) & (self.solved == 0)
+        self.solved[first] = episodes[first]
+
+    def results(self) -> list[Result]:
+        return [
+            Result(float(best), int(solved) or None)
+            for best, solved in zip(self.best, self.solved, strict=True)
+        ]
 
 
 class Policies:
@@ -124,8 +144,7 @@ def evolve(
     scale = policies.dims.rsqrt()  # a vector of d numbers of this size has length 1
     omegas = (torch.zeros(len(policies), policies.width)).requires_grad_()
     optimizer = torch.optim.Adam([omegas], lr=rate)
-    best = torch.zeros(len(policies))
-    solved: list[int | None] = [None] * len(policies)
+    looks = Looks(len(policies))
     for generation in range(generations):
         noise = (
             torch.randn(len(policies), pairs, policies.width, generator=generator) * mask[:, None]
@@ -138,12 +157,7 @@ def evolve(
         omegas.grad = -(weights[:, None] @ noise)[:, 0] / pairs
         optimizer.step()
         if generation % 5 == 4:
-            means = rewards(
-                policies.thetas((omegas * scale)[:, None])[:, 0], LAST, seed + generation
-            ).mean(1)
-            best = torch.maximum(best, means)
-            played = 2 * pairs * (generation + 1)
-            for number in range(len(policies)):
-                if means[number] >= SOLVED and solved[number] is None:
-                    solved[number] = played
-    return [Result(float(b), s) for b, s in zip(best, solved, strict=True)]
+            thetas = policies.thetas((omegas * scale)[:, None])[:, 0]
+            played = np.full(len(policies), 2 * pairs * (generation + 1))
+            looks.add(rewards(thetas, LAST, seed + generation), played)
+    return looks.results()

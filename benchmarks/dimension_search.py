@@ -130,6 +130,7 @@ def curves() -> list[Curve]:
     found = [
         Curve(f"Li et al., {name}", tuple(points["d"]), tuple(points["accuracy"]))
         for name, points in content.items()
+        if "accuracy" in points  # other tables have single numbers
     ]
     evidence = Evidence(StudyPlan(), committed_store())
     for model in ("conv", "fc"):

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.measurements import Measurements
-from subspace_bench.dimension.plan import Plan
+from subspace_bench.dimension.plan import BASELINES, Plan
 from subspace_bench.dimension.result import IntrinsicDimension
-from subspace_bench.dimension.search import Search
+from subspace_bench.dimension.search import FEWEST, Search
 from subspace_bench.experiments import published
 from subspace_bench.reporting.figures import PageFigure
 from subspace_bench.reporting.page import Page
@@ -82,7 +82,9 @@ def page(measurements: Measurements) -> Page:
 
 
 def enough(case: pd.DataFrame) -> bool:
-    return (case["model"] == "plain").sum() >= 3 and (case["model"] == "subspace").sum() >= 10
+    """Whether a case has trainings for an estimate."""
+    counts = case["model"].value_counts()
+    return counts.get("plain", 0) >= BASELINES and counts.get("subspace", 0) >= FEWEST
 
 
 def identify(case: pd.DataFrame) -> tuple[str, str, bool]:

@@ -21,7 +21,7 @@ PUBLIC: dict[str, str | None] = {  # name → its parameters
     "optimizer betas eps momentum nesterov weight_decay bias_lr schedule gamma power score_on",
     "UserError": None,
     "intrinsic_dimension": "build train higher_is_better name out fraction threshold "
-    "within trainings minutes width projector jobs scaling",
+    "within trainings minutes width projector jobs scaling rates",
     "train": "run dataset checkpoint on_progress should_stop",
 }
 

@@ -12,6 +12,7 @@ import typer
 from subspace_bench.cli.options import path_option, report_interruption, this_command
 from subspace_bench.cli.tensorboard import Scalars, Tensorboard
 from subspace_bench.common import validation
+from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.formatting import (
     format_bytes,
@@ -59,6 +60,12 @@ def dimension(
     scaling: Annotated[
         str, typer.Option(help="How P's rows are scaled: fan-in, or none (columns of norm 1).")
     ] = "fan-in",
+    rates: Annotated[
+        str | None,
+        typer.Option(
+            help="Learning rates to compare, such as 0.05,0.1,0.2; train must take rate=…."
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Trainings at a time.")] = 1,
     out: Annotated[Path, path_option("Folder for trainings and the page.")] = Path("dimension"),
     tensorboard: Tensorboard = None,
@@ -76,8 +83,9 @@ def dimension(
     from subspace_bench.reporting.render import write_page
 
     plan = Plan(
-        target, threshold, within, trainings, minutes, width, projector or PROJECTOR, jobs, scaling
-    )
+        target, threshold, within, trainings, minutes, width, projector or PROJECTOR, jobs, scaling,
+        parse_rates(rates),
+    )  # fmt: skip
     loaded = [load(reference) for reference in tasks]
     validation.require_distinct("task", [task.name for task in loaded])
     results, scalars = [], Scalars(tensorboard)
@@ -99,6 +107,18 @@ def dimension(
     return 0
 
 
+def parse_rates(text: str | None) -> tuple[float, ...]:
+    """The numbers of --rates.
+
+    Raises:
+        UserError: if one is no number.
+    """
+    try:
+        return tuple(map(float, text.split(","))) if text is not None else ()
+    except ValueError as failure:
+        raise UserError(f"--rates is {text!r}: give numbers, such as 0.05,0.1,0.2") from failure
+
+
 class ProgressLines:
     """Prints a line a training: its score, and what is known of d_int; writes it as scalars."""
 
@@ -113,10 +133,12 @@ class ProgressLines:
         if not self.announced:
             self.announced = True
             seconds = outcome.seconds * (total - count) / self.plan.jobs
+            compared = len(self.plan.rates)
+            rates = f" {self.plan.comparison} of them compare {compared} rates." if compared else ""
             print(
                 f"D = {outcome.native:,}. One training took {outcome.seconds:.3g} s and "
                 f"{format_bytes(outcome.peak_bytes)}; {total - count} more take about "
-                f"{format_duration(seconds)}.",
+                f"{format_duration(seconds)}.{rates}",
                 file=sys.stderr,
             )
         estimate, known = trainings.estimate(), ""

@@ -100,7 +100,11 @@ class CrossingModel:
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of f at each x, without noise."""
-        means, variances = zip(*(self._moments(p, x) for _, p in self._mixture), strict=True)
+        return self._mix(x)
+
+    def _mix(self, x: Array, derivative: bool = False) -> tuple[Array, Array]:
+        moments = (self._moments(p, x, derivative) for _, p in self._mixture)
+        means, variances = zip(*moments, strict=True)
         weights = np.array([w for w, _ in self._mixture])
         weights /= weights.sum()
         mean = weights @ np.stack(means)
@@ -124,12 +128,23 @@ class CrossingModel:
             total += weight * special.stdtr(freedom, z)
         return total
 
-    def _moments(self, p: _Posterior, x: Array) -> tuple[Array, Array]:
-        cross = p.whitening @ (p.ratio * _kernel(self.x, x, p.length))
-        basis = _trend_basis(x, self.x.mean())
+    def slope(self, x: float) -> tuple[float, float, int]:
+        """f′ at x: its mean, standard deviation and degrees of freedom."""
+        mean, spread = self._mix(np.array([x]), derivative=True)
+        return float(mean[0]), float(spread[0]), self.freedom
+
+    def _moments(self, p: _Posterior, x: Array, derivative: bool = False) -> tuple[Array, Array]:
+        """Mean and variance of f, or of f′, at each x."""
+        kernel, basis = _kernel(self.x, x, p.length), _trend_basis(x, self.x.mean())
+        prior = p.ratio
+        if derivative:
+            kernel = kernel * (self.x[:, None] - x) / p.length**2
+            basis = np.tile([0.0, 1.0], (len(x), 1))
+            prior = p.ratio / p.length**2
+        cross = p.whitening @ (p.ratio * kernel)
         mean = basis @ p.trend + cross.T @ p.whitened_residual
         gap = basis - cross.T @ p.whitened_trend
-        factor = p.ratio - (cross**2).sum(0) + (gap * np.linalg.solve(p.precision, gap.T).T).sum(1)
+        factor = prior - (cross**2).sum(0) + (gap * np.linalg.solve(p.precision, gap.T).T).sum(1)
         return mean, np.maximum(factor, 0.0) * p.variance
 
     def quantiles(self, levels: Sequence[float], upper: float, target: Target) -> list[float]:

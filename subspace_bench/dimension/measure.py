@@ -19,14 +19,16 @@ from torch import nn
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.hardware import core_count
-from subspace_bench.dimension.plan import BASELINES, PROJECTOR, Plan
+from subspace_bench.dimension.plan import BASELINES, PROJECTOR, RATE_BLOCKS, Plan
 from subspace_bench.dimension.result import IntrinsicDimension
+from subspace_bench.dimension.search import Estimate, Search
 from subspace_bench.dimension.task import Task
 from subspace_bench.dimension.trainings import Trainings
 from subspace_bench.dimension.trial import Outcome, Trial, carry_out
 from subspace_bench.training.worker_pool import WorkerDied, WorkerPool
 
 Progress = Callable[[Trial, Outcome, Trainings], None]
+FEWEST_AT_NATIVE = 3  # trainings at d = D, before a search that cannot succeed ends
 # What a worker process raises where it cannot load `build` and `train`, or dies.
 UNUSABLE = (WorkerDied, pickle.PicklingError, AttributeError, ImportError)
 
@@ -47,16 +49,18 @@ def intrinsic_dimension(
     projector: str = PROJECTOR,
     jobs: int = 1,
     scaling: str = "fan-in",
+    rates: Sequence[float] = (),
 ) -> IntrinsicDimension:
     """How many numbers a model needs: the smallest d that reaches a target, with its interval.
 
     Arguments:
         build: seed → a new module.
-        train: (net, seed) → score; it trains `net.parameters()` in place.
+        train: (net, seed) → score; it trains `net.parameters()` in place. With `rates`,
+            (net, seed, rate=…) → score: the module itself is trained at the default of `rate`.
         higher_is_better: False for a loss.
         name: of the task in the result.
         out: folder that keeps finished trainings; the same call continues with them.
-        fraction, threshold, within, trainings, minutes, width, projector, jobs, scaling: see
+        fraction, threshold, within, trainings, minutes, width, projector, jobs, scaling, rates: see
             `Plan`. With more than one job, worker processes import `build` and `train` from their
             module.
 
@@ -64,7 +68,18 @@ def intrinsic_dimension(
         UserError: for bad arguments, or a `build` or `train` that fails (see `trial.carry_out`).
     """
     task = Task(name, build, train, higher_is_better)
-    plan = Plan(fraction, threshold, within, trainings, minutes, width, projector, jobs, scaling)
+    plan = Plan(
+        fraction,
+        threshold,
+        within,
+        trainings,
+        minutes,
+        width,
+        projector,
+        jobs,
+        scaling,
+        tuple(rates),
+    )
     return measure(task, plan, None if out is None else Path(out))
 
 
@@ -129,14 +144,28 @@ def next_trial(trainings: Trainings, plan: Plan, running: Sequence[Trial]) -> Tr
         return None  # the target depends on those that are running
     if len(trials) >= BASELINES + plan.trainings:
         return None
+    if plan.rates:
+        missing = trainings.rate_study().missing()
+        if missing:  # the rate of the others depends on those that are running
+            return next((trial for trial in missing if trial not in running), None)
     search = trainings.search()
     estimate = search.estimate()
-    if plan.width is not None and estimate is not None and estimate.width <= plan.width:
+    compared = not plan.rates or trainings.rate_study().table() is not None
+    if compared and estimate is not None and is_settled(search, estimate, plan):
         return None
     dim = search.ask(len(running))
     if dim is None:
         return Trial(None, _unused(baselines))
-    return Trial(dim, _unused({trial.seed for trial in trials if trial.dim is not None}))
+    used = {trial.seed for trial in trials if trial.dim is not None}
+    reserved = range(RATE_BLOCKS if plan.rates else 0)
+    return Trial(dim, _unused(used.union(reserved)), trainings.rate)
+
+
+def is_settled(search: Search, estimate: Estimate, plan: Plan) -> bool:
+    """Whether the interval is narrow enough, or it is clear that no d reaches the target."""
+    narrow = plan.width is not None and estimate.width <= plan.width
+    beyond = estimate.dimension is None and estimate.low == search.native
+    return narrow or (beyond and search.dims.count(search.native) >= FEWEST_AT_NATIVE)
 
 
 def _unused(seeds: set[int]) -> int:

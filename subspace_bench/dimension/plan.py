@@ -16,6 +16,9 @@ from subspace_bench.projectors import names
 from subspace_bench.subspace.scaling import SCALINGS
 
 BASELINES = 3  # first trainings of the plain module
+RATE_SEEDS = 2  # of each rate at each of two d's; these seeds are used for nothing else
+RATE_BLOCKS = 2 * RATE_SEEDS
+FEWEST_BESIDES = 6  # trainings, most of which find the two d's
 PROJECTOR = "hashed"
 
 
@@ -33,6 +36,8 @@ class Plan:
         projector: name of P.
         scaling: of P's rows, see `Subspace`; Li et al. 2018 have "none".
         jobs: trainings at a time.
+        rates: learning rates of `train(net, seed, rate)` to compare in subspaces; the search has
+            the best of them. The comparison is a part of `trainings`.
 
     Raises:
         UserError: for a number out of range, or two kinds of target.
@@ -47,6 +52,7 @@ class Plan:
     projector: str = PROJECTOR
     jobs: int = 1
     scaling: str = "fan-in"
+    rates: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.threshold is not None and self.within is not None:
@@ -58,8 +64,27 @@ class Plan:
         validation.require_positive(within=self.within, minutes=self.minutes)
         validation.require_at_least(FEWEST + 1, trainings=self.trainings)
         validation.require_at_least(1, jobs=self.jobs, width=self.width)
+        self._require_rates()
         validation.require_choice("projector", [self.projector], names())
         validation.require_choice("scaling", [self.scaling], SCALINGS)
+
+    def _require_rates(self) -> None:
+        for rate in self.rates:
+            validation.require_positive(rates=rate)
+        if len(set(self.rates)) < len(self.rates):
+            raise UserError("--rates has a rate twice")
+        if len(self.rates) == 1:
+            raise UserError("--rates has one rate: give two or more, or set it in train")
+        if self.rates and self.trainings < self.comparison + FEWEST_BESIDES:
+            raise UserError(
+                f"comparing {len(self.rates)} rates takes {self.comparison} trainings, and "
+                f"--trainings must be {self.comparison + FEWEST_BESIDES} or more"
+            )
+
+    @property
+    def comparison(self) -> int:
+        """Trainings that compare the rates."""
+        return RATE_BLOCKS * len(self.rates)
 
     def target(self, baseline: Sequence[float], higher_is_better: bool = True) -> Target:
         """The target, with the sign of a loss turned, so that higher is better.

@@ -15,6 +15,7 @@ import pandas as pd
 from subspace_bench.common.files import write_atomically
 from subspace_bench.common.formatting import format_significant
 from subspace_bench.dimension.crossing import CrossingModel
+from subspace_bench.dimension.rates import RateComparison
 from subspace_bench.dimension.search import Estimate
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class IntrinsicDimension:
         curve: one row a training in a subspace: `d`, `seed`, `score`, `seconds`.
         estimate: the smallest d that reaches the target, with its 95% interval.
         notices: what the reader should know, such as equal scores of all baselines.
+        rate: of these trainings, if rates were given.
+        rates: how the rates compare.
     """
 
     name: str
@@ -50,6 +53,8 @@ class IntrinsicDimension:
     curve: pd.DataFrame
     estimate: Estimate
     notices: tuple[str, ...] = ()
+    rate: float | None = None
+    rates: RateComparison | None = None
 
     @property
     def dimension(self) -> int | None:
@@ -72,8 +77,9 @@ class IntrinsicDimension:
                 f"{self.name}: no d up to D = {self.native:,} reaches {self.target_text} "
                 f"(at least {self.estimate.low:,} numbers, 95%)"
             )
+        numbers = "number" if self.dimension == 1 else "numbers"
         return (
-            f"{self.name}: about {self.dimension:,} numbers would do (95% interval "
+            f"{self.name}: about {self.dimension:,} {numbers} would do (95% interval "
             f"{self.estimate.format_interval('to')}); it trains {self.native:,}, "
             f"{format_significant(self.bloat or math.nan)} times as many. "
             f"Target: {self.target_text}"
@@ -102,6 +108,7 @@ class IntrinsicDimension:
             "target": f"{self.target:.4g}",
             "projector": self.projector,
             "trainings": str(len(self.curve)),
+            **({} if self.rate is None else {"rate": f"{self.rate:g}"}),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +125,8 @@ class IntrinsicDimension:
             "baseline": list(self.baseline),
             "trainings": self.curve.to_dict(orient="records"),
             "notices": list(self.notices),
+            "rate": self.rate,
+            "rates": None if self.rates is None else self.rates.to_dict(),
         }
 
     def save(self, path: Path | str) -> None:
@@ -129,7 +138,7 @@ class IntrinsicDimension:
         write_atomically(Path(path), json.dumps(self.to_dict(), indent=1) + "\n")
 
     def plot(self, axes: Axes | None = None) -> Axes:
-        """Scores over d, the fitted curve, the baseline, the target and d_int.
+        """Scores over d, the fitted curve, the baseline, the target and d_int with its interval.
 
         Arguments:
             axes: where to draw; by default the axes of a new figure.
@@ -147,6 +156,11 @@ class IntrinsicDimension:
         axes.fill_between(d, mean - 2 * error, mean + 2 * error, color="C0", alpha=0.2, lw=0)
         axes.plot(d, mean, color="C0", lw=1.5, label="fit")
         axes.plot(tried, scores, "o", ms=4, color="C0", label="trainings")
+        if self.rates is not None:
+            others = self.rates.scores.drop(columns=self.rates.best)
+            d_compared = others.index.get_level_values("d")
+            axes.plot(d_compared, others, "x", ms=4, color="0.6")
+            axes.plot([], [], "x", ms=4, color="0.6", label="other rates")
         axes.axhspan(min(self.baseline), max(self.baseline), color="0.5", alpha=0.4, lw=0)
         axes.axhline(
             float(np.mean(self.baseline)), color="0.4", lw=1, label=f"baseline, D = {self.native:,}"
@@ -155,11 +169,13 @@ class IntrinsicDimension:
         low, high = self.interval
         axes.axvspan(low, high or self.native, color="C1", alpha=0.25, lw=0)
         if self.dimension is not None:
-            axes.axvline(self.dimension, color="C1", lw=1.5, label=f"d_int = {self.dimension:,}")
+            label = f"d_int = {self.dimension:,} ({self.estimate.format_interval('to')})"
+            axes.axvline(self.dimension, color="C1", lw=1.5, label=label)
         axes.set_xscale("log")
         axes.set_xlim(right=self.native * 1.1)
         axes.set_xlabel("trained numbers d")
-        axes.set_ylabel("score")
-        axes.set_title(self.name)
+        axes.set_ylabel("score" if self.higher_is_better else "score (lower is better)")
+        enough = "no d" if self.dimension is None else f"d = {self.dimension:,}"
+        axes.set_title(f"{self.name}: {enough} reaches the target; D = {self.native:,}")
         axes.legend(loc="best", fontsize=8)
         return axes

@@ -97,6 +97,10 @@ class Search:
             self._first_reaching(high),
         )
 
+    def slope(self, dim: int) -> tuple[float, float, int]:
+        """The score's slope in log d at d = `dim`: mean, standard error, degrees of freedom."""
+        return self._model().slope(math.log(dim))
+
     @property
     def _upper(self) -> float:
         return math.log(self.native)

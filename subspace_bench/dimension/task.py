@@ -2,7 +2,7 @@
 
 def build(seed):          # a new torch.nn.Module
     ...
-def train(net, seed):     # trains net.parameters(); returns a score
+def train(net, seed):     # trains net.parameters(); returns a score; may also take rate=…
     ...
 higher_is_better = True   # the default; False for a loss
 """
@@ -38,7 +38,8 @@ class Task:
     Attributes:
         name: of its row in tables.
         build: seed → a new module.
-        train: (net, seed) → score. It trains `net.parameters()` in place.
+        train: (net, seed) → score. It trains `net.parameters()` in place. It may take a learning
+            rate too: (net, seed, rate=…).
         higher_is_better: False for a loss.
         reference: what `load` made it from, so that a worker process can load it again.
 
@@ -48,7 +49,7 @@ class Task:
 
     name: str
     build: Callable[[int], nn.Module]
-    train: Callable[[nn.Module, int], float]
+    train: Callable[..., float]
     higher_is_better: bool = True
     reference: str = ""
 
@@ -63,6 +64,19 @@ class Task:
         if self.reference:
             return load, (self.reference,)
         return Task, (self.name, self.build, self.train, self.higher_is_better)
+
+    def require_rate(self) -> None:
+        """Checks that `train` takes a rate, and has one of its own for the baseline.
+
+        Raises:
+            UserError: if not.
+        """
+        rate = inspect.signature(self.train).parameters.get("rate")
+        if rate is None or rate.default is inspect.Parameter.empty:
+            raise UserError(
+                f"--rates needs train(net, seed, rate=…) in {self.name}: the module itself is "
+                "trained at this default, subspaces at each of --rates"
+            )
 
     def code_digest(self) -> str:
         """SHA-256 of the source files of `build` and `train`; "" where there is none.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.schema import Count, Name, Natural, Pattern, Seconds
 from subspace_bench.dimension.plan import BASELINES, Plan
+from subspace_bench.dimension.rates import RateComparison, RateStudy, best_of, compare
 from subspace_bench.dimension.result import IntrinsicDimension
 from subspace_bench.dimension.search import Estimate, Search
 from subspace_bench.dimension.task import Task
@@ -28,23 +30,26 @@ class TrainingRow(TypedDict):
     model: Literal["plain", "subspace"]
     d: Count
     seed: Natural
-    score: float
+    score: float | None
     native: Count
     seconds: Seconds
     peak_bytes: Natural
     projector: Name
     scaling: Name
     code: Annotated[str, Pattern("([0-9a-f]{64})?")]
+    rate: NotRequired[Annotated[str, Pattern(r"([0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?)?")]]
 
 
 def require_consistent(row: dict[str, Any]) -> None:
-    """Checks that d fits D.
+    """Checks that d fits D, and that only trainings at a given rate diverged.
 
     Raises:
         ValueError: if not.
     """
     if row["d"] > row["native"] or (row["model"] == "plain" and row["d"] < row["native"]):
         raise ValueError(f"d = {row['d']} does not fit D = {row['native']}")
+    if row["score"] != row["score"] and not row.get("rate"):
+        raise ValueError("a score is missing")
 
 
 class Trainings:
@@ -54,10 +59,13 @@ class Trainings:
         folder: whose `trainings/<task>.csv` keeps them; None keeps none.
 
     Raises:
-        UserError: if the file is damaged, or belongs to other code, projector or scaling.
+        UserError: if the file is damaged, or belongs to other code, projector or scaling; if the
+            plan has rates but `train` takes none.
     """
 
     def __init__(self, task: Task, plan: Plan, folder: Path | None) -> None:
+        if plan.rates:
+            task.require_rate()
         self.task, self.plan = task, plan
         self.sign = 1.0 if task.higher_is_better else -1.0
         self.outcomes: dict[Trial, Outcome] = {}
@@ -65,7 +73,7 @@ class Trainings:
         self.table = None
         if folder is not None:
             path = folder / "trainings" / f"{task.name}.csv"
-            key = ("model", "d", "seed")
+            key = ("model", "d", "seed", "rate")
             self.table = KeyedTable(path, TrainingRow, key, check=require_consistent)
             self._restore(self.table)
 
@@ -77,7 +85,10 @@ class Trainings:
                     f"{table.path} has trainings of other code or another projector or scaling: "
                     "move it away, or choose another folder with --out"
                 )
-            trial = Trial(None if row["model"] == "plain" else row["d"], row["seed"])
+            rate = float(row["rate"]) if row.get("rate") else None
+            if row["model"] == "subspace" and rate not in (self.plan.rates or (None,)):
+                continue
+            trial = Trial(None if row["model"] == "plain" else row["d"], row["seed"], rate)
             self.outcomes[trial] = Outcome(
                 float(row["score"]), row["native"], float(row["seconds"]), row["peak_bytes"]
             )
@@ -101,6 +112,7 @@ class Trainings:
                 )
         self.outcomes[trial] = outcome
         if self.table is not None:
+            rate = {} if trial.rate is None else {"rate": str(trial.rate)}
             self.table.put(
                 {
                     "model": "plain" if trial.dim is None else "subspace",
@@ -113,6 +125,7 @@ class Trainings:
                     "projector": self.plan.projector,
                     "scaling": self.plan.scaling,
                     "code": self.code,
+                    **rate,
                 }
             )
         self._require_rising()
@@ -127,11 +140,28 @@ class Trainings:
         """Scores of the plain module, as the task returned them."""
         return [o.score for t, o in self.outcomes.items() if t.dim is None]
 
+    def rate_study(self) -> RateStudy:
+        """What is known of the plan's rates; needs a baseline."""
+        first = self.baseline[:BASELINES]
+        scores = {t: self.sign * o.score for t, o in self.outcomes.items() if t.dim is not None}
+        target = self.plan.target(first, self.task.higher_is_better)
+        return RateStudy(self.plan.rates, self.native, target, scores)
+
+    @property
+    def rate(self) -> float | None:
+        """The rate of the search; None if `train` has its own."""
+        return self.rate_study().rate() if self.plan.rates else None
+
+    def searched(self) -> dict[Trial, Outcome]:
+        """The trainings in a subspace at the rate of the search."""
+        rate = self.rate
+        return {t: o for t, o in self.outcomes.items() if t.dim is not None and t.rate == rate}
+
     def search(self) -> Search:
         """The search with everything told that is finished; needs a baseline."""
         target = self.plan.target(self.baseline, self.task.higher_is_better)
         search = Search(self.native, target)
-        for trial, outcome in self.outcomes.items():
+        for trial, outcome in self.searched().items():
             if trial.dim is not None:
                 search.tell(trial.dim, self.sign * outcome.score)
         return search
@@ -156,18 +186,33 @@ class Trainings:
         target = self.sign * self.search().target.score
         rows = [
             {"d": t.dim, "seed": t.seed, "score": o.score, "seconds": o.seconds}
-            for t, o in self.outcomes.items()
-            if t.dim is not None
+            for t, o in self.searched().items()
         ]
+        rates = self.compare_rates(estimate)
         return IntrinsicDimension(
             self.task.name, self.native, self.plan.projector, target,
             self.plan.describe_target(self.task.higher_is_better), self.task.higher_is_better,
             tuple(self.baseline),
-            pd.DataFrame(rows), estimate, self._notices(estimate),
+            pd.DataFrame(rows), estimate, self._notices(estimate, rates), self.rate, rates,
         )  # fmt: skip
 
-    def _notices(self, estimate: Estimate) -> tuple[str, ...]:
+    def compare_rates(self, estimate: Estimate) -> RateComparison | None:
+        """How the rates compare; None without rates, or before all have been compared."""
+        table = self.rate_study().table() if self.plan.rates else None
+        if table is None:
+            return None
+        inside = estimate.dimension is not None and estimate.dimension > 1
+        slope = self.search().slope(estimate.dimension or 1) if inside else None
+        probability, factor = compare(table, slope, self.native)
+        rates = tuple(sorted(self.plan.rates))
+        return RateComparison(rates, best_of(table), self.sign * table, probability, factor)
+
+    def _notices(self, estimate: Estimate, rates: RateComparison | None) -> tuple[str, ...]:
         notices = []
+        if rates is not None:
+            notices.append(str(rates))
+        elif self.plan.rates:
+            notices.append(f"The rates were not compared: these trainings have {self.rate:g}.")
         if len(set(self.baseline)) == 1:
             notices.append(
                 "All trainings of the baseline gave the same score. If train ignores its seed, the "
@@ -178,15 +223,25 @@ class Trainings:
                 f"No d up to D = {self.native:,} is likely to reach the target: d_int is at least "
                 f"{estimate.low:,} (97.5%)."
             )
+            if self.sign * float(np.mean(self.baseline)) > self.search().target.score:
+                more = "other" if self.plan.rates else "some"
+                notices.append(
+                    "The baseline reaches it, so subspaces need another learning rate, usually a "
+                    f"higher one, or longer trainings: let train take rate=…, and give {more} "
+                    "--rates."
+                )
         elif estimate.dimension == 1:
-            notices.append("d = 1 already reaches the target.")
+            notices.append(
+                "d = 1 already reaches the target: it asks for little, or the module overfits. "
+                "Give a better score with --threshold."
+            )
         return tuple(notices)
 
     def _require_rising(self) -> None:
-        points = [
-            (self.native if trial.dim is None else trial.dim, self.sign * outcome.score)
-            for trial, outcome in self.outcomes.items()
-        ]
+        if len(self.baseline) < BASELINES:
+            return
+        points = [(self.native, self.sign * score) for score in self.baseline]
+        points += [(t.dim or 0, self.sign * o.score) for t, o in self.searched().items()]
         if len(points) < FEWEST_TO_JUDGE:
             return
         if stats.kendalltau(*zip(*points, strict=True)).statistic <= FALLING:

@@ -27,15 +27,17 @@ class Trial:
     Attributes:
         dim: d; None for the baseline, the plain module.
         seed: of the initial parameters, the projector, and the user's loop.
+        rate: learning rate given to `train`; None where it has its own.
     """
 
     dim: int | None
     seed: int
+    rate: float | None = None
 
     @property
     def label(self) -> str:
         what = "the baseline" if self.dim is None else f"d = {self.dim:,}"
-        return f"{what}, seed {self.seed}"
+        return f"{what}, seed {self.seed}{'' if self.rate is None else f', rate {self.rate:g}'}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Outcome:
     """What a training gave.
 
     Attributes:
-        score: as the task returned it.
+        score: as the task returned it; NaN if it was not finite and the trial has a rate.
         native: D of the module that was built.
         seconds: of building and training.
         peak_bytes: the most memory that the process held so far.
@@ -66,7 +68,8 @@ def carry_out(task: Task, trial: Trial, plan: Plan, threads: int | None = None) 
 
     Raises:
         UserError: if `build` or `train` raises, if `build` returns no module, if the score is not a
-            finite number, or if the loop left every parameter as it was.
+            finite number (with a rate, not a number), or if the loop left every parameter as it
+            was.
     """
     start = time.perf_counter()
     if threads is not None:
@@ -84,7 +87,8 @@ def carry_out(task: Task, trial: Trial, plan: Plan, threads: int | None = None) 
     if trial.dim is not None:
         net = Subspace(module, trial.dim, plan.projector, seed=trial.seed, scaling=plan.scaling)
     before = [p.detach().clone() for p in net.parameters() if p.requires_grad]
-    score = _call("train(net, seed)", trial, task.train, net, trial.seed)
+    options = {} if trial.rate is None else {"rate": trial.rate}
+    score = _call("train(net, seed)", trial, task.train, net, trial.seed, **options)
     after = [p for p in net.parameters() if p.requires_grad]
     if all(torch.equal(a, b) for a, b in zip(before, after, strict=False)):
         raise UserError(
@@ -95,9 +99,9 @@ def carry_out(task: Task, trial: Trial, plan: Plan, threads: int | None = None) 
     return Outcome(_finite(score, trial), native, seconds, peak_memory())
 
 
-def _call(what: str, trial: Trial, function: Any, *arguments: Any) -> Any:
+def _call(what: str, trial: Trial, function: Any, *arguments: Any, **options: Any) -> Any:
     try:
-        return function(*arguments)
+        return function(*arguments, **options)
     except (Exception, SystemExit) as failure:
         reason = (str(failure).splitlines() or [""])[0]
         raise UserError(
@@ -113,6 +117,8 @@ def _finite(score: Any, trial: Trial) -> float:
             f"train(net, seed) returned {type(score).__name__} at {trial.label}: "
             "it must return one number, the score"
         ) from failure
+    if not math.isfinite(number) and trial.rate is not None:
+        return math.nan  # this rate is too high: the others are compared
     if not math.isfinite(number):
         raise UserError(
             f"train(net, seed) returned {number} at {trial.label}: a score must be finite. "

@@ -58,8 +58,8 @@ class KeyedTable:
         self._read()
 
     def key_of(self, row: Row) -> Key:
-        """The key of a row."""
-        return tuple(row[name] for name in self.key)
+        """The key of a row; "" stands for a column that it lacks."""
+        return tuple(row.get(name, "") for name in self.key)
 
     def get(self, key: Key) -> Row | None:
         """The row with this key, or None."""

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.bloat_nets import NETS, TITLES
+from benchmarks.bloat_nets import NETS, TITLES, task
 from benchmarks.bloat_page import COLUMNS, page
 from benchmarks.measurements import Measurements
 from subspace_bench.models import parameter_count
@@ -13,6 +13,7 @@ from subspace_bench.models import parameter_count
 
 def test_the_nets_are_the_tutorials_and_two_more_families() -> None:
     assert len(TITLES) == 9
+    assert [task(name).name for name in NETS] == list(NETS)
     counts = {name: parameter_count(NETS[name]()) for name in NETS if name not in TITLES}
     assert counts["resnet-20"] == 272_474 - 2 * 9 * 16  # He et al.'s, for one channel of three
     assert counts["fc"] == 199_210

@@ -68,7 +68,15 @@ def test_every_damage_changes_the_bytes_or_is_another_file() -> None:
 
 @pytest.mark.parametrize(
     "source, count",
-    [("a < b", 1), ("a + 1", 2), ("'a' + b", 0), ("not a", 1), ("True", 1), ("if a:\n    b", 1)],
+    [
+        ("a < b", 1),
+        ("a + 1", 2),
+        ("'a' + b", 0),
+        ("not a", 1),
+        ("True", 1),
+        ("if a:\n    b", 1),
+        ("@f(True)\ndef g():\n    return False", 1),
+    ],
 )
 def test_mutants_compile_and_differ(source: str, count: int, tmp_path: Path) -> None:
     path = tmp_path / "module.py"

@@ -133,13 +133,14 @@ FILES = {
     "unsure.py": "build = train = print\nhigher_is_better = 'yes'",
     "json.py": "build = train = print",
     "whole.py": TASK,
+    "rated.py": TASK.replace("net, seed", "net, seed, rate=1.0"),
 }
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        *([name] for name in FILES if name != "whole.py"),
+        *([name] for name in FILES if name not in ("whole.py", "rated.py")),
         ["nowhere.py"],
         ["no.such.module:task"],
         ["json:nothing"],
@@ -152,6 +153,11 @@ FILES = {
         ["whole.py", "--threshold", "nan"],
         ["whole.py", "--threshold", "1", "--within", "1"],
         ["whole.py", "--out", "whole.py"],
+        ["whole.py", "--rates", "0.1,0.2"],
+        ["rated.py", "--rates", "0.1"],
+        ["rated.py", "--rates", "a,b"],
+        ["rated.py", "--rates", "0.1,0.1"],
+        ["rated.py", "--rates", "0.1,0.2", "--trainings", "13"],
         [],
     ],
     ids=" ".join,

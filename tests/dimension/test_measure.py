@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from subspace_bench import intrinsic_dimension
+from subspace_bench import Subspace, intrinsic_dimension
 from subspace_bench.common.errors import UserError
 from subspace_bench.dimension.measure import next_trial
 from subspace_bench.dimension.plan import Plan
@@ -170,6 +170,18 @@ def test_an_unreachable_target_has_a_bound() -> None:
     assert len(result.notices) == 1
     assert result.to_dict()["dimension"] is None
     assert result._repr_html_().startswith("<table>")
+
+
+def test_a_loop_that_suits_only_the_module_itself_is_noticed() -> None:
+    """The baseline reaches the target, so a subspace of D dimensions would with another rate."""
+
+    def train_slowly(net: nn.Module, seed: int) -> float:
+        return train(net, seed) - (50 if isinstance(net, Subspace) else 0)
+
+    result = intrinsic_dimension(build, train_slowly, trainings=20)
+    assert result.dimension is None
+    assert len(result.curve) < 20  # it ends when it is clear
+    assert any("--rates" in notice for notice in result.notices)
 
 
 def test_a_target_that_one_dimension_reaches_is_noted() -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.dimension_search import Curve, Simulation
+from benchmarks.dimension_search import Curve, Simulation, curves
 from subspace_bench.common.errors import UserError
 from subspace_bench.dimension.crossing import Target
 from subspace_bench.dimension.plan import Plan
@@ -93,6 +93,12 @@ def test_targets() -> None:
 def test_a_bad_plan_is_refused(bad: dict[str, float]) -> None:
     with pytest.raises(UserError):
         Plan(**bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_simulated_curves_are_those_with_accuracies() -> None:
+    names = [curve.name for curve in curves()]
+    assert names[:3] == ["Li et al., fc", "Li et al., lenet", "Li et al., logistic"]
 
 
 @pytest.mark.slow

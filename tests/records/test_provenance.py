@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from subspace_bench.common.hardware import peak_memory
 from subspace_bench.common.source_digests import PACKAGE
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records import provenance
+from subspace_bench.records.config import RunConfig, TrainingConfig
 
 PRINT = "from subspace_bench.records import provenance; print(provenance.revision())"
 
@@ -72,3 +75,13 @@ def test_provenance_names_version_and_sources(digits) -> None:
     code = provenance.revision()
     assert len(code["sources_sha256"]) == 64
     assert "subspace-bench" in provenance.machine()
+
+
+def test_a_record_says_what_its_run_took(digits: Dataset) -> None:
+    run = RunConfig("fc", "default", TrainingConfig(steps=1, batch=1, lr=0.1))
+    facts = provenance.collect(run, digits, set_up=1.234, training=56.789)
+    assert (facts["seconds_set_up"], facts["seconds_training"]) == (1.23, 56.79)
+    assert peak_memory() / 1e6 == pytest.approx(facts["peak_memory_mb"], abs=50)
+    assert facts["data_sha256"] == digits.digest
+    assert facts.keys() >= {*provenance.DECIDING, "revision", "sources_sha256"}
+    assert "peak_device_memory_mb" not in facts

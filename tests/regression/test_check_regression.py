@@ -16,6 +16,7 @@ import tomli_w
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
+from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.regression import check as checking
 from subspace_bench.regression import report, suite
 from subspace_bench.regression.reference import Reference, load, load_old, save
@@ -218,6 +219,17 @@ def test_a_failed_run_does_not_stop_the_others(failure) -> None:
     assert (bad.verdict, good.verdict) == (checking.NOT_JUDGED, NO_CHANGE)
     assert checking.exit_code([bad, good]) == 2
     assert str(failure) in bad.failure
+
+
+def test_an_update_with_a_failed_run_saves_no_reference(tmp_path: Path, digits: Dataset) -> None:
+    class Trainer(suite.Trainer):
+        def __call__(self, tasks: Any, folder: Path | None = None) -> dict[Any, float | str]:
+            return {task: "out of memory" if task == tasks[-1] else 95.0 for task in tasks}
+
+    path = tmp_path / "reference.toml"
+    with pytest.raises(UserError):
+        suite.update(path, Trainer(digits, None, 1, print), seeds=2)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_reference_too_small_for_alpha_is_refused() -> None:
