@@ -20,6 +20,7 @@ from benchmarks import (
     peer_differences,
     peers,
     scaling,
+    sharded,
     speed,
     speed_subspace,
 )
@@ -42,6 +43,7 @@ PAGES = {
     "learning-rates": learning_rates_page.page,
     "dimension-search": dimension_search.page,
     "scaling": scaling.page,
+    "sharded": sharded.page,
 }
 
 
