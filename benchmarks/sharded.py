@@ -106,7 +106,8 @@ def warm_up(methods: dict[str, int]) -> None:
     """Compiles kernels and imports what steps need, which would count as memory of the first."""
     for method in (PLAIN, *methods):
         parts = nn.Conv2d(3, 4, 16, 16), nn.Flatten(), nn.Linear(4 * (SIZE // 16) ** 2, 1_000)
-        net: nn.Module = fully_shard(nn.Sequential(*parts))
+        net: nn.Module = nn.Sequential(*parts)
+        fully_shard(net)
         if method != PLAIN:
             net = ShardedSubspace(net, methods[method], method)
         step_of(net, list(net.parameters()))()
