@@ -6,9 +6,11 @@ import multiprocessing
 import os
 import sys
 
-# Before NumPy is imported, here and in the processes of tests: OpenBLAS waits for its threads in
-# loops, which takes 50 times the CPU time of the small matrices here where other tests run beside.
+# Before NumPy is imported, here and in the processes of tests: OpenBLAS and OpenMP wait for their
+# threads in loops, which takes 50 times the CPU time of the small matrices here where other tests
+# run beside.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import pytest
 import torch
@@ -52,7 +54,8 @@ def forked_workers():
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["subspace_bench.training.loop", "subspace_bench.profiling.timing"]
+        # torch's optimizers import torch._dynamo.
+        ["subspace_bench.training.loop", "subspace_bench.profiling.timing", "torch._dynamo"]
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker_pool, "CONTEXT", context)

@@ -67,10 +67,10 @@ class Outcome:
         if self.verdict != CHANGED:
             return self.power
         remedy = "Find the cause, or update the reference if the change is intended."
+        direction = "up" if self.decision.up else "down"
         if self.decision.up == self.higher_is_better:
-            direction = "up" if self.decision.up else "down"
             return f"It went {direction}, as with leaked or broken test data. {remedy}"
-        return f"It got worse: {'up' if self.decision.up else 'down'}. {remedy}"
+        return f"It went {direction}, which is worse. {remedy}"
 
     @property
     def power(self) -> str:
@@ -194,9 +194,10 @@ def row(outcome: Outcome) -> dict[str, str]:
 
 def method(outcomes: Sequence[Outcome], alpha: float) -> str:
     """What the columns show, and the error rate."""
+    together = f" for all {len(outcomes)} together" if len(outcomes) > 1 else ""
     critical = sorted({f"{outcome.design.critical_p:.2g}" for outcome in outcomes})
     return (
         "Reference: mean ± standard deviation over seeds. p: two-sided Wilcoxon-Mann-Whitney test "
         f"of the last stage. Critical value: p ≤ {' or '.join(critical)}. False-positive rate: at "
-        f"most {alpha:.2%} for all {len(outcomes)} together, averaged over references."
+        f"most {alpha:.2%}{together}, averaged over references."
     )

@@ -32,6 +32,14 @@ from subspace_bench.reporting.render import (
 
 NAME = "index.html"
 SCRIPTS = ("tables.js", "charts.js", "index.js")  # one module, in this order
+LINKED = {  # pages that the first screen links, by the names of its links
+    "claims": "Claims",
+    "intrinsic-dimension": "Intrinsic dimensions",
+    "learning-rates": "Learning rates",
+    "peers": "Other packages",
+    "regression": "Accuracy check",
+    "reliability": "Reliability",
+}
 HEADINGS = 2  # levels above a page's title: the document's and "All pages"
 FIGURE = re.compile(r"^!\[(.*)\]\((.*)\)\n\n\*\1\*$", re.MULTILINE)
 PAGE_LINK = re.compile(r"^(?:README\.md)?#?([\w-]+)(?:\.md)?(?:#.*)?$")
@@ -105,7 +113,8 @@ def page_html(
         _environment()
         .get_template("index.html.j2")
         .render(
-            **{**values, "notices": [_parser().renderInline(text) for text in values["notices"]]},
+            **values,
+            linked=LINKED,
             sections=[(section, body(section, names, number)) for section in sections],
             style=asset("index.css"),
             script="\n".join(map(asset, SCRIPTS)),
@@ -189,10 +198,12 @@ def _parser() -> MarkdownIt:
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "templates"),
         undefined=jinja2.StrictUndefined,
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["inline"] = _parser().renderInline
+    return environment

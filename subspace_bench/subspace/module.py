@@ -24,6 +24,7 @@ from subspace_bench.subspace.projection import (
     ThetaMemory,
     ZeroPositions,
     make_handle,
+    outside_graphs,
     transformed,
 )
 from subspace_bench.subspace.scaling import row_factors
@@ -140,8 +141,7 @@ class Subspace(nn.Module):
             return self._recompute().pieces
         return cache.pieces
 
-    # Compiled code cannot check ω.
-    _pieces_outside_graph = torch.compiler.disable(pieces)  # type: ignore[no-untyped-call]
+    _pieces_outside_graph = outside_graphs(pieces)  # compiled code cannot check ω
 
     def piece(self, number: int, origin: Tensor) -> Tensor:
         """The piece of θ of one parameter of θ₀. Unlike `pieces`, detects no write to θ₀."""
@@ -149,8 +149,7 @@ class Subspace(nn.Module):
         if torch.compiler.is_compiling():
             if cache is not None and self._in_forward:
                 return cache.pieces[number]
-            current: tuple[Tensor, ...] = self._pieces_outside_graph()
-            return current[number]
+            return self._pieces_outside_graph()[number]
         if cache is not None:
             self._require_unwritten(cache, [number])
         if (
@@ -220,6 +219,9 @@ class Subspace(nn.Module):
             self.replace_origin(i, parameter)
         return result
 
+    def extra_repr(self) -> str:
+        return f"D={sum(self._sizes)}, d={self.omega.numel()}"
+
     def _replicate_for_data_parallel(self) -> Any:
         raise UserError("DataParallel cannot copy a Subspace: use DistributedDataParallel")
 
@@ -266,11 +268,11 @@ class Subspace(nn.Module):
         """Pieces of the present θ, in the memory of the last ones if these are not in use."""
         with self._lock:
             self._cache = None
-            cache: CachedPieces = self._compute_pieces()
+            cache = self._compute_pieces()
             self._cache = cache
         return cache
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # kernels are not torch operations
+    @outside_graphs  # kernels are not torch operations
     def _compute_pieces(self) -> CachedPieces:
         omega, origin, fixed = self.omega, self._origin(), self._fixed
         if fixed is not None:

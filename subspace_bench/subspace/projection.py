@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import functools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.autograd import forward_ad
 
 from subspace_bench.common.errors import UserError
@@ -17,6 +19,9 @@ from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.projectors import LinearMap, make
 from subspace_bench.projectors.base import first_buffer
 from subspace_bench.subspace.scaling import RowScaled
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class ProjectorHandle:
@@ -187,3 +192,15 @@ class ZeroPositions(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return ZeroPositions.apply(grad, ctx.index), None
+
+
+def outside_graphs(function: Callable[P, T]) -> Callable[P, T]:
+    """As `torch.compiler.disable`, which imports torch._dynamo: a second, spent here only where
+    something is compiled."""
+    disabled = _disable_dynamo(function)
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return (disabled if torch.compiler.is_compiling() else function)(*args, **kwargs)
+
+    return run

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.subspace.slots import OriginParameter
@@ -53,6 +55,26 @@ def require_not_traced() -> None:
     """Raises UserError in `torch.jit.trace` and `torch.export`, which would store θ's values."""
     if torch.jit.is_tracing() or torch.compiler.is_exporting():  # type: ignore
         raise UserError("tracing and export would freeze θ: use the module that merge() returns")
+
+
+def warn_if_idle(optimizer: Optimizer, *_: Any) -> None:
+    """Warns, before an optimizer's step, if it has parameters of θ₀ and none that trains."""
+    has_origin = False
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if p.requires_grad:
+                return
+            has_origin = has_origin or type(p) is OriginParameter
+    if has_origin:
+        warnings.warn(
+            "this optimizer trains nothing: it has parameters of θ₀, not ω. Build it from "
+            "net.parameters(), where net is the Subspace",
+            stacklevel=2,
+        )
+
+
+# An optimizer built before wrapping is not reachable from a Subspace, so torch must call us.
+register_optimizer_step_pre_hook(warn_if_idle)
 
 
 def forward_with_signature(net: nn.Module) -> Callable[..., Any]:

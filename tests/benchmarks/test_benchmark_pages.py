@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from torch import nn
 
 from benchmarks import (
     asv_detection,
@@ -22,7 +20,6 @@ from benchmarks import (
     scaling,
     sharded,
     speed,
-    speed_subspace,
 )
 from benchmarks.peer_timings import hadamard_transforms, ours
 from subspace_bench.common.errors import UserError
@@ -91,24 +88,6 @@ def test_calls_take_turns() -> None:
     times = speed.run_in_turns(calls, rounds=2, steps=1)
     assert order[6:] == ["a", "b", "b", "a"]  # after three calls of each
     assert all(values.shape == (2,) for values in times.values())
-
-
-@pytest.mark.slow
-def test_methods_train_what_they_say() -> None:
-    net = speed_subspace.Net(
-        "tiny", lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), (2, 1, 28, 28), 1
-    )
-    trained = {
-        name: speed_subspace.Training(module, net.shape)
-        for name, module in speed_subspace.methods(net)
-    }
-    assert len(trained) >= 5
-    for name, training in trained.items():
-        before = [p.detach().clone() for p in training.trained]
-        training.step()
-        assert sum(p.numel() for p in training.trained) == 7850 or name != speed_subspace.PLAIN
-        assert any(not torch.equal(a, b) for a, b in zip(before, training.trained, strict=True))
-    assert speed_subspace.in_turns(trained, 2, 1)["hashed"].shape == (2, 2)
 
 
 def test_ratios_are_taken_within_rounds() -> None:

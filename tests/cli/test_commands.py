@@ -16,7 +16,7 @@ from subspace_bench import models, projectors
 from subspace_bench.datasets import catalog, download, loading
 from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.datasets.locate import DATA_VARIABLE
-from subspace_bench.experiments import STUDIES
+from subspace_bench.experiments import STUDIES, study
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Store
 from subspace_bench.training import runner
@@ -145,11 +145,14 @@ def test_report_writes_pages_without_data(call, tmp_path: Path, monkeypatch) -> 
 
 
 @pytest.mark.slow
-def test_a_page_is_reproduced_from_nothing_to_its_page(call, tmp_path: Path) -> None:
-    """Four models in worker processes, on MNIST if it is on this machine."""
+@pytest.mark.usefixtures("forked_workers", "no_committed_records")
+def test_a_page_is_reproduced_from_nothing_to_its_page(call, tmp_path: Path, monkeypatch) -> None:
+    """Four models in worker processes, on the embedded digits; shorter than quick runs are."""
+    monkeypatch.setattr(study, "QUICK", (501, 3_000))
+    monkeypatch.setattr(loading, "load_or_embedded", lambda name, root: embedded_digits())
     asked = ("reproduce", "mnist-lite", "--profile", "quick", "--device", "cpu")
-    done = run(*asked, "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+    code, _, err = call(*asked, "--out", str(tmp_path))
+    assert code == 0, err
     records = list(Store(tmp_path / "runs").records())
     assert sorted(r.run.model for r in records) == ["cnn-10754", "cnn-3369", "mlp-16", "mlp-32"]
     assert all(r.result["accuracy"] > 80 for r in records)

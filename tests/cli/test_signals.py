@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command_line import TINY, command, run
+from command_line import TINY, command
 
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.records.store import Store
@@ -71,8 +71,9 @@ def is_running(process: psutil.Process, group: int) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("forked_workers")  # of the last command, which is in this process
 def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(
-    tmp_path: Path, digits: Dataset
+    call, tmp_path: Path, digits: Dataset
 ) -> None:
     arguments = (*TINY, "--dim", "20", "--steps", "2000", "--out", str(tmp_path))
 
@@ -98,9 +99,9 @@ def test_interrupted_and_killed_the_same_command_ends_with_the_same_record(
     assert not list((tmp_path / "runs").glob("*.json"))
     assert checkpoint.exists()
 
-    done = run(*arguments)
-    assert done.returncode == 0
-    assert "update       1 " not in done.stdout
+    code, out, _ = call(*arguments)
+    assert code == 0
+    assert "update       1 " not in out
     [record] = Store(tmp_path / "runs").records()
     assert record.result == train(record.run, digits).result
     assert [path.suffix for path in (tmp_path / "runs").iterdir()] == [".json"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -179,13 +178,11 @@ def test_a_training_that_fails_ends_with_two_and_one_line(call: Call) -> None:
 
 
 @pytest.mark.slow
-def test_parallel_trainings_of_a_real_command(tmp_path: Path) -> None:
-    (tmp_path / "linear.py").write_text(TASK)
-    command = [sys.executable, "-m", "subspace_bench", "dimension", "linear.py", *BUDGET]
-    done = subprocess.run(
-        [*command, "--jobs", "2"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    finished = pd.read_csv(tmp_path / "dimension" / "trainings" / "linear.csv")
+@pytest.mark.usefixtures("forked_workers")
+def test_parallel_trainings(call: Call) -> None:
+    Path("linear.py").write_text(TASK)
+    code, _, err = call("linear.py", *BUDGET, "--jobs", "2")
+    assert code == 0, err
+    finished = pd.read_csv("dimension/trainings/linear.csv")
     assert sorted(finished.query("model == 'subspace'")["seed"]) == list(range(6))
-    assert json.loads((tmp_path / "dimension" / "dimension.json").read_text())[0]["native"] == 30
+    assert json.loads(Path("dimension/dimension.json").read_text())[0]["native"] == 30

@@ -1,8 +1,7 @@
-"""The example tasks, with a tiny budget."""
+"""An example task, with a tiny budget; tests/subspace/test_integrations.py has the other one."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,3 @@ def test_a_regression_needs_few_of_its_parameters() -> None:
     assert 0.3 < result.baseline[0] < 1  # 1 is the loss of the mean
     assert result.target > min(result.baseline)
     assert result.interval[0] < 100
-
-
-@pytest.mark.slow
-def test_a_transformer_is_a_task() -> None:
-    pytest.importorskip("transformers", reason="needs pip install -e '.[integrations]'")
-    task = load(str(EXAMPLES / "dimension_transformer.py"))
-    result = measure(task, Plan(threshold=0.9, trainings=5))
-    assert result.native == 13_536
-    assert min(result.baseline) > 0.9
-    assert result.interval[0] > 10
-    assert all(math.isfinite(score) for score in result.curve["score"])

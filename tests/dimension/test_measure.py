@@ -259,6 +259,7 @@ def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
         Task(name, build, train)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_jobs_need_functions_that_can_be_imported() -> None:
     with pytest.raises(UserError):
         intrinsic_dimension(build, lambda net, seed: 1.0, jobs=2)

@@ -13,15 +13,15 @@ from subspace_bench.experiments import STUDIES, Evidence, Plan, front_page, proj
 from subspace_bench.experiments.findings import findings_of
 from subspace_bench.experiments.projector_accuracy import accuracies
 from subspace_bench.profiling.table import read_frame
-from subspace_bench.records.store import Record, Store
+from subspace_bench.records.store import Record
 from subspace_bench.reporting.html import to_json
 
 RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.fixture(scope="module")
-def records() -> list[Record]:
-    return list(Store(RESULTS / "records").records())
+def records(committed_records: list[Record]) -> list[Record]:
+    return committed_records
 
 
 @pytest.fixture(scope="module")

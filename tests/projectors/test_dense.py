@@ -8,6 +8,7 @@ from vectors import normal
 
 from subspace_bench.kernels.cpu import dense
 from subspace_bench.projectors import make
+from subspace_bench.projectors.dense import CONVERTED, FEW, column_blocks
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,19 @@ def test_batches_that_are_widened_are_those_of_the_kernel() -> None:
         one_by_one = torch.stack([act(row) for row in batch])
         assert torch.equal(act(batch[:8]), one_by_one[:8])
         torch.testing.assert_close(act(batch), one_by_one, rtol=1e-5, atol=1e-5)
+
+
+def test_one_float32_vector_takes_the_kernels_and_everything_else_torch() -> None:
+    full, half = (make(name, 60, 4, seed=0) for name in ("gaussian", "gaussian-bf16"))
+    taken = [(rows, full._kernels(normal(rows, 4)) is dense) for rows in (1, 2)]
+    assert taken == [(1, True), (2, False)]
+    batches = [normal(rows, 4) for rows in (1, FEW, FEW + 1)]
+    assert [half._kernels(batch) is dense for batch in batches] == [True, True, False]
+    assert full._kernels(normal(1, 4).double()) is None
+
+
+def test_blocks_of_columns_cover_all_and_stay_small() -> None:
+    for native, dim in [(1, 5), (CONVERTED // 2, 5), (CONVERTED + 1, 3)]:
+        blocks = column_blocks(native, dim)
+        assert [j for block in blocks for j in range(dim)[block]] == list(range(dim))
+        assert all((b.stop - b.start) * native <= max(native, CONVERTED) for b in blocks)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from subspace_bench.projectors.hashed import Hashed
+from subspace_bench.projectors.hashed import _CHUNK, Hashed
 
 SIZES = [(10, 3), (4096, 100), (10_000, 4096), (70_000, 1000), (150_000, 40_000)]
 
@@ -48,3 +48,10 @@ def test_signs_are_balanced_and_do_not_follow_the_columns() -> None:
     assert abs(signs.mean()) < 4 / 100_000**0.5
     means = torch.stack([signs[columns_of(projector) == c].mean() for c in range(50)])
     assert means.abs().max() < 5 / 2000**0.5
+
+
+def test_plain_pytorch_takes_a_limited_number_of_rows_at_a_time() -> None:
+    projector = Hashed(3_000_000, 100, seed=0)
+    parts = [(start, stop) for start, stop, *_ in projector._rows(torch.zeros(1))]
+    assert [start for start, _ in parts[1:]] == [stop for _, stop in parts[:-1]]
+    assert max(stop - start for start, stop in parts) <= _CHUNK

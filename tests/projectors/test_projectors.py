@@ -223,7 +223,13 @@ def test_gradients_of_any_order_and_vmap(name) -> None:
     torch.testing.assert_close(torch.func.jacfwd(projector)(omega.detach()), jacobian)
 
 
-@pytest.mark.parametrize("native, dim", [(50, 50), (600, 590), (700, 5), (1300, 1030), (4096, 64)])
+@pytest.mark.parametrize(
+    "native, dim",
+    [
+        (50, 50), (600, 590), (700, 5), (4096, 64),
+        pytest.param(1300, 1030, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("name", NAMES)
 def test_columns_are_what_the_projector_promises(name, native, dim) -> None:
     norms = load(name).column_norms(native, dim)

@@ -104,7 +104,7 @@ def test_a_shift_within_the_tolerance_is_no_change(project) -> None:
 
 def test_for_a_loss_a_rise_is_worse(project) -> None:
     failed = project(value="95 + seed * 0.618 % 1", check="check(train, higher_is_better=False)")
-    failed.stdout.fnmatch_lines("*It got worse: up.*")
+    failed.stdout.fnmatch_lines("*It went up, which is worse.*")
 
 
 def test_an_update_says_what_it_can_detect(project) -> None:

@@ -80,6 +80,15 @@ def test_links_between_pages_stay_in_the_file() -> None:
     assert "<h1" not in html
 
 
+def test_headings_and_first_links_are_those_of_the_pages() -> None:
+    section = Section("peers", "# Beside `torch`\n\n**Faster: `hashed`**\n")
+    html = page_html([section], VALUES, DATA, "")
+    assert "Beside <code>torch</code>" in html
+    assert "Faster: <code>hashed</code>" in html
+    assert html.count('href="#peers"') == 1
+    assert 'href="#reliability"' not in html
+
+
 def test_nothing_that_a_name_holds_is_executed() -> None:
     plain = Tables(page_html([], VALUES, DATA, ""))
     page = Page("p", EVIL, EVIL, {"t": pd.DataFrame({EVIL: [EVIL]})}, notices=[EVIL])

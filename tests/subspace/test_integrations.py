@@ -1,18 +1,24 @@
-"""Subspace with PEFT, the Trainer of transformers and Lightning, as in the examples."""
+"""Subspace with PEFT, the Trainer of transformers and Lightning, as in the examples and `speed`."""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from torch import nn
 from wrapped_modules import plain_gradient
 
+from benchmarks import speed_subspace
 from subspace_bench import projectors
+from subspace_bench.dimension.measure import measure
+from subspace_bench.dimension.plan import Plan
+from subspace_bench.dimension.task import load
 from subspace_bench.subspace import Subspace
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -49,6 +55,24 @@ def test_uni_lora_trains_and_becomes_an_ordinary_adapter(tmp_path) -> None:
     losses = lora.main(str(tmp_path), steps=20)
     assert losses[-1] < losses[0] - 1
     assert (tmp_path / "adapter_model.safetensors").exists()
+
+
+def test_methods_of_the_page_speed_train_what_they_say() -> None:
+    pytest.importorskip("peft")
+    net = speed_subspace.Net(
+        "tiny", lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), (2, 1, 28, 28), 1
+    )
+    trained = {
+        name: speed_subspace.Training(module, net.shape)
+        for name, module in speed_subspace.methods(net)
+    }
+    assert len(trained) >= 5
+    for name, training in trained.items():
+        before = [p.detach().clone() for p in training.trained]
+        training.step()
+        assert sum(p.numel() for p in training.trained) == 7850 or name != speed_subspace.PLAIN
+        assert any(not torch.equal(a, b) for a, b in zip(before, training.trained, strict=True))
+    assert speed_subspace.in_turns(trained, 2, 1)["hashed"].shape == (2, 2)
 
 
 @pytest.mark.parametrize("projector", projectors.names())
@@ -107,3 +131,15 @@ def test_lightning_resumes_exactly(tmp_path) -> None:
     assert isinstance(loaded, Subspace)
     x = torch.randn(4, 6)
     assert torch.equal(loaded.eval()(x), whole.net.eval()(x))
+
+
+def test_a_transformer_is_a_task(tmp_path) -> None:
+    pytest.importorskip("transformers", reason="needs pip install -e '.[integrations]'")
+    text, path = (EXAMPLES / "dimension_transformer.py").read_text(), tmp_path / "shorter.py"
+    path.write_text(text.replace("200", "100"))  # half of the steps
+    task = load(str(path))
+    result = measure(task, Plan(threshold=0.9, trainings=5))
+    assert result.native == 13_536
+    assert min(result.baseline) > 0.9
+    assert result.interval[0] > 10
+    assert all(math.isfinite(score) for score in result.curve["score"])
