@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from subspace_bench.projectors import Projector
     from subspace_bench.records.config import RunConfig, TrainingConfig
     from subspace_bench.records.store import Record, Store
-    from subspace_bench.subspace import Subspace
+    from subspace_bench.subspace import ShardedSubspace, Subspace
     from subspace_bench.training.loop import train
 
 __version__ = "0.1.0"
@@ -28,6 +28,7 @@ _HOMES = {
     "Projector": "projectors",
     "Record": "records.store",
     "RunConfig": "records.config",
+    "ShardedSubspace": "subspace",
     "Store": "records.store",
     "Subspace": "subspace",
     "TrainingConfig": "records.config",
@@ -40,6 +41,7 @@ __all__ = [
     "Projector",
     "Record",
     "RunConfig",
+    "ShardedSubspace",
     "Store",
     "Subspace",
     "TrainingConfig",

@@ -14,6 +14,7 @@ PUBLIC: dict[str, str | None] = {  # name → its parameters
     "Record": "run result provenance",
     "RunConfig": "model init protocol dim projector origin scaling seed dataset device dtype "
     "threads numerics draws batched",
+    "ShardedSubspace": "module dim projector seed scaling",
     "Store": "folder",
     "Subspace": "module dim projector seed keep_origin scaling",
     "TrainingConfig": "steps batch lr score_first score_every sampling scale train "

@@ -13,10 +13,12 @@ from subspace_bench.projectors.registry import (
     footprint,
     load,
     make,
+    make_by_rows,
     names,
     nonzero_rows,
     predicted_seconds,
 )
+from subspace_bench.projectors.rows import ProjectorByRows, Rows
 
 __all__ = [
     "ColumnNorms",
@@ -25,10 +27,13 @@ __all__ = [
     "LinearMap",
     "PredictedSeconds",
     "Projector",
+    "ProjectorByRows",
+    "Rows",
     "column_norms",
     "footprint",
     "load",
     "make",
+    "make_by_rows",
     "names",
     "nonzero_rows",
     "predicted_seconds",

@@ -198,7 +198,8 @@ class Projector(LinearMap):
 
     Attributes:
         accepts: additional keyword arguments of the class: "first", the direction of P's first
-            column, or "layers", the sizes of θ's parameters in order.
+            column; "layers", the sizes of θ's parameters in order; or "stored", whether P stores
+            numbers of each row, or computes them at each use.
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset()

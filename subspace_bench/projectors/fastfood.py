@@ -7,6 +7,7 @@ are stacked, and the last is cut at row D.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -21,8 +22,9 @@ from subspace_bench.kernels.cpu import fastfood as kernels
 from subspace_bench.kernels.cpu.pieces import Factors
 from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations, philox
-from subspace_bench.projectors.base import Footprint, Projector
+from subspace_bench.projectors.base import Footprint
 from subspace_bench.projectors.hadamard import hadamard_
+from subspace_bench.projectors.rows import ProjectorByRows
 
 STORED = 1 << 27  # the most rows for which G and S are stored; beyond, they are recomputed
 _MIN_LEVELS = 8  # log2 of the least n: shorter blocks save nothing, with rows less Gaussian
@@ -30,33 +32,37 @@ _LENGTHS = 3  # third word of the Philox counter of S; G has 0, and permutations
 _CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
 
 
-class Fastfood(Projector):
+class Fastfood(ProjectorByRows):
     """D·log d operations and 8 bytes a row (0 beyond 2^27 rows); column norms 1 in expectation.
 
     n = 2^⌈log2 d⌉, at least 256. Equivalent in NumPy, for one block:
     `s * (H @ (g * (H @ (b * np.pad(omega, (0, n - d))))[pi]))` with H = `scipy.linalg.hadamard(n)`.
+
+    Arguments:
+        stored: whether to store G and S, up to 2^27 rows; else they are computed at each use.
     """
 
+    accepts: ClassVar[frozenset[str]] = frozenset({"stored"})
     g: Tensor
     s: Tensor
 
-    def __init__(self, native: int, dim: int, seed: int) -> None:
+    def __init__(self, native: int, dim: int, seed: int, stored: bool = True) -> None:
         super().__init__(native, dim, seed)
-        self._build([native])
+        self._build([native], stored)
 
-    def _build(self, layers: list[int]) -> None:
+    def _build(self, layers: list[int], stored: bool) -> None:
         """Sets up the blocks; every layer starts a new block."""
         native, self._levels = self.native, _levels(self.dim)
         self._key = rng.key(self.seed, "projector fastfood")
         self._layers = layers
-        self._starts = _starts(layers, 1 << self._levels)
-        rows = (len(self._starts) - 1) << self._levels
-        self._stored = rows <= STORED
+        self._all = range(len(self.block_starts) - 1)
+        rows = len(self._all) << self._levels
+        self._stored = stored and rows <= STORED
         for name, size in (("g", rows), ("s", native)):
             buffer = torch.empty(size if self._stored else 0, dtype=torch.float32, device="cpu")
             self.register_buffer(name, buffer, persistent=False)
         if self._stored:
-            kernels.diagonals(self._key, self._starts, self._levels, self.g, self.s)
+            kernels.diagonals(self._key, self.block_starts, self._levels, self.g, self.s)
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
@@ -70,30 +76,43 @@ class Fastfood(Projector):
             resident_bytes=4 * (rows + native) if stored else 0, workspace_bytes=working
         )
 
+    @functools.cached_property
+    def block_starts(self) -> np.ndarray:
+        return _starts(self._layers, 1 << self._levels)
+
     def _project(self, omega: Tensor) -> Tensor:
-        if self._has_fused_kernels(omega):
-            return kernels.project(omega, *self._blocks())
-        theta = omega.new_empty(len(omega), self.native)
-        padded = omega.new_zeros(len(omega), 1, 1 << self._levels)
-        padded[:, 0, : self.dim] = omega
-        for blocks, start, stop in self._chunks(len(omega)):
-            g, s = self._diagonals(blocks, start, stop, omega)
-            mixed = padded.repeat(1, len(blocks), 1)
-            mixed = hadamard_(multiply_signs_(mixed, self._key, blocks))
-            mixed = hadamard_(permute(mixed, g, self._key, blocks, scatter=False))
-            theta[:, start:stop] = mixed.flatten(1)[:, : stop - start].mul_(s)
-        return theta
+        return self._project_blocks(omega, self._all)
 
     def _adjoint(self, theta: Tensor) -> Tensor:
+        return self._adjoint_of_blocks(theta, self._all)
+
+    def _project_blocks(self, omega: Tensor, blocks: range) -> Tensor:
+        if self._has_fused_kernels(omega):
+            return kernels.project(omega, *self._blocks(blocks))
+        begin, end = self.block_starts[[blocks.start, blocks.stop]].tolist()
+        theta = omega.new_empty(len(omega), end - begin)
+        padded = omega.new_zeros(len(omega), 1, 1 << self._levels)
+        padded[:, 0, : self.dim] = omega
+        for chunk, start, stop in self._chunks(blocks, len(omega)):
+            g, s = self._diagonals(chunk, start, stop, omega)
+            mixed = padded.repeat(1, len(chunk), 1)
+            mixed = hadamard_(multiply_signs_(mixed, self._key, chunk))
+            mixed = hadamard_(permute(mixed, g, self._key, chunk, scatter=False))
+            mixed = mixed.flatten(1)[:, : stop - start].mul_(s)
+            theta[:, start - begin : stop - begin] = mixed
+        return theta
+
+    def _adjoint_of_blocks(self, theta: Tensor, blocks: range) -> Tensor:
         if self._has_fused_kernels(theta):
-            return kernels.adjoint(theta, self.dim, *self._blocks())
+            return kernels.adjoint(theta, self.dim, *self._blocks(blocks))
+        begin = int(self.block_starts[blocks.start])
         omega = theta.new_zeros(len(theta), self.dim)
-        for blocks, start, stop in self._chunks(len(theta)):
-            g, s = self._diagonals(blocks, start, stop, theta)
-            mixed = theta.new_zeros(len(theta), len(blocks), 1 << self._levels)
-            mixed.flatten(1)[:, : stop - start] = theta[:, start:stop] * s
-            mixed = permute(hadamard_(mixed), g, self._key, blocks, scatter=True)
-            omega += multiply_signs_(hadamard_(mixed), self._key, blocks).sum(1)[:, : self.dim]
+        for chunk, start, stop in self._chunks(blocks, len(theta)):
+            g, s = self._diagonals(chunk, start, stop, theta)
+            mixed = theta.new_zeros(len(theta), len(chunk), 1 << self._levels)
+            mixed.flatten(1)[:, : stop - start] = theta[:, start - begin : stop - begin] * s
+            mixed = permute(hadamard_(mixed), g, self._key, chunk, scatter=True)
+            omega += multiply_signs_(hadamard_(mixed), self._key, chunk).sum(1)[:, : self.dim]
         return omega
 
     def _has_fused_kernels(self, vector: Tensor) -> bool:
@@ -102,28 +121,38 @@ class Fastfood(Projector):
     def _displace(
         self, origin: Tensor, omega: Tensor, theta: Tensor, factors: Factors | None = None
     ) -> None:
-        kernels.project(omega[None], *self._blocks(), origin, theta[None], factors)
+        blocks = self._blocks(self._all)
+        kernels.project(omega[None], *blocks, origin, theta[None], factors)
 
     def _adjoint_of_pieces(
         self, pieces: Sequence[Tensor], factors: Factors | None = None
     ) -> Tensor:
-        return kernels.adjoint_of_pieces(pieces, self.dim, *self._blocks(), factors)[0]
+        blocks = self._blocks(self._all)
+        return kernels.adjoint_of_pieces(pieces, self.dim, *blocks, factors)[0]
 
-    def _blocks(self) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor]:
+    def _blocks(
+        self, blocks: range
+    ) -> tuple[tuple[int, int], np.ndarray, int, Tensor, Tensor, int, int]:
         """The arguments of kernels besides the vectors."""
-        return self._key, self._starts, self._levels, self.g, self.s
+        starts = self.block_starts[blocks.start : blocks.stop + 1]
+        g, s = self.g, self.s
+        if self._stored:
+            g = g[blocks.start << self._levels : blocks.stop << self._levels]
+            s = s[starts[0] : starts[-1]]
+        return self._key, starts - starts[0], self._levels, g, s, self.native, blocks.start
 
-    def _chunks(self, rows: int) -> Iterator[tuple[range, int, int]]:
-        """Yields (numbers of some blocks of one layer, start, stop of their rows), in order."""
+    def _chunks(self, blocks: range, rows: int) -> Iterator[tuple[range, int, int]]:
+        """Yields (numbers of some of the blocks, in one layer; start, stop of their rows)."""
         size = 1 << self._levels
         step = max(1, _CHUNK // (size * max(1, rows)))
-        block, begin = 0, 0
+        first = 0
         for layer in self._layers:
-            count = -(-layer // size)
-            for i in range(0, count, step):
-                j = min(i + step, count)
-                yield range(block + i, block + j), begin + i * size, begin + min(j * size, layer)
-            block, begin = block + count, begin + layer
+            last = first - (-layer // size)
+            for i in range(max(first, blocks.start), min(last, blocks.stop), step):
+                chunk = range(i, min(i + step, last, blocks.stop))
+                start, stop = self.block_starts[[chunk.start, chunk.stop]].tolist()
+                yield chunk, start, stop
+            first = last
 
     def _diagonals(
         self, blocks: range, start: int, stop: int, like: Tensor
@@ -147,22 +176,30 @@ class FastfoodLayers(Fastfood):
 
     Arguments:
         layers: sizes of θ's parameters, in order; None means one layer of size D.
+        stored: as of `Fastfood`.
 
     Raises:
         UserError: if the sizes do not add up to D.
     """
 
-    accepts: ClassVar[frozenset[str]] = frozenset({"layers"})
+    accepts: ClassVar[frozenset[str]] = frozenset({"layers", "stored"})
 
-    def __init__(self, native: int, dim: int, seed: int, layers: list[int] | None = None) -> None:
-        Projector.__init__(self, native, dim, seed)
+    def __init__(
+        self,
+        native: int,
+        dim: int,
+        seed: int,
+        layers: list[int] | None = None,
+        stored: bool = True,
+    ) -> None:
+        ProjectorByRows.__init__(self, native, dim, seed)
         layers = [native] if layers is None else list(layers)
         if sum(layers) != native or min(layers) < 0:
             raise UserError(
                 f"the layers have {sum(layers):,} parameters in total, but D is {native:,}: "
                 "give the size of every parameter of θ, in order"
             )
-        self._build([layer for layer in layers if layer])
+        self._build([layer for layer in layers if layer], stored)
 
     @classmethod
     def footprint(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,14 +22,15 @@ from subspace_bench.kernels.cpu import hashed as kernels
 from subspace_bench.kernels.cpu.pieces import Factors
 from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations
-from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
+from subspace_bench.projectors.base import ColumnNorms, Footprint
+from subspace_bench.projectors.rows import ProjectorByRows
 
 _MIN_BITS = 12  # log2 of the least block
 _PARTS = 16  # partial sums of the adjoint; a fixed number, so bits do not depend on threads
 _CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
 
 
-class Hashed(Projector):
+class Hashed(ProjectorByRows):
     """One entry per row: D operations, and memory for at most one block of rows.
 
     Equivalent in SciPy: `csr_array((signs / sqrt(count[c]), c, arange(D + 1))) @ omega`.
@@ -61,31 +63,54 @@ class Hashed(Projector):
     def column_norms(cls, native: int, dim: int) -> ColumnNorms:
         return "orthonormal"
 
+    @functools.cached_property
+    def block_starts(self) -> np.ndarray:
+        return np.append(np.arange(0, self.native, 1 << self._bits), self.native)
+
     def _project(self, omega: Tensor) -> Tensor:
-        omega = omega * self._scale(omega)
-        if self._has_fused_kernels(omega):
-            return kernels.project(omega, self.native, self._key, self._bits, self.rest)
         if self._uses_triton_kernel(omega):
             from subspace_bench.kernels.triton import hashed
 
+            omega = omega * self._scale(omega)
             return hashed.project(omega, self.native, self._key, self._bits, self.rest)
-        theta = omega.new_empty(len(omega), self.native)
-        for start, stop, columns, signs in self._rows(omega):
-            torch.mul(omega[:, columns], signs, out=theta[:, start:stop])
-        return theta
+        return self._project_blocks(omega)
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        if self._has_fused_kernels(theta):
-            omega = kernels.adjoint(theta, self.dim, self._key, self._bits, self.rest, _PARTS)
-        elif self._uses_triton_kernel(theta):
+        if self._uses_triton_kernel(theta):
             from subspace_bench.kernels.triton import hashed
 
             omega = hashed.adjoint(theta, self.dim, self._key, self._bits, self.rest)
+            return omega * self._scale(omega)
+        return self._adjoint_of_blocks(theta)
+
+    def _project_blocks(self, omega: Tensor, blocks: range | None = None) -> Tensor:
+        omega = omega * self._scale(omega)
+        if self._has_fused_kernels(omega):
+            p = self._key, self._bits, self.rest
+            return kernels.project(omega, self.native, *p, blocks=blocks)
+        begin, end = self._limits(blocks)
+        theta = omega.new_empty(len(omega), end - begin)
+        for start, stop, columns, signs in self._rows(omega, *[blocks] if blocks else []):
+            torch.mul(omega[:, columns], signs, out=theta[:, start - begin : stop - begin])
+        return theta
+
+    def _adjoint_of_blocks(self, theta: Tensor, blocks: range | None = None) -> Tensor:
+        if self._has_fused_kernels(theta):
+            p = self._key, self._bits, self.rest
+            first = blocks.start if blocks else 0
+            omega = kernels.adjoint(theta, self.native, self.dim, *p, _PARTS, first)
         else:
+            begin, _ = self._limits(blocks)
             omega = theta.new_zeros(len(theta), self.dim)
-            for start, stop, columns, signs in self._rows(theta):
-                omega.index_add_(1, columns, theta[:, start:stop] * signs)
+            for start, stop, columns, signs in self._rows(theta, *[blocks] if blocks else []):
+                omega.index_add_(1, columns, theta[:, start - begin : stop - begin] * signs)
         return omega * self._scale(omega)
+
+    def _limits(self, blocks: range | None) -> tuple[int, int]:
+        """The first row of some blocks, and the first after them."""
+        if blocks is None:
+            return 0, self.native
+        return blocks.start << self._bits, min(self.native, blocks.stop << self._bits)
 
     def _uses_triton_kernel(self, rows: Tensor) -> bool:
         few = len(rows) < 1 << 16  # the most programs of a launch's second dimension
@@ -104,7 +129,7 @@ class Hashed(Projector):
         self, pieces: Sequence[Tensor], factors: Factors | None = None
     ) -> Tensor:
         omega = kernels.adjoint_of_pieces(
-            pieces, self.dim, self._key, self._bits, self.rest, _PARTS, factors
+            pieces, self.native, self.dim, self._key, self._bits, self.rest, _PARTS, factors
         )[0]
         return omega.mul_(self._scale_on_cpu)
 
@@ -118,20 +143,23 @@ class Hashed(Projector):
         rows[: self.native % self.dim] += 1
         return rows.rsqrt()
 
-    def _rows(self, like: Tensor) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+    def _rows(
+        self, like: Tensor, blocks: range | None = None
+    ) -> Iterator[tuple[int, int, Tensor, Tensor]]:
         """Yields (start, stop, columns, signs) of rows start … stop − 1, a few blocks at a time."""
         size = 1 << self._bits
         step = max(1, _CHUNK // size)
         index = torch.arange(size, device=like.device)
-        for block in range(0, self._full, step):
-            end = min(block + step, self._full)
-            blocks = torch.arange(block, end, device=like.device)
-            keyed = permutations.permutation_keys(self._key, blocks)
-            places = permutations.permute_index(index.expand(len(blocks), size), keyed, self._bits)
-            columns = (places + size * blocks[:, None]) % self.dim
-            signs = permutations.signs(self._key, blocks, 0, size).to(like.dtype)
+        first, last = (blocks.start, blocks.stop) if blocks else (0, self._full + 1)
+        for block in range(first, min(last, self._full), step):
+            end = min(block + step, last, self._full)
+            numbers = torch.arange(block, end, device=like.device)
+            keyed = permutations.permutation_keys(self._key, numbers)
+            places = permutations.permute_index(index.expand(len(numbers), size), keyed, self._bits)
+            columns = (places + size * numbers[:, None]) % self.dim
+            signs = permutations.signs(self._key, numbers, 0, size).to(like.dtype)
             yield block * size, end * size, columns.flatten(), signs.flatten()
-        if len(self.rest):
+        if len(self.rest) and last > self._full:
             start = self._full * size
             number = torch.arange(self._full, self._full + 1, device=like.device)
             signs = permutations.signs(self._key, number, 0, len(self.rest))[0].to(like.dtype)

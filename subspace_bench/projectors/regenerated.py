@@ -6,11 +6,13 @@ It needs memory only for θ and ω: Pω = Σ_j ω_j p_j and (Pᵀθ)_j = Σ_i P_
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import product
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,15 +21,17 @@ from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.kernels.cpu import regenerated as kernels
 from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import philox
-from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds, Projector
+from subspace_bench.projectors.base import ColumnNorms, Footprint, PredictedSeconds
+from subspace_bench.projectors.rows import ProjectorByRows
 
 ROWS, COLUMNS = 1 << 13, 1 << 5  # of a tile: multiples of 512 and 4, the periods of the counters
 ENTRY = 40  # bytes per entry of a tile while plain PyTorch computes it
 STREAM = "projector regenerated"
+BLOCK = 1 << 9  # rows of a block that can be computed alone
 FEW = {"cpu": 4, "cuda": 32}  # the most vectors for a kernel; for more, tiles are matrix products
 
 
-class Regenerated(Projector):
+class Regenerated(ProjectorByRows):
     """P_ij ~ N(0, 1/D), computed at each use: no memory except ω and θ.
 
     √D·P_ij is number (i // 16) % 4 of the counter (16·(i // 64) + i % 16, j, 0, 0) under the key
@@ -61,24 +65,46 @@ class Regenerated(Projector):
         return PredictedSeconds(0.0, 2 * native * dim / cls.entry_rate / threads)
 
     def _project(self, omega: Tensor) -> Tensor:
-        omega = omega * self.scale
-        if module := self._kernels(omega):
-            theta = empty_in_large_pages(omega, len(omega), self.native)
-            module.project(omega, theta, self.key, self.kind)
+        if module := self._triton_kernels(omega):
+            theta = omega.new_empty(len(omega), self.native)
+            module.project(omega * self.scale, theta, self.key, self.kind)
             return theta
-        theta = omega.new_zeros(len(omega), self.native)
-        for rows, columns in self._tiles():
-            theta[:, rows].addmm_(omega[:, columns], self._tile(rows, columns, omega))
-        return theta
+        return self._project_blocks(omega, range(len(self.block_starts) - 1))
 
     def _adjoint(self, theta: Tensor) -> Tensor:
-        if module := self._kernels(theta):
+        if module := self._triton_kernels(theta):
             gamma = theta.new_empty(len(theta), self.dim)
             module.adjoint(theta, gamma, self.key, self.kind)
             return gamma.mul_(self.scale)
+        return self._adjoint_of_blocks(theta, range(len(self.block_starts) - 1))
+
+    @functools.cached_property
+    def block_starts(self) -> np.ndarray:
+        return np.append(np.arange(0, self.native, BLOCK), self.native)
+
+    def _project_blocks(self, omega: Tensor, blocks: range) -> Tensor:
+        omega = omega * self.scale
+        start, stop = self.block_starts[[blocks.start, blocks.stop]].tolist()
+        if self._has_kernels(omega):
+            theta = empty_in_large_pages(omega, len(omega), stop - start)
+            kernels.project(omega, theta, self.key, self.kind, start)
+            return theta
+        theta = omega.new_zeros(len(omega), stop - start)
+        for rows, columns in self._tiles(start, stop):
+            tile = self._tile(rows, columns, omega)
+            theta[:, rows.start - start : rows.stop - start].addmm_(omega[:, columns], tile)
+        return theta
+
+    def _adjoint_of_blocks(self, theta: Tensor, blocks: range) -> Tensor:
+        start, stop = self.block_starts[[blocks.start, blocks.stop]].tolist()
+        if self._has_kernels(theta):
+            gamma = theta.new_empty(len(theta), self.dim)
+            kernels.adjoint(theta, gamma, self.key, self.kind, start)
+            return gamma.mul_(self.scale)
         gamma = theta.new_zeros(len(theta), self.dim)
-        for rows, columns in self._tiles():
-            gamma[:, columns].addmm_(theta[:, rows], self._tile(rows, columns, theta).T)
+        for rows, columns in self._tiles(start, stop):
+            part = theta[:, rows.start - start : rows.stop - start]
+            gamma[:, columns].addmm_(part, self._tile(rows, columns, theta).T)
         return gamma.mul_(self.scale)
 
     def _tile(self, rows: slice, columns: slice, like: Tensor) -> Tensor:
@@ -89,19 +115,22 @@ class Regenerated(Projector):
             return tile
         return self.entries(rows, columns, like.device).to(like.dtype)
 
-    def _tiles(self) -> Iterator[tuple[slice, slice]]:
-        """(rows, columns) of every tile."""
-        return product(_cuts(self.native, ROWS), _cuts(self.dim, COLUMNS))
+    def _tiles(self, start: int, stop: int) -> Iterator[tuple[slice, slice]]:
+        """(rows, columns) of every tile of some rows."""
+        return product(_cuts(start, stop, ROWS), _cuts(0, self.dim, COLUMNS))
 
-    def _kernels(self, vectors: Tensor) -> Any:
-        """The kernels for these vectors, which compute entries in registers; None for others."""
+    def _has_kernels(self, vectors: Tensor) -> bool:
+        """Whether there are kernels for these vectors, which compute entries in registers."""
         few = len(vectors) <= FEW.get(vectors.device.type, -1)
-        if not few or vectors.dtype != torch.float32:
+        return few and vectors.dtype == torch.float32 and not vectors.is_cuda
+
+    def _triton_kernels(self, vectors: Tensor) -> Any:
+        """Likewise on CUDA, for whole vectors; None for others."""
+        few = len(vectors) <= FEW["cuda"]
+        if not few or vectors.dtype != torch.float32 or not vectors.is_cuda:
             return None
-        if vectors.is_cuda:
-            found = availability.works()
-            return import_module("subspace_bench.kernels.triton.regenerated") if found else None
-        return kernels
+        found = availability.works()
+        return import_module("subspace_bench.kernels.triton.regenerated") if found else None
 
     def entries(self, rows: slice, columns: slice, device: torch.device | str = "cpu") -> Tensor:
         """√D·P of rows and columns, transposed: (c, r) float32, in plain PyTorch.
@@ -147,5 +176,5 @@ class RegeneratedSigns(Regenerated):
         return signs.flatten(1)[:, : rows.stop - rows.start]
 
 
-def _cuts(size: int, step: int) -> list[slice]:
-    return [slice(i, min(i + step, size)) for i in range(0, size, step)]
+def _cuts(start: int, stop: int, step: int) -> list[slice]:
+    return [slice(i, min(i + step, stop)) for i in range(start, stop, step)]

@@ -31,6 +31,7 @@ from subspace_bench.projectors.base import (
     require_sizes,
 )
 from subspace_bench.projectors.operation import HALF
+from subspace_bench.projectors.rows import ProjectorByRows
 
 GROUP = "subspace_bench.projectors"
 BUILT_IN = {
@@ -209,6 +210,29 @@ def make(
         return cls(native, dim, seed, **options)
     with _attribute_errors(name, f"cannot be constructed at {native:,} × {dim:,}"):
         return cls(native, dim, seed, **options)
+
+
+def make_by_rows(
+    name: str, native: int, dim: int, seed: int, layers: list[int] | None = None
+) -> ProjectorByRows:
+    """The projector called `name`, for `Rows`: it stores nothing that grows with D.
+
+    Arguments:
+        As of `make`.
+
+    Raises:
+        UserError: as `make`, or if the projector cannot compute rows alone.
+    """
+    cls = load(name)
+    native, dim, seed = require_sizes(native, dim, seed)
+    if not issubclass(cls, ProjectorByRows):
+        able = [other for other in BUILT_IN if issubclass(load(other), ProjectorByRows)]
+        raise UserError(
+            f"projector {name!r} cannot compute rows alone: choose one of {', '.join(able)}"
+        )
+    options: dict[str, Any] = {"layers": layers, "stored": False}
+    with _attribute_errors(name, f"cannot be constructed at {native:,} × {dim:,}"):
+        return cls(native, dim, seed, **{k: v for k, v in options.items() if k in cls.accepts})
 
 
 @functools.cache

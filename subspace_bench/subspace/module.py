@@ -159,8 +159,8 @@ class Subspace(nn.Module):
         ):
             if type(origin) is not OriginParameter:
                 raise UserError(
-                    "the parameters of net.module were replaced: use "
-                    "functional_call(net, {'omega': …}, …), and DistributedDataParallel, not FSDP"
+                    "the parameters of net.module were replaced: use functional_call(net, "
+                    "{'omega': …}, …); with FSDP, wrap fully_shard(module) in a ShardedSubspace"
                 )
             cache = None  # not to keep its memory
             cache = self._recompute()

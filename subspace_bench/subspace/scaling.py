@@ -33,7 +33,8 @@ class RowScaled(LinearMap):
     """
 
     def __init__(self, inner: LinearMap, factors: list[float], sizes: list[int]) -> None:
-        super().__init__(inner.native, inner.dim, inner.seed)
+        nn.Module.__init__(self)  # the sizes of `inner` are valid
+        self.native, self.dim, self.seed = inner.native, inner.dim, inner.seed
         self.inner, self.sizes, self.factors = inner, sizes, Factors.of(sizes, factors)
 
     def identity(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def prune_state(
 
     Formats such as safetensors refuse tensors that share memory.
     """
-    dropped = [name for names in _tied_names(net.module) for name in names[1:]]
+    dropped = [name for names in tied_names(net.module) for name in names[1:]]
     if not net._keep_origin:
         dropped += _origin_names(net)
     for name in dropped:
@@ -67,27 +67,41 @@ def verify_state(net: StatefulSubspace, saved: dict[str, Any], prefix: str, *res
         UserError: if they differ."""
     net._cache = None
     if f"{prefix}_extra_state" in saved:
-        theirs = decode(saved[f"{prefix}_extra_state"])
-        ours = json.loads(json.dumps(net.projector.identity()))
-        if not net._keep_origin:
-            ours["origin"] = net._fingerprint()
-        else:
-            theirs.pop("origin", None)
-        for key in {**ours, **theirs}:
-            saved_value, value = theirs.get(key, "none"), ours.get(key, "none")
-            if saved_value != value:
-                raise UserError(
-                    f"the saved ω belongs to another {key}: {saved_value}, not {value}; "
-                    "build the Subspace with the arguments of the saved one"
-                )
+        fingerprint = None if net._keep_origin else net._fingerprint()
+        require_identity(saved[f"{prefix}_extra_state"], net.projector, fingerprint)
     if not net._keep_origin:
         origin = net.module.state_dict()
         for name in _origin_names(net):
             saved.setdefault(f"{prefix}module.{name}", origin[name])
-    for names in _tied_names(net.module):
-        present = [key for key in (f"{prefix}module.{name}" for name in names) if key in saved]
+    restore_tied(net.module, saved, f"{prefix}module.")
+
+
+def require_identity(saved: Tensor, projector: LinearMap, origin: str | None = None) -> None:
+    """Raises UserError if a saved identity is not that of P, or its origin is another.
+
+    Arguments:
+        origin: the fingerprint of θ₀; None if that does not matter.
+    """
+    theirs, ours = decode(saved), json.loads(json.dumps(projector.identity()))
+    if origin is None:
+        theirs.pop("origin", None)
+    else:
+        ours["origin"] = origin
+    for key in {**ours, **theirs}:
+        saved_value, value = theirs.get(key, "none"), ours.get(key, "none")
+        if saved_value != value:
+            raise UserError(
+                f"the saved ω belongs to another {key}: {saved_value}, not {value}; "
+                "build the Subspace with the arguments of the saved one"
+            )
+
+
+def restore_tied(module: nn.Module, saved: dict[str, Any], prefix: str) -> None:
+    """Adds the other names of tied tensors that are saved under one of their names."""
+    for names in tied_names(module):
+        present = [key for key in (f"{prefix}{name}" for name in names) if key in saved]
         for name in names if present else ():
-            saved.setdefault(f"{prefix}module.{name}", saved[present[0]])
+            saved.setdefault(f"{prefix}{name}", saved[present[0]])
 
 
 def _origin_names(net: StatefulSubspace) -> list[str]:
@@ -97,7 +111,7 @@ def _origin_names(net: StatefulSubspace) -> list[str]:
     return [name for name, p in named if id(p) in origins]
 
 
-def _tied_names(module: nn.Module) -> list[list[str]]:
+def tied_names(module: nn.Module) -> list[list[str]]:
     """The names of each parameter or buffer that has several."""
     names: dict[int, list[str]] = {}
     for name, tensor in [

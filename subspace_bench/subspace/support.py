@@ -21,8 +21,8 @@ WRITTEN = (
 )
 
 
-def require_supported(module: nn.Module) -> None:
-    """Raises UserError for a module that a Subspace cannot wrap."""
+def require_supported(module: nn.Module, sharded: bool = False) -> None:
+    """Raises UserError for a module that a Subspace, or a ShardedSubspace, cannot wrap."""
     for name, part in module.named_modules():
         where = f"{name} ({type(part).__name__})" if name else type(part).__name__
         if isinstance(part, torch.jit.ScriptModule):
@@ -34,6 +34,8 @@ def require_supported(module: nn.Module) -> None:
         for p in part._parameters.values():
             if isinstance(p, nn.parameter.UninitializedParameter):
                 raise UserError(f"{where} is lazy: run one batch through the module first")
+            if hasattr(p, "device_mesh") and not sharded:
+                raise UserError(f"{where} is sharded: use a ShardedSubspace")
             if p is not None and p.requires_grad and p.is_complex():
                 raise UserError(f"{where} has complex parameters: a Subspace spans real ones only")
             if isinstance(p, OriginParameter):

@@ -18,6 +18,7 @@ from benchmarks import (
     peer_differences,
     peers,
     scaling,
+    sharded,
     speed,
 )
 from benchmarks.peer_timings import hadamard_transforms, ours
@@ -39,6 +40,7 @@ PAGES = {
     "learning-rates": learning_rates_page.page,
     "dimension-search": dimension_search.page,
     "scaling": scaling.page,
+    "sharded": sharded.page,
 }
 
 

@@ -91,6 +91,17 @@ def test_every_projector_spans_the_factors_of_lora_alone(projector: str) -> None
     torch.testing.assert_close(net.omega.grad, gradient, rtol=1e-4, atol=1e-4)
 
 
+def test_fine_tuning_in_d_numbers() -> None:
+    found = example("fine_tune_in_d_numbers", "peft").main((13, 1_200), (0.03,), epochs=1)
+    trained = {key: count for key, (count, _) in found.items()}
+    assert trained == {
+        ("Subspace", 13): 13, ("Uni-LoRA", 13): 13, ("TinyLoRA", 13): 13,
+        ("Subspace", 1_200): 1_200, ("LoRA", 1_200): 1_194, ("VeRA", 1_200): 1_200,
+        ("Uni-LoRA", 1_200): 1_200, ("TinyLoRA", 1_200): 1_200,
+    }  # fmt: skip
+    assert found["Subspace", 1_200][1] > found["Subspace", 13][1]
+
+
 def test_trainer_resumes_exactly(tmp_path) -> None:
     trainer = example("huggingface_trainer", "transformers", "accelerate")
     whole, resumed = trainer.language_model_in_subspace(), trainer.language_model_in_subspace()

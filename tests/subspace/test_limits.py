@@ -99,7 +99,7 @@ def _functional_call() -> None:
 refuses("`DataParallel` on several GPUs", lambda: mlp()._replicate_for_data_parallel())
 
 
-@limit("FSDP")
+@limit("`fully_shard` of a Subspace, or a Subspace of a sharded module")
 def _fsdp() -> None:
     from torch import distributed
     from torch.distributed.fsdp import fully_shard
@@ -110,6 +110,8 @@ def _fsdp() -> None:
         mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))
         with pytest.raises(UserError):
             fully_shard(mlp(), mesh=mesh)(x)
+        with pytest.raises(UserError):
+            Subspace(fully_shard(nn.Linear(2, 2), mesh=mesh), 2)
     finally:
         distributed.destroy_process_group()
 

@@ -3,7 +3,9 @@
 θ_b = S_b H G_b Π_b H B_b ω for block b, and Pᵀθ = Σ_b B_b H Π_bᵀ G_b H S_b θ_b. H is unnormalised;
 S_b carries all scales. Signs B_b and permutations Π_b are computed at each use; normals G_b and S_b
 are stored, unless P is too large (then g and s are empty, and these are computed too).
-`starts` has the first row of each block of P and then D; a layer's last block may be cut.
+`starts` has the first row of each block of P and then D; a layer's last block may be cut. Both
+products also work with consecutive blocks from number `first` on, to whose rows P is limited: then
+`starts`, g and s are of these blocks, and `starts` begins with 0.
 """
 
 from collections.abc import Sequence
@@ -46,48 +48,52 @@ def diagonals(key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, 
 
 def project(
     omega: Tensor, key: tuple[int, int], starts: np.ndarray, levels: int, g: Tensor, s: Tensor,
-    origin: Tensor | None = None, theta: Tensor | None = None, factors: Factors | None = None,
+    native: int, first: int = 0, origin: Tensor | None = None, theta: Tensor | None = None,
+    factors: Factors | None = None,
 ) -> Tensor:  # fmt: skip
     """Pω, or θ₀ + f·Pω, of each row, (rows, d) → (rows, D).
 
     Arguments:
+        native: D, of all blocks.
+        first: the number of the first block.
         origin: θ₀, (D,); None means 0.
         theta: where the result goes, (rows, D); None means new memory.
         factors: f of each piece of θ, with an origin; None means 1.
     """
-    rows, dim, native = *omega.shape, int(starts[-1])
+    rows, dim, size = *omega.shape, int(starts[-1])
     # `product` then works on whole vectors.
     padded = torch.nn.functional.pad(omega, (0, -dim % LANES)).view(-1).numpy()
     origin = omega.new_empty(0) if origin is None else origin
-    theta = empty_in_large_pages(omega, rows, native) if theta is None else theta
+    theta = empty_in_large_pages(omega, rows, size) if theta is None else theta
     flat = theta.view(-1).numpy()
     in_threads(
         _project_blocks, padded, rows, dim, round_keys(key), starts, levels,
-        g.numpy(), s.numpy(), origin.numpy(), flat, *(factors or Factors.of([native])),
-        index_type(levels), parts=len(starts) - 1, estimate=rows * (len(starts) << levels),
+        g.numpy(), s.numpy(), origin.numpy(), flat, *(factors or Factors.of([size])),
+        index_type(levels), native, first,
+        parts=len(starts) - 1, estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     return theta
 
 
 def adjoint(
     theta: Tensor, dim: int, key: tuple[int, int], starts: np.ndarray, levels: int,
-    g: Tensor, s: Tensor,
+    g: Tensor, s: Tensor, native: int, first: int = 0,
 ) -> Tensor:  # fmt: skip
     """Pᵀθ of each row, (rows, D) → (rows, d)."""
-    return _adjoint(rows_in_one_piece(theta), dim, key, starts, levels, g, s)
+    return _adjoint(rows_in_one_piece(theta), dim, key, starts, levels, g, s, native, first)
 
 
 def adjoint_of_pieces(
     pieces: Sequence[Tensor], dim: int, key: tuple[int, int], starts: np.ndarray, levels: int,
-    g: Tensor, s: Tensor, factors: Factors | None = None,
+    g: Tensor, s: Tensor, native: int, first: int = 0, factors: Factors | None = None,
 ) -> Tensor:  # fmt: skip
     """Pᵀ(f·θ), (1, d), of a θ in contiguous pieces."""
-    return _adjoint(locate(pieces, factors), dim, key, starts, levels, g, s)
+    return _adjoint(locate(pieces, factors), dim, key, starts, levels, g, s, native, first)
 
 
 def _adjoint(
     pieces: Pieces, dim: int, key: tuple[int, int], starts: np.ndarray, levels: int,
-    g: Tensor, s: Tensor,
+    g: Tensor, s: Tensor, native: int, first: int,
 ) -> Tensor:  # fmt: skip
     rows, blocks = len(pieces.addresses), len(starts) - 1
     parts = min(_PARTS, blocks)
@@ -96,7 +102,7 @@ def _adjoint(
     flat = sums.view(-1).numpy()
     in_threads(
         _adjoint_parts, *pieces, dim, round_keys(key), starts, levels,
-        g.numpy(), s.numpy(), flat, parts, index_type(levels), parts=parts,
+        g.numpy(), s.numpy(), flat, parts, index_type(levels), native, first, parts=parts,
         estimate=rows * (len(starts) << levels),
     )  # fmt: skip
     _sum_parts(flat, parts, rows * width)
@@ -135,12 +141,12 @@ def _fill_blocks(key, starts, levels, g, s, first, last):
 
 
 @jit
-def _block_diagonals(key, block, starts, levels, g, s, block_g, block_s):
+def _block_diagonals(key, place, starts, levels, g, s, block_g, block_s, native, offset):
     """G_b and S_b: views of what is stored, else computed into block_g and block_s."""
-    begin, end = starts[block], starts[block + 1]
+    begin, end = starts[place], starts[place + 1]
     if len(g):
-        return g[block << levels : (block + 1) << levels], s[begin:end]
-    fill_block(key, block, levels, starts[-1], end - begin, block_g, block_s)
+        return g[place << levels : (place + 1) << levels], s[begin:end]
+    fill_block(key, offset + place, levels, native, end - begin, block_g, block_s)
     return block_g, block_s[: end - begin]
 
 
@@ -164,20 +170,23 @@ def _draw_signs(key, block, width, words, signs):
 
 @jit
 def _project_blocks(
-    omega, rows, dim, key, starts, levels, g, s, origin, theta, pieces, factors, like, first, last
-):
-    native, width, size = starts[-1], len(omega) // rows, 1 << levels
+    omega, rows, dim, key, starts, levels, g, s, origin, theta, pieces, factors, like,
+    native, offset, first, last,
+):  # fmt: skip
+    width, size = len(omega) // rows, 1 << levels
     to_read = origin.ctypes.data
     one, two, signs, new_g, new_s = _buffers(levels, width, len(g) > 0)
     keyed, places = np.empty(12, np.uint32), np.empty(TILE, like.dtype)
     words = np.empty(4 * LANES, np.uint32)
     piece = 0
-    for block in range(first, last):
-        begin, end = starts[block], starts[block + 1]
+    for place in range(first, last):
+        block, begin, end = offset + place, starts[place], starts[place + 1]
         piece = piece_of(pieces, begin, piece)
         permutation_keys(key, block, keyed)
         _draw_signs(key, block, width, words, signs)
-        block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
+        block_g, block_s = _block_diagonals(
+            key, place, starts, levels, g, s, new_g, new_s, native, offset
+        )
         for row in range(rows):
             # B ω, padded with zeros to n.
             product(omega[row * width : row * width + width], signs, one)
@@ -188,7 +197,7 @@ def _project_blocks(
             fetch(block_g.ctypes.data, size, 128)
             fetch(block_s.ctypes.data, size, 128)
             transform(two, 0, levels)
-            at = row * native  # S, into θ: a cut block drops the rest
+            at = row * starts[-1]  # S, into θ: a cut block drops the rest
             out = theta[at + begin : at + end]
             if len(origin):
                 displace(two, block_s, pieces, factors, piece, begin, origin[begin:end], out)
@@ -198,8 +207,9 @@ def _project_blocks(
 
 @jit
 def _adjoint_parts(
-    addresses, pieces, factors, dim, key, starts, levels, g, s, sums, parts, like, first, last
-):
+    addresses, pieces, factors, dim, key, starts, levels, g, s, sums, parts, like,
+    native, offset, first, last,
+):  # fmt: skip
     rows, blocks = len(addresses), len(starts) - 1
     width, size = len(sums) // (parts * rows), 1 << levels
     one, two, signs, new_g, new_s = _buffers(levels, width, len(g) > 0)
@@ -207,11 +217,13 @@ def _adjoint_parts(
     words = np.empty(4 * LANES, np.uint32)
     for part in range(first, last):
         piece = 0
-        for block in range(part * blocks // parts, (part + 1) * blocks // parts):
-            begin, end = starts[block], starts[block + 1]
+        for place in range(part * blocks // parts, (part + 1) * blocks // parts):
+            block, begin, end = offset + place, starts[place], starts[place + 1]
             permutation_keys(key, block, keyed)
             _draw_signs(key, block, width, words, signs)
-            block_g, block_s = _block_diagonals(key, block, starts, levels, g, s, new_g, new_s)
+            block_g, block_s = _block_diagonals(
+                key, place, starts, levels, g, s, new_g, new_s, native, offset
+            )
             piece = piece_of(pieces, begin, piece)
             for row in range(rows):
                 read_products(addresses, pieces, factors, row, begin, piece, block_s, two)

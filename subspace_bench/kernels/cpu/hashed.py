@@ -37,6 +37,7 @@ _GROUP = 128 * LANES  # rows whose signs are drawn at a time; divides the rows o
 def project(
     omega: Tensor, native: int, key: tuple[int, int], bits: int, rest: Tensor,
     origin: Tensor | None = None, theta: Tensor | None = None, factors: Factors | None = None,
+    blocks: range | None = None,
 ) -> Tensor:  # fmt: skip
     """f·Pω, or θ₀ + f·Pω, of each row of an ω that is scaled already, (n, d) → (n, D).
 
@@ -46,6 +47,8 @@ def project(
         origin: θ₀, (D,); None means 0.
         theta: where the result goes, (n, D); None means new memory.
         factors: f of each piece of θ; None means 1.
+        blocks: numbers of consecutive blocks, to whose rows P is limited (then these are D rows);
+            None means all.
     """
     n, dim = omega.shape
     size = 1 << bits
@@ -56,49 +59,53 @@ def project(
         more = min(done, size + dim - done)
         table[:, done : done + more] = table[:, :more]
         done += more
+    blocks = range(-(-native // size)) if blocks is None else blocks
+    rows = min(native, blocks.stop * size) - blocks.start * size
     origin = omega.new_empty(0) if origin is None else origin
-    theta = empty_in_large_pages(omega, n, native) if theta is None else theta
-    blocks = -(-native // size)
+    theta = empty_in_large_pages(omega, n, rows) if theta is None else theta
     in_threads(
         _project_blocks, table, origin.numpy(), theta.numpy(),
-        *(factors or Factors.of([native])), dim, round_keys(key), bits, rest.numpy(),
-        index_type(bits), parts=blocks, estimate=0.6 * n * native,
+        *(factors or Factors.of([rows])), dim, round_keys(key), bits, rest.numpy(),
+        index_type(bits), blocks.start, native >> bits, parts=len(blocks), estimate=0.6 * n * rows,
     )  # fmt: skip
     return theta
 
 
 def adjoint(
-    theta: Tensor, dim: int, key: tuple[int, int], bits: int, rest: Tensor, parts: int
-) -> Tensor:
+    theta: Tensor, native: int, dim: int, key: tuple[int, int], bits: int, rest: Tensor,
+    parts: int, first: int = 0,
+) -> Tensor:  # fmt: skip
     """Pᵀθ of each row before it is scaled, (n, D) → (n, d).
 
     Arguments:
         parts: the number of partial sums, on which bits depend.
+        first: the number of the first block, if θ has the rows of some blocks only.
         Others as of `project`.
     """
-    return _adjoint(rows_in_one_piece(theta), dim, key, bits, rest, parts)
+    return _adjoint(rows_in_one_piece(theta), native, dim, key, bits, rest, parts, first)
 
 
 def adjoint_of_pieces(
-    pieces: Sequence[Tensor], dim: int, key: tuple[int, int], bits: int, rest: Tensor, parts: int,
-    factors: Factors | None = None,
+    pieces: Sequence[Tensor], native: int, dim: int, key: tuple[int, int], bits: int, rest: Tensor,
+    parts: int, factors: Factors | None = None,
 ) -> Tensor:  # fmt: skip
     """Pᵀ(f·θ) before it is scaled, (1, d), of a θ in contiguous pieces; otherwise `adjoint`."""
-    return _adjoint(locate(pieces, factors), dim, key, bits, rest, parts)
+    return _adjoint(locate(pieces, factors), native, dim, key, bits, rest, parts, 0)
 
 
 def _adjoint(
-    pieces: Pieces, dim: int, key: tuple[int, int], bits: int, rest: Tensor, parts: int
-) -> Tensor:
-    n, native = len(pieces.addresses), int(pieces.starts[-1])
+    pieces: Pieces, native: int, dim: int, key: tuple[int, int], bits: int, rest: Tensor,
+    parts: int, offset: int,
+) -> Tensor:  # fmt: skip
+    n, rows = len(pieces.addresses), int(pieces.starts[-1])
     size = 1 << bits
-    blocks = -(-native // size)
+    blocks = -(-rows // size)
     parts = min(parts, blocks)
     # A multiple of d long, so that `sum` can fold the repetitions.
     table = torch.zeros(parts, n, -(-(size + dim) // dim) * dim, device="cpu", dtype=torch.float32)
     in_threads(
         _adjoint_parts, *pieces, table.numpy(), dim, round_keys(key), bits, rest.numpy(),
-        index_type(bits), parts=parts, estimate=0.8 * n * native,
+        index_type(bits), offset, native >> bits, parts=parts, estimate=0.8 * n * rows,
     )  # fmt: skip
     return table.view(parts, n, -1, dim).sum((0, 2))
 
@@ -118,16 +125,19 @@ def _draw_signs(key, block, i, words, signs):
 
 
 @jit
-def _project_blocks(table, origin, theta, starts, factors, dim, key, bits, rest, like, first, last):
+def _project_blocks(
+    table, origin, theta, starts, factors, dim, key, bits, rest, like, offset, full, first, last
+):
     n, native = theta.shape
-    size, full = 1 << bits, native >> bits
+    size = 1 << bits
     words, places, signs = _buffers(like)
     keyed = np.empty(12, np.uint32)
     to_read = origin.ctypes.data
     piece = 0
-    for block in range(first, last):
+    for place in range(first, last):
+        block = offset + place
         permutation_keys(key, block, keyed)
-        start, base = block * size, block * size % dim
+        start, base = place * size, block * size % dim
         for i in range(0, min(size, native - start), _GROUP):
             begin = start + i
             count = min(_GROUP, native - begin)
@@ -152,17 +162,20 @@ def _project_blocks(table, origin, theta, starts, factors, dim, key, bits, rest,
 
 
 @jit
-def _adjoint_parts(addresses, starts, factors, table, dim, key, bits, rest, like, first, last):
+def _adjoint_parts(
+    addresses, starts, factors, table, dim, key, bits, rest, like, offset, full, first, last
+):
     n, native = len(addresses), starts[-1]
-    size, full, parts = 1 << bits, native >> bits, len(table)
+    size, parts = 1 << bits, len(table)
     blocks = (native + size - 1) >> bits
     words, places, signs = _buffers(like)
     keyed, undoing = np.empty(12, np.uint32), np.empty(2 * ROUNDS, np.uint32)
     values = aligned(n * size)  # ± f·v of a block
     for part in range(first, last):
         piece = 0
-        for block in range(part * blocks // parts, (part + 1) * blocks // parts):
-            start, base = block * size, block * size % dim
+        for place in range(part * blocks // parts, (part + 1) * blocks // parts):
+            block = offset + place
+            start, base = place * size, block * size % dim
             rows = min(size, native - start)
             for i in range(0, rows, _GROUP):
                 begin = start + i

@@ -28,8 +28,12 @@ _GROUP = 64  # columns of a transpose, whose sums (4 KB a vector) stay in the fi
 _PARTS = 16  # partial sums of a transpose: a fixed number, so that bits do not depend on threads
 
 
-def project(omega: Tensor, theta: Tensor, key: tuple[int, int], kind: int) -> None:
-    """theta[n] = P·omega[n] for (n, d) and (n, D), float32 on the CPU, contiguous, n ≤ 4."""
+def project(omega: Tensor, theta: Tensor, key: tuple[int, int], kind: int, start: int = 0) -> None:
+    """theta[n] = P·omega[n] for (n, d) and (n, D), float32 on the CPU, contiguous, n ≤ 4.
+
+    Arguments:
+        start: θ's first row of P, if θ has some rows only; a multiple of 512.
+    """
     keys, rows = round_keys(key), _block(kind)
     width = -(-omega.shape[1] // SIGNS_COLUMNS) * SIGNS_COLUMNS
     padded = torch.nn.functional.pad(omega, (0, width - omega.shape[1]))
@@ -37,10 +41,10 @@ def project(omega: Tensor, theta: Tensor, key: tuple[int, int], kind: int) -> No
     for n, count in _splits(len(omega)):
         w, t = (a[n : n + count].reshape(-1).numpy() for a in (padded, theta))
         kernel = _kernels(kind, count)[0]
-        in_threads(kernel, w, t, width, size, keys, parts=-(-size // rows))
+        in_threads(kernel, w, t, width, size, keys, start // rows, parts=-(-size // rows))
 
 
-def adjoint(theta: Tensor, gamma: Tensor, key: tuple[int, int], kind: int) -> None:
+def adjoint(theta: Tensor, gamma: Tensor, key: tuple[int, int], kind: int, start: int = 0) -> None:
     """gamma[n] = Pᵀ·theta[n] for (n, D) and (n, d), likewise."""
     keys, blocks = round_keys(key), -(-theta.shape[1] // _block(kind))
     parts = min(_PARTS, blocks)
@@ -49,7 +53,10 @@ def adjoint(theta: Tensor, gamma: Tensor, key: tuple[int, int], kind: int) -> No
         partial = theta.new_empty(parts, count, dim)
         t = theta[n : n + count].view(-1).numpy()
         kernel = _kernels(kind, count)[1]
-        in_threads(kernel, t, partial.view(-1).numpy(), dim, size, keys, parts, parts=parts)
+        in_threads(
+            kernel, t, partial.view(-1).numpy(), dim, size, keys, start // _block(kind), parts,
+            parts=parts,
+        )  # fmt: skip
         total = gamma[n : n + count].copy_(partial[0])
         for part in partial[1:]:
             total += part
@@ -87,7 +94,7 @@ def _kernels(KIND: int, N: int):
     COLUMNS = SIGNS_COLUMNS if KIND == SIGNS else 1
 
     @jit
-    def forward(omega, theta, dim, size, keys, first, last):
+    def forward(omega, theta, dim, size, keys, offset, first, last):
         rest = np.empty(N * ROWS, np.float32)
         for block in range(first, last):
             at = block * ROWS
@@ -97,14 +104,15 @@ def _kernels(KIND: int, N: int):
             for n in range(N):
                 out[t0 + n * stride : t0 + n * stride + ROWS] = 0
             groups = (dim + COLUMNS - 1) // COLUMNS
-            add(out, t0, stride, omega, 0, dim, groups, keys, block * LANES, 0, KIND, N)
+            c0 = (offset + block) * LANES
+            add(out, t0, stride, omega, 0, dim, groups, keys, c0, 0, KIND, N)
             if not whole:
                 for n in range(N):
                     start = n * size + at
                     theta[start : (n + 1) * size] = rest[n * ROWS : n * ROWS + size - at]
 
     @jit
-    def transpose(theta, partial, dim, size, keys, parts, first, last):
+    def transpose(theta, partial, dim, size, keys, offset, parts, first, last):
         rest = np.zeros(N * ROWS, np.float32)
         sums = np.empty(N * _GROUP * LANES, np.float32)
         blocks = (size + ROWS - 1) // ROWS
@@ -121,9 +129,8 @@ def _kernels(KIND: int, N: int):
                 for block in range(part * blocks // parts, (part + 1) * blocks // parts):
                     whole = (block + 1) * ROWS <= size
                     source, t0, stride = (theta, block * ROWS, size) if whole else (rest, 0, ROWS)
-                    dot(
-                        source, t0, stride, sums, groups, keys, block * LANES, j // COLUMNS, KIND, N
-                    )
+                    c0 = (offset + block) * LANES
+                    dot(source, t0, stride, sums, groups, keys, c0, j // COLUMNS, KIND, N)
                 for n in range(N):
                     for c in range(count):
                         total = np.float32(0)
