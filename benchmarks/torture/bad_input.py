@@ -54,7 +54,7 @@ OPTIONS = {
 FLAGS = ("--plan", "--force", "--committed-only", "--bitwise", "--version", "--help", "--nosuch")
 NUMERIC = ("--seeds", "--jobs", "--dim", "--seed", "--steps", "--lr", "--threads", "--native",
            "--dims", "--repeat", "--minutes", "--target", "--threshold", "--within", "--trainings",
-           "--width", "--alpha", "--first-seed", "--rates")  # fmt: skip
+           "--interval-ratio", "--alpha", "--first-seed", "--rates")  # fmt: skip
 BUILDS = (
     "nn.Linear(8, 4)", "None", "7", "nn.ReLU()", "nn.Linear(1, 1)", "nn.LazyLinear(3)",
     "nn.Linear(8, 4, device='meta')", "nn.Linear(8, 4 + seed)", "1 / 0", "sys.exit(1)",

@@ -12,7 +12,9 @@ from subspace_bench.common import validation
 
 
 @pytest.mark.parametrize("value", [torch.zeros(3), np.zeros(2), "3", [], object(), 1j])
-@pytest.mark.parametrize("name", ["fraction", "threshold", "within", "trainings", "width", "jobs"])
+@pytest.mark.parametrize(
+    "name", ["fraction", "threshold", "within", "trainings", "interval_ratio", "jobs"]
+)
 def test_what_is_no_number_is_an_error(name: str, value: object) -> None:
     with pytest.raises(UserError, match="must be a number"):
         intrinsic_dimension(lambda seed: nn.Linear(3, 3), lambda net, seed: 0.5, **{name: value})

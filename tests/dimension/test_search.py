@@ -87,7 +87,7 @@ def test_targets() -> None:
     [
         {"fraction": 0.0}, {"fraction": 1.0}, {"fraction": math.nan}, {"threshold": math.inf},
         {"within": -1.0}, {"threshold": 90.0, "within": 1.0}, {"trainings": 1}, {"minutes": 0.0},
-        {"width": 0.5}, {"jobs": 0}, {"projector": "hased"},
+        {"interval_ratio": 0.5}, {"jobs": 0}, {"projector": "hased"},
     ],
 )  # fmt: skip
 def test_a_bad_plan_is_refused(bad: dict[str, float]) -> None:
