@@ -31,7 +31,7 @@ def test_without_noise_it_finds_the_smallest_dimension(dimension: int) -> None:
     estimate = run(Search(100_000, target), 12, 1e-6, 0).estimate()
     assert estimate is not None
     assert estimate.dimension == pytest.approx(dimension, rel=1e-3)
-    assert estimate.width < 1.01
+    assert estimate.interval_ratio < 1.01
 
 
 def test_trainings_gather_at_the_crossing() -> None:
@@ -57,7 +57,7 @@ def test_a_target_beyond_every_d_has_no_estimate_but_a_bound() -> None:
     assert estimate.dimension is None
     assert estimate.high is None
     assert estimate.low > 5_000
-    assert estimate.width == math.inf
+    assert estimate.interval_ratio == math.inf
 
 
 def test_a_target_below_every_score_is_reached_at_one() -> None:
