@@ -32,7 +32,12 @@ SENTENCES = [
     ("docs/subspace.md", "or with a constant {}.", RATES, CONSTANT),
     ("docs/subspace.md", "needs peaks of {} to {},", RATES, SGD),
     ("docs/subspace.md", "it is {} points more accurate", PEERS, OVER_LORA),
-    ("docs/projectors.md", "names the fastest at {} sizes", SIZES, r"at \d+ of (\d+) sizes"),
+    (
+        "docs/projectors.md",
+        "lists the fastest for each of {} sizes",
+        SIZES,
+        r"at \d+ of (\d+) sizes",
+    ),
     ("docs/dimension.md", "the truth in {}% of searches", SEARCH, COVERED),
     ("docs/statistics.md", "the truth in {}% of searches", SEARCH, COVERED),
     ("docs/limits.md", "{}% instead of 95% in simulations", SEARCH, COVERED),
