@@ -60,9 +60,9 @@ def intrinsic_dimension(
         higher_is_better: False for a loss.
         name: of the task in the result.
         out: folder that keeps finished trainings; the same call continues with them.
-        fraction, threshold, within, trainings, minutes, interval_ratio, projector, jobs, scaling,
-            rates: see `Plan`. With more than one job, worker processes import `build` and `train`
-            from their module.
+        fraction, threshold, within, trainings, minutes, interval_ratio, projector: see `Plan`.
+        jobs: with more than one, worker processes import `build` and `train` from their module.
+        scaling, rates: see `Plan`.
 
     Raises:
         UserError: for bad arguments, or a `build` or `train` that fails (see `trial.carry_out`).

@@ -26,7 +26,7 @@ from subspace_bench.subspace.shards import Shard, first_element, shared_mesh
 
 
 class ShardedSubspace(nn.Module):
-    """Trains a module that `torch.distributed.fsdp.fully_shard` has sharded in a random subspace.
+    """Trains a module that `torch.distributed.fsdp.fully_shard` has sharded in a random subspace::
 
         for block in module.blocks:
             fully_shard(block)
