@@ -84,8 +84,7 @@ def dimension(
 
     plan = Plan(
         target, threshold, within, trainings, minutes, interval_ratio, projector or PROJECTOR, jobs,
-        scaling,
-        parse_rates(rates),
+        scaling, parse_rates(rates),
     )  # fmt: skip
     loaded = [load(reference) for reference in tasks]
     validation.require_distinct("task", [task.name for task in loaded])

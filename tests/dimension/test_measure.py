@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -285,22 +284,3 @@ def test_the_direction_does_not_change_the_code(tmp_path: Path) -> None:
     assert (first.higher_is_better, second.higher_is_better) == (True, False)
     assert first.code_digest() == second.code_digest() != ""
     assert dataclasses.replace(first, build=build).code_digest() != first.code_digest()
-
-
-@pytest.mark.slow
-def test_plots_leave_the_backend_of_the_user() -> None:
-    """In a notebook, a plot appears; reporting, which only saves figures, is not imported."""
-    code = (
-        "import sys, torch\n"
-        "from subspace_bench import intrinsic_dimension\n"
-        "from tests.dimension.test_measure import build, train\n"
-        "result = intrinsic_dimension(build, train, trainings=5)\n"
-        "import matplotlib\n"
-        "matplotlib.use('svg')\n"
-        "axes = result.plot()\n"
-        "assert axes.get_xscale() == 'log'\n"
-        "assert matplotlib.get_backend() == 'svg', matplotlib.get_backend()\n"
-        "assert not [name for name in sys.modules if name.startswith('subspace_bench.reporting')]\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

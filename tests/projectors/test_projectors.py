@@ -1,6 +1,4 @@
-"""The contract of every registered projector: linear, with an exact adjoint,
-differentiable, the same from the same seed, and as it says of its columns and its bytes.
-"""
+"""The contract of every registered projector: its map, adjoint, gradients, columns and bytes."""
 
 from __future__ import annotations
 
