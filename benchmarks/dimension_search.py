@@ -151,13 +151,14 @@ def simulations() -> Iterator[Simulation]:
 def simulate(simulation: Simulation, searches: int) -> dict[str, Any]:
     """A row of the csv: errors are of log d, about relative errors of d."""
     truth = simulation.truth()
-    errors, grid_errors, widths, covered = [], [], [], 0
+    errors, grid_errors, widths, covered, open_ended = [], [], [], 0, 0
     for index in range(searches):
         random = rng.generator(index, f"{simulation}")
         estimate = simulation.search(random)
         errors.append(math.log(estimate.dimension or simulation.curve.native) - truth)
         high = estimate.high or simulation.curve.native
         covered += estimate.low <= math.ceil(math.exp(truth)) <= high
+        open_ended += estimate.high is None
         widths.append(estimate.interval_ratio)
         grid_errors.append(math.log(simulation.grid(random)) - truth)
     return {
@@ -170,6 +171,7 @@ def simulate(simulation: Simulation, searches: int) -> dict[str, Any]:
         "least": simulation.least_error(),
         "bias": float(np.mean(errors)),
         "covered": covered,
+        "open": open_ended,
         "width": float(np.median(widths)),
         "grid_rmse": _rms(grid_errors),
     }
@@ -193,6 +195,7 @@ def page(stored: Measurements) -> Page:
                 str(binomial(int(group["covered"].sum()), int(group["searches"].sum())))
                 for _, group in by_noise
             ],
+            "to D": [f"{n:,}" for n in by_noise["open"].sum()],
             "high / low": [f"{width:.2f}" for width in by_noise["width"].median()],
             "rmse of a grid": [_percent(r) for r in _pooled(numbers, "grid_rmse")],
         }

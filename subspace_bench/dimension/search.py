@@ -1,8 +1,9 @@
 """The search for the intrinsic dimension: ask for the next d, and tell its score.
 
 It first halves a bracket in log d, then tries d's at quantiles of the crossing's posterior
-(crossing.py), where a training tells most about it. While the baseline is less certain than the
-score at the crossing, it asks for another training of the baseline instead.
+(crossing.py), where a training tells most about it. While the interval has no upper end, every
+second d is twice the estimate. While the baseline is less certain than the score at the crossing,
+it asks for another training of the baseline instead.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from subspace_bench.dimension.crossing import CrossingModel, Target
 FEWEST = 4  # trainings before the model is fitted
 BRACKET = 1.0  # bisect until the bracket is narrower than this in log d, a factor of 2.7
 SPLITS = (1 / 2, 1 / 4, 3 / 4, 1 / 8, 5 / 8, 3 / 8, 7 / 8)  # of the bracket, for parallel trainings
-ASK_LEVELS = (0.25, 0.75)  # either side of the crossing, so that the slope is known as well
+LEFT, RIGHT = 0.25, 0.75  # either side of the crossing, so that the slope is known as well
+OUTWARD = math.log(2)  # the step to the right where the interval has no upper end
 INTERVAL_LEVELS = (0.025, 0.975)
 
 
@@ -64,12 +66,15 @@ class Search:
         low, high = self.bracket()
         if len(self.dims) < FEWEST or high - low > BRACKET:
             return self._dimension(low + (high - low) * SPLITS[running % len(SPLITS)])
-        level = ASK_LEVELS[(len(self.dims) + running) % len(ASK_LEVELS)]
         model = self._model()
-        step, middle = model.quantiles([level, 0.5], self._upper, self.target)
+        levels = [LEFT, 0.5, RIGHT, INTERVAL_LEVELS[1]]
+        left, middle, right, high = model.quantiles(levels, self._upper, self.target)
         if self.target.error > model.predict(np.array([min(max(middle, 0.0), self._upper)]))[1]:
             return None
-        return self._dimension(step)
+        if (len(self.dims) + running) % 2 == 0:
+            return self._dimension(left)
+        # Where all d's lie in one cluster, their slope is not known, nor where the interval ends.
+        return self._dimension(middle + OUTWARD if high == math.inf else right)
 
     def tell(self, dim: int, score: float) -> None:
         """Adds the score of a training at d = `dim`."""

@@ -39,6 +39,24 @@ def test_trainings_gather_at_the_crossing() -> None:
     assert sum(250 <= d <= 1_000 for d in search.dims) >= 12
 
 
+def test_an_interval_without_an_upper_end_is_given_one() -> None:
+    """Trainings in one cluster do not tell the slope, so the next one is outside of it."""
+    search = Search(20_000, Target(90.0))
+    cluster = {141: 86.0, 200: 89.0, 202: 90.5, 205: 91.5, 207: 91.0, 210: 90.5, 215: 88.5}
+    for d, score in cluster.items():
+        search.tell(d, score)
+    estimate = search.estimate()
+    assert estimate is not None
+    assert estimate.dimension is not None
+    assert estimate.high is None
+    assert search.ask() == pytest.approx(2 * estimate.dimension, rel=0.01)
+    search.tell(408, 93.5)
+    after = search.estimate()
+    assert after is not None
+    assert after.high is not None
+    assert after.high < 408
+
+
 def test_parallel_trainings_are_asked_for_different_dimensions() -> None:
     search = Search(100_000, Target(50.0))
     assert len({search.ask(running) for running in range(4)}) == 4
