@@ -60,7 +60,8 @@ def summary(rows: pd.DataFrame, threshold: float) -> str:
     ranked = sorted((name for name in means if means[name] > 0), key=lambda name: -means[name])
     return (
         f"A penalty that costs at most {COST:g} point leaves at least {left[L2]:,} (L2) and "
-        f"{left[L1]:,} (L1) of {NATIVE:,} weights above {threshold:g}. With {SHOWN:,} stored numbers, "
+        f"{left[L1]:,} (L1) of {NATIVE:,} weights above {threshold:g}. "
+        f"With {SHOWN:,} stored numbers, "
         "test accuracy is " + "; ".join(f"{means[name]:.2f}% ({name})" for name in ranked)
     )
 
