@@ -6,6 +6,7 @@ import functools
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.bloat_nets import TITLES
 from benchmarks.intrinsic_dimension_page import enough, evaluate
@@ -29,11 +30,13 @@ def page(measurements: Measurements) -> Page:
         if enough(group)
     ]
     bounded = [result for result in found if result.bloat is not None]
-    low, high = (sorted(bounded, key=lambda r: r.bloat or 0)[i] for i in (0, -1))
+    bounded.sort(key=lambda result: result.bloat or 0)
+    ends = (bounded[0], bounded[-1])
+    named = [r for r in bounded if r in ends or r.name not in TITLES]
+    ratios = [f"{r.name} {format_significant(r.bloat or 0)}" for r in named]
     summary = (
-        f"Of {len(found)} nets on {int(measurements.facts['images']):,} images, "
-        f"{low.name} has {format_significant(low.bloat or 0)} times as many "
-        f"parameters as would do, {high.name} {format_significant(high.bloat or 0)} times"
+        "How many times as many parameters a net has as it needs for 90% of its accuracy: "
+        + ", ".join(ratios)
     )
     figure = PageFigure(
         functools.partial(draw, found),
@@ -72,16 +75,16 @@ def draw(found: list[IntrinsicDimension]) -> Figure:
     figure = Figure(figsize=(6.4, 4.4))
     axes = figure.subplots()
     shown = sorted((r for r in found if r.dimension is not None), key=lambda r: r.native)
-    left, right = shown[0].native / 2, shown[-1].native * 2
+    left, right = shown[0].native / 2, shown[-1].native * 4
     values = [end for r in shown for end in (*r.interval, r.dimension) if end is not None]
     bottom, top = min(values) / 2, max(values) * 2
     for ratio in (10, 100, 1_000, 10_000):
         axes.loglog([left, right], [left / ratio, right / ratio], color="0.8", lw=0.8, zorder=0)
-        start = max(left, bottom * ratio)
-        if start < right and start / ratio < top:
+        end = min(right, top * ratio)
+        if end > left and end / ratio > bottom:
             axes.annotate(
-                f"D / {ratio:,}", (start, start / ratio), color="0.5", fontsize=8,
-                textcoords="offset points", xytext=(3, 8),
+                f"D / {ratio:,}", (end, end / ratio), color="0.5", fontsize=8,
+                ha="right", va="top", textcoords="offset points", xytext=(-10, -2),
             )  # fmt: skip
     for index, result in enumerate(shown):
         low, high = result.interval
@@ -93,6 +96,11 @@ def draw(found: list[IntrinsicDimension]) -> Figure:
             textcoords="offset points", xytext=(5 * side, 3), fontsize=8,
             ha="right" if side < 0 else "left",
         )  # fmt: skip
+    plain = FuncFormatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(plain)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.set_xlabel("D, parameters of the net")
