@@ -13,8 +13,8 @@ from typing import Any
 
 @functools.cache
 def load(name: str) -> dict[str, Any]:
-    """The content of `published/<name>.toml`: "post", "claims", "start" (the initial σ)
-    or "li2018".
+    """The content of `published/<name>.toml`: "post", "claims", "start" (the initial σ),
+    "li2018" or "gressmann2020".
 
     The file is read once and shared: do not modify the result. Points that a figure hides are NaN.
 
