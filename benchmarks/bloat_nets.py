@@ -1,7 +1,8 @@
 """The nets of results/bloat.md, each as a task for the search of its intrinsic dimension.
 
 Protocol, fixed before the runs: MNIST-5k (4,000 training and 1,000 test images, which ship with a
-dependency), EPOCHS epochs in batches of BATCH, Adam on a one-cycle schedule. Its peak is RATE in a
+dependency), and as many of Fashion-MNIST; EPOCHS epochs in batches of BATCH, Adam on a one-cycle
+schedule. Its peak is RATE in a
 subspace, the recipe of `Subspace`, and PLAIN_RATE without one. Target: 90% of the net's own mean
 accuracy.
 """
@@ -16,11 +17,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from subspace_bench import Subspace, models
-from subspace_bench.datasets.embedded import embedded_digits
+from subspace_bench.datasets.loading import load
 from subspace_bench.dimension.task import Task
 from subspace_bench.experiments import published
 
-IMAGES, EPOCHS, BATCH = 4_000, 5, 100
+DATASETS = ("mnist-5k", "fashion-mnist")
+IMAGES, TEST_IMAGES = 4_000, 1_000
+EPOCHS, BATCH = 5, 100
 RATE, PLAIN_RATE = 0.2, 2e-3
 
 
@@ -68,23 +71,25 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def task(net: str) -> Task:
+def task(net: str, dataset: str) -> Task:
     """Test accuracy in %."""
-    return Task(net, lambda seed: NETS[net](), lambda module, seed: fit(module))
+    name = net if dataset == DATASETS[0] else f"{net} {dataset}"
+    return Task(name, lambda seed: NETS[net](), lambda module, seed: fit(module, dataset))
 
 
 @functools.cache
-def _data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    data = embedded_digits()
+def _data(dataset: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    data = load(dataset)
     images = [
-        (x.float()[:, None] / 255 - 0.1307) / 0.3081 for x in (data.train_images, data.test_images)
+        (x.float()[:, None] / 255 - 0.1307) / 0.3081
+        for x in (data.train_images[:IMAGES], data.test_images[:TEST_IMAGES])
     ]
-    return images[0], data.train_labels, images[1], data.test_labels
+    return images[0], data.train_labels[:IMAGES], images[1], data.test_labels[:TEST_IMAGES]
 
 
-def fit(net: nn.Module) -> float:
+def fit(net: nn.Module, dataset: str) -> float:
     """Trains on permutations of the images; returns the test accuracy in %."""
-    images, labels, test_images, test_labels = _data()
+    images, labels, test_images, test_labels = _data(dataset)
     parameters = [p for p in net.parameters() if p.requires_grad]
     rate = RATE if isinstance(net, Subspace) else PLAIN_RATE
     optimizer = torch.optim.Adam(parameters, rate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -18,25 +19,26 @@ from subspace_bench.reporting.figures import PageFigure
 from subspace_bench.reporting.page import Page
 
 NAME = "bloat"
-COLUMNS = ["net", "model", "d", "seed", "accuracy", "native", "seconds"]
+COLUMNS = ["dataset", "net", "model", "d", "seed", "accuracy", "native", "seconds"]
 
 
 def page(measurements: Measurements) -> Page:
     """The page results/bloat.md."""
-    rows = measurements.numbers
-    found = [
-        evaluate(group, Plan(), str(net))
-        for net, group in rows.groupby("net", sort=False)
-        if enough(group)
-    ]
-    bounded = [result for result in found if result.bloat is not None]
-    bounded.sort(key=lambda result: result.bloat or 0)
+    found = {
+        str(dataset): [
+            evaluate(group, Plan(), str(net))
+            for net, group in rows.groupby("net", sort=False)
+            if enough(group)
+        ]
+        for dataset, rows in measurements.numbers.groupby("dataset", sort=False)
+    }
+    first = next(iter(found.values()))
+    bounded = sorted((r for r in first if r.bloat is not None), key=lambda r: r.bloat or 0)
     ends = (bounded[0], bounded[-1])
     named = [r for r in bounded if r in ends or r.name not in TITLES]
-    ratios = [f"{r.name} {format_significant(r.bloat or 0)}" for r in named]
     summary = (
         "How many times as many parameters a net has as it needs for 90% of its accuracy: "
-        + ", ".join(ratios)
+        + ", ".join(f"{r.name} {format_significant(r.bloat or 0)}" for r in named)
     )
     figure = PageFigure(
         functools.partial(draw, found),
@@ -46,7 +48,7 @@ def page(measurements: Measurements) -> Page:
         NAME,
         "How many times too many parameters?",
         summary,
-        {"nets": pd.DataFrame(map(row, found))},
+        {dataset: pd.DataFrame(map(row, results)) for dataset, results in found.items()},
         measurements.text,
         {"facts": measurements.facts},
         figures={NAME: figure},
@@ -70,39 +72,47 @@ def row(result: IntrinsicDimension) -> dict[str, str]:
     }
 
 
-def draw(found: list[IntrinsicDimension]) -> Figure:
-    """d_int over D, both on log axes, with lines of equal D / d_int."""
+def draw(found: dict[str, list[IntrinsicDimension]]) -> Figure:
+    """d_int over D, both on log axes, with lines of equal D / d_int; names at the first dataset."""
     figure = Figure(figsize=(6.4, 4.4))
     axes = figure.subplots()
-    shown = sorted((r for r in found if r.dimension is not None), key=lambda r: r.native)
-    left, right = shown[0].native / 2, shown[-1].native * 4
-    values = [end for r in shown for end in (*r.interval, r.dimension) if end is not None]
-    bottom, top = min(values) / 2, max(values) * 2
+    for number, (dataset, results) in enumerate(found.items()):
+        shown = sorted((r for r in results if r.dimension is not None), key=lambda r: r.native)
+        for result in shown:
+            low, high = result.interval
+            axes.loglog([result.native] * 2, [low, high or result.native], color=f"C{number}")
+        natives, dims = [r.native for r in shown], [r.dimension or 0 for r in shown]
+        axes.plot(natives, dims, "o", color=f"C{number}", ms=4, label=dataset)
+        if not number:
+            label(axes, shown)
+    left, right = axes.get_xlim()
+    bottom, top = axes.get_ylim()
     for ratio in (10, 100, 1_000, 10_000):
-        axes.loglog([left, right], [left / ratio, right / ratio], color="0.8", lw=0.8, zorder=0)
+        axes.plot([left, right], [left / ratio, right / ratio], color="0.8", lw=0.8, zorder=0)
         end = min(right, top * ratio)
         if end > left and end / ratio > bottom:
             axes.annotate(
                 f"D / {ratio:,}", (end, end / ratio), color="0.5", fontsize=8,
                 ha="right", va="top", textcoords="offset points", xytext=(-10, -2),
             )  # fmt: skip
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_xlabel("D, parameters of the net")
+    axes.set_ylabel("d_int, numbers that would do")
+    axes.legend(loc="lower left")
+    return figure
+
+
+def label(axes: Axes, shown: list[IntrinsicDimension]) -> None:
+    """Names of the nets; neighbours in D are labelled on different sides."""
     for index, result in enumerate(shown):
-        low, high = result.interval
-        axes.plot([result.native] * 2, [low, high or result.native], color="C0", lw=1.2)
-        axes.plot(result.native, result.dimension or 0, "o", color="C0", ms=4)
-        side = 1 if index % 2 else -1  # neighbours in D are labelled on different sides
+        side = 1 if index % 2 else -1
         axes.annotate(
             result.name.replace("tutorial-", ""), (result.native, result.dimension or 0),
             textcoords="offset points", xytext=(5 * side, 3), fontsize=8,
             ha="right" if side < 0 else "left",
         )  # fmt: skip
-    plain = FuncFormatter(lambda value, _: f"{value:,.0f}")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(plain)
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
-    axes.set_xlabel("D, parameters of the net")
-    axes.set_ylabel("d_int, numbers that would do")
-    return figure

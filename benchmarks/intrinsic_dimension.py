@@ -2,8 +2,9 @@
 
     python -m benchmarks.intrinsic_dimension [--rebuild]
 
-Searches d_int for each net, as `subspace-bench dimension` does, on one thread. A second call
-continues. `benchmarks/li2018.py` has nets, protocol and criterion.
+Searches d_int for each net, as `subspace-bench dimension` does, on one thread; Fashion-MNIST is
+left out where its files are not at hand. A second call continues. `benchmarks/li2018.py` has nets,
+protocol and criterion.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import torch
 
 from benchmarks import measurements
 from benchmarks.intrinsic_dimension_page import COLUMNS, LENGTH, NAME, SEARCH, page
-from benchmarks.li2018 import CASES, COMPARED, EPOCHS, LONG_EPOCHS, RATE, SEEDS, Case
+from benchmarks.li2018 import CASES, COMPARED, EPOCHS, FASHION, LONG_EPOCHS, RATE, SEEDS, Case
+from subspace_bench.datasets.download import DatasetUnavailable
+from subspace_bench.datasets.loading import load
 from subspace_bench.dimension.measure import measure
 from subspace_bench.dimension.plan import Plan
 from subspace_bench.dimension.trainings import Trainings
@@ -27,8 +30,9 @@ THRESHOLD, TRAININGS = 90.0, 20
 
 
 def plan_of(case: Case) -> Plan:
-    """Li et al.'s global target: 90% accuracy."""
-    return Plan(threshold=THRESHOLD, trainings=TRAININGS, projector=case.projector, scaling="none")
+    """Li et al.'s global target, 90% accuracy, or the local one where no net reaches that."""
+    threshold = None if case.dataset == FASHION else THRESHOLD
+    return Plan(threshold=threshold, trainings=TRAININGS, projector=case.projector, scaling="none")
 
 
 class Rows:
@@ -46,7 +50,7 @@ class Rows:
         """Takes the trainings of a case and writes the csv."""
         self.trainings[purpose, case] = trainings
         rows = [
-            (purpose, case.net, case.projector, case.shuffled, case.epochs,
+            (purpose, case.dataset, case.net, case.projector, case.shuffled, case.epochs,
              "plain" if trial.dim is None else "subspace", trial.dim or outcome.native, trial.seed,
              round(outcome.score, 2), outcome.native, round(outcome.seconds, 1))
             for (purpose, case), known in self.trainings.items()
@@ -88,6 +92,11 @@ def main() -> None:
                 folder = local / f"{epochs}-epochs"  # apart from the searches
                 compare_lengths(Case(net, epochs=epochs), dim, rows, folder)
         for case in CASES:
+            try:
+                load(case.dataset)
+            except DatasetUnavailable as failure:
+                print(f"left out: {failure}", flush=True)
+                continue
             search(case, rows, local)
     print(*write_page(page(measurements.load(NAME, options.out)), options.out), sep="\n")
 

@@ -27,6 +27,7 @@ from subspace_bench.models import li2018, post
 EPOCHS, LONG_EPOCHS = 10, 100
 RATE = 1e-3 * LONG_EPOCHS / EPOCHS
 TRAINED, BATCH = 50_000, 128
+FASHION = "fashion-mnist"
 NETS: dict[str, Callable[[], nn.Module]] = {
     "fc": post.fc,
     "lenet": li2018.lenet,
@@ -45,17 +46,20 @@ class Case:
         projector: name of P.
         shuffled: whether one permutation moves the pixels of all images.
         epochs: EPOCHS, or LONG_EPOCHS to compare with.
+        dataset: "mnist" or "fashion-mnist".
     """
 
     net: str
     projector: str = "hashed"
     shuffled: bool = False
     epochs: int = EPOCHS
+    dataset: str = "mnist"
 
     @property
     def name(self) -> str:
         pixels = " shuffled" if self.shuffled else ""
-        return f"{self.net} {self.projector}{pixels} {self.epochs}"
+        dataset = "" if self.dataset == "mnist" else f" {self.dataset}"
+        return f"{self.net} {self.projector}{pixels} {self.epochs}{dataset}"
 
     def task(self) -> Task:
         """Accuracy on the test images, in %."""
@@ -64,7 +68,7 @@ class Case:
             return initialise(NETS[self.net]())
 
         def train(net: nn.Module, seed: int) -> float:
-            return fit(net, data(self.shuffled), self.epochs)
+            return fit(net, data(self.dataset, self.shuffled), self.epochs)
 
         return Task(self.name, build, train)
 
@@ -78,6 +82,8 @@ CASES = (  # in order of importance
     Case("lenet", "gaussian-unit"),
     Case("fc", shuffled=True),
     Case("lenet", shuffled=True),
+    Case("fc", dataset=FASHION),
+    Case("lenet", dataset=FASHION),
     Case("untied-lenet"),
     Case("fc-lenet"),
     Case("fc-tied-lenet"),
@@ -99,14 +105,14 @@ def initialise(module: nn.Module) -> nn.Module:
 
 
 @functools.cache
-def data(shuffled: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def data(dataset: str, shuffled: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Images in [0, 1] and labels: training, test."""
-    mnist = load("mnist")
-    images = [x.float()[:, None] / 255 for x in (mnist.train_images[:TRAINED], mnist.test_images)]
+    found = load(dataset)
+    images = [x.float()[:, None] / 255 for x in (found.train_images[:TRAINED], found.test_images)]
     if shuffled:
         order = torch.randperm(784, generator=torch.Generator().manual_seed(0))
         images = [x.flatten(1)[:, order].view_as(x) for x in images]
-    return images[0], mnist.train_labels[:TRAINED], images[1], mnist.test_labels
+    return images[0], found.train_labels[:TRAINED], images[1], found.test_labels
 
 
 def fit(net: nn.Module, data: tuple[Tensor, Tensor, Tensor, Tensor], epochs: int) -> float:
