@@ -22,11 +22,26 @@ def measurements() -> Measurements:
     for seed, dim in enumerate(np.geomspace(600, 1_200, 12).round().astype(int)):
         mean = np.interp(np.log(dim), np.log(theirs["d"]), theirs["accuracy"])
         score = round(mean + rng.normal(0, 0.1), 2)
-        rows.append((SEARCH, "mnist", "fc", "hashed", False, 10, "subspace", dim, seed, score, 199_210, 9.0))
+        rows.append(
+            (SEARCH, "mnist", "fc", "hashed", False, 10, "subspace", dim, seed, score, 199_210, 9.0)
+        )
     for epochs, scores in ((10, (89.0, 89.2, 89.4)), (100, (89.5, 89.7, 89.9))):
         for seed, score in enumerate(scores):
             rows.append(
-                (LENGTH, "mnist", "fc", "hashed", False, epochs, "subspace", 750, seed, score, 199_210, 9.0)
+                (
+                    LENGTH,
+                    "mnist",
+                    "fc",
+                    "hashed",
+                    False,
+                    epochs,
+                    "subspace",
+                    750,
+                    seed,
+                    score,
+                    199_210,
+                    9.0,
+                )
             )
     numbers = pd.DataFrame(rows, columns=COLUMNS)
     return Measurements(numbers.astype(str), numbers, {"threshold": 90.0, "trainings": 20})
