@@ -124,6 +124,7 @@ class ProgressLines:
 
     def __init__(self, plan: Plan, scalars: Scalars) -> None:
         self.plan, self.scalars, self.announced = plan, scalars, False
+        self.rate: float | None = None
 
     def __call__(self, trial: Trial, outcome: Outcome, trainings: Trainings) -> None:
         from subspace_bench.dimension.plan import BASELINES
@@ -133,8 +134,8 @@ class ProgressLines:
         if not self.announced:
             self.announced = True
             seconds = outcome.seconds * (total - count) / self.plan.jobs
-            compared = len(self.plan.rates)
-            rates = f" {self.plan.comparison} of them compare {compared} rates." if compared else ""
+            compared = self.plan.comparison
+            rates = f" {compared} of them compare {len(self.plan.rates)} rates." if compared else ""
             print(
                 f"D = {outcome.native:,}. One training took {outcome.seconds:.3g} s and "
                 f"{format_bytes(outcome.peak_bytes)}; {total - count} more take about "
@@ -145,3 +146,7 @@ class ProgressLines:
         if estimate is not None:
             known = f"; d_int between {estimate.format_interval('and')}"
         print(f"{count}/{total} {trial.label}: {outcome.score:.4g}{known}", file=sys.stderr)
+        rate = trainings.rate if trainings.baseline else None
+        if self.rate is not None and rate != self.rate:
+            print(f"rate {rate:g} is the best: only its trainings count from here", file=sys.stderr)
+        self.rate = rate

@@ -144,20 +144,20 @@ def next_trial(trainings: Trainings, plan: Plan, running: Sequence[Trial]) -> Tr
         return None  # the target depends on those that are running
     if len(trials) >= BASELINES + plan.trainings:
         return None
-    if plan.rates:
+    if plan.comparison:
         missing = trainings.rate_study().missing()
         if missing:  # the rate of the others depends on those that are running
             return next((trial for trial in missing if trial not in running), None)
     search = trainings.search()
     estimate = search.estimate()
-    compared = not plan.rates or trainings.rate_study().table() is not None
+    compared = not plan.comparison or trainings.rate_study().table() is not None
     if compared and estimate is not None and is_settled(search, estimate, plan):
         return None
     dim = search.ask(len(running))
     if dim is None:
         return Trial(None, _unused(baselines))
     used = {trial.seed for trial in trials if trial.dim is not None}
-    reserved = range(RATE_BLOCKS if plan.rates else 0)
+    reserved = range(RATE_BLOCKS if plan.comparison else 0)
     return Trial(dim, _unused(used.union(reserved)), trainings.rate)
 
 

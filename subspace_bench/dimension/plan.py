@@ -37,7 +37,7 @@ class Plan:
         scaling: of P's rows, see `Subspace`; Li et al. 2018 have "none".
         jobs: trainings at a time.
         rates: learning rates of `train(net, seed, rate)` to compare in subspaces; the search has
-            the best of them. The comparison is a part of `trainings`.
+            the best of them. The comparison is a part of `trainings`. One rate is just used.
 
     Raises:
         UserError: for a number out of range, or two kinds of target.
@@ -73,9 +73,7 @@ class Plan:
             validation.require_positive(rates=rate)
         if len(set(self.rates)) < len(self.rates):
             raise UserError("--rates has a rate twice")
-        if len(self.rates) == 1:
-            raise UserError("--rates has one rate: give two or more, or set it in train")
-        if self.rates and self.trainings < self.comparison + FEWEST_BESIDES:
+        if self.comparison and self.trainings < self.comparison + FEWEST_BESIDES:
             raise UserError(
                 f"comparing {len(self.rates)} rates takes {self.comparison} trainings, and "
                 f"--trainings must be {self.comparison + FEWEST_BESIDES} or more"
@@ -83,8 +81,8 @@ class Plan:
 
     @property
     def comparison(self) -> int:
-        """Trainings that compare the rates."""
-        return RATE_BLOCKS * len(self.rates)
+        """Trainings that compare the rates; 0 for one rate."""
+        return RATE_BLOCKS * len(self.rates) if len(self.rates) > 1 else 0
 
     def target(self, baseline: Sequence[float], higher_is_better: bool = True) -> Target:
         """The target, with the sign of a loss turned, so that higher is better.

@@ -95,8 +95,8 @@ class RateStudy:
         ]
 
     def table(self) -> pd.DataFrame | None:
-        """Scores by block (d, seed) and usable rate; None until all are there."""
-        dims = self.dims()
+        """Scores by block (d, seed) and usable rate; None for one rate, and until all are there."""
+        dims = self.dims() if len(self.rates) > 1 else None
         if dims is None or self.missing():
             return None
         blocks = [(dims[block % 2], block) for block in range(RATE_BLOCKS)]
@@ -127,7 +127,8 @@ class RateComparison:
             out.
         probability: that no other of these rates is better.
         factor: d_int with the best of the other rates, relative to that with `best`: median and
-            95% interval; None where only one rate is left, or d_int is not between 1 and D.
+            95% interval; None where nothing is known of it: only one rate is left, d_int is not
+            between 1 and D, or the slope is too uncertain.
     """
 
     rates: tuple[float, ...]
@@ -148,8 +149,10 @@ class RateComparison:
                 f"; with the best of the others, d_int would be {middle} times as large (95% "
                 f"interval {low} to {high})"
             )
-        if self.best in (self.rates[0], self.rates[-1]):
-            text += "; it is at the end of the list: try more beyond it"
+        if self.best == self.rates[0]:
+            text += "; it is the lowest of them: try lower ones, too"
+        if self.best == self.rates[-1]:
+            text += "; it is the highest of them: try higher ones, too"
         return text + "."
 
     def to_dict(self) -> dict[str, Any]:
@@ -193,4 +196,6 @@ def compare(
     bound = math.log(widest)
     shift = np.clip(gain / np.maximum(slopes, 1e-12), -bound, bound)  # the score rises with d
     middle, low, high = (float(q) for q in np.exp(-np.quantile(shift, (0.5, 0.975, 0.025))))
+    if low <= 1 / widest and high >= widest:
+        return probability, None  # the slope's sign is not known
     return probability, (middle, low, high)

@@ -9,6 +9,7 @@ higher_is_better = True   # the default; False for a loss
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 import importlib.util
@@ -22,6 +23,7 @@ from typing import Annotated, Any
 
 from torch import nn
 
+import subspace_bench
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 from subspace_bench.common.schema import Pattern, require
@@ -81,12 +83,22 @@ class Task:
     def code_digest(self) -> str:
         """SHA-256 of the source files of `build` and `train`; "" where there is none.
 
-        The line that sets `higher_is_better` is left out, because it changes no score.
+        Modules that they import from the same folder are included. The line that sets
+        `higher_is_better` is left out, because it changes no score.
         """
         try:
-            return digest([_source(self.build), _source(self.train)])
-        except (OSError, TypeError):
+            return digest([_source(self.build), _source(self.train), *self._imported()])
+        except (OSError, TypeError, SyntaxError):
             return ""  # typed at a prompt
+
+    def _imported(self) -> list[str]:
+        """Sources of the modules of their own folder that `build` and `train` import."""
+        paths = set[Path]()
+        for function in (self.build, self.train):
+            file = inspect.getsourcefile(function)
+            if file is not None and Path(file).is_file():  # not in a notebook
+                paths.update(_neighbours(function.__module__, file))
+        return [path.read_text(encoding="utf-8") for path in sorted(paths)]
 
 
 @functools.cache
@@ -143,3 +155,38 @@ def _source(function: Any) -> str:
     file = inspect.getsourcefile(function)
     text = Path(file).read_text(encoding="utf-8") if file else inspect.getsource(function)
     return DIRECTION.sub("", text)
+
+
+@functools.cache
+def _neighbours(module_name: str, file: str) -> tuple[Path, ...]:
+    """The modules of its own folder that a module imports, directly or not, also in functions."""
+    own = Path(file).resolve()
+    if "site-packages" in own.parts:
+        return ()
+    depth = 0 if module_name == "__main__" else module_name.count(".")
+    root = own.parents[depth + (own.name == "__init__.py")]
+    found, new = {own}, [own]
+    while new:
+        path = new.pop()
+        for name in _imports(path, root):
+            places = [
+                root.joinpath(*name.split(".")[:end]) for end in range(1, name.count(".") + 2)
+            ]
+            files = {file for p in places for file in (p.with_suffix(".py"), p / "__init__.py")}
+            files = {file for file in files if file.is_file()} - found
+            found |= files
+            new += files
+    return tuple(sorted(found - {own}))
+
+
+def _imports(path: Path, root: Path) -> set[str]:
+    """Full names that a file imports: modules, and what may be modules of a package."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = path.relative_to(root).parts[: -node.level] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return {name for name in names if name.split(".")[0] != subspace_bench.__name__}

@@ -38,6 +38,7 @@ class TrainingRow(TypedDict):
     scaling: Name
     code: Annotated[str, Pattern("([0-9a-f]{64})?")]
     rate: NotRequired[Annotated[str, Pattern(r"([0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?)?")]]
+    target: NotRequired[str]
 
 
 def require_consistent(row: dict[str, Any]) -> None:
@@ -54,6 +55,9 @@ def require_consistent(row: dict[str, Any]) -> None:
 
 class Trainings:
     """Finished trainings, in the order in which they finished.
+
+    Those in a subspace belong to one target: far from its crossing they tell little, and other
+    scores may vary more or less between seeds. The baseline serves every target.
 
     Arguments:
         folder: whose `trainings/<task>.csv` keeps them; None keeps none.
@@ -73,7 +77,7 @@ class Trainings:
         self.table = None
         if folder is not None:
             path = folder / "trainings" / f"{task.name}.csv"
-            key = ("model", "d", "seed", "rate")
+            key = ("model", "d", "seed", "rate", "target")
             self.table = KeyedTable(path, TrainingRow, key, check=require_consistent)
             self._restore(self.table)
 
@@ -86,7 +90,10 @@ class Trainings:
                     "move it away, or choose another folder with --out"
                 )
             rate = float(row["rate"]) if row.get("rate") else None
-            if row["model"] == "subspace" and rate not in (self.plan.rates or (None,)):
+            if row["model"] == "subspace" and (
+                rate not in (self.plan.rates or (None,))
+                or row.get("target", "") not in ("", self.plan.describe_target())
+            ):
                 continue
             trial = Trial(None if row["model"] == "plain" else row["d"], row["seed"], rate)
             self.outcomes[trial] = Outcome(
@@ -112,7 +119,9 @@ class Trainings:
                 )
         self.outcomes[trial] = outcome
         if self.table is not None:
-            rate = {} if trial.rate is None else {"rate": str(trial.rate)}
+            optional = {} if trial.rate is None else {"rate": str(trial.rate)}
+            if trial.dim is not None:
+                optional["target"] = self.plan.describe_target()
             self.table.put(
                 {
                     "model": "plain" if trial.dim is None else "subspace",
@@ -125,7 +134,7 @@ class Trainings:
                     "projector": self.plan.projector,
                     "scaling": self.plan.scaling,
                     "code": self.code,
-                    **rate,
+                    **optional,
                 }
             )
         self._require_rising()
@@ -211,7 +220,7 @@ class Trainings:
         notices = []
         if rates is not None:
             notices.append(str(rates))
-        elif self.plan.rates:
+        elif self.plan.comparison:
             notices.append(f"The rates were not compared: these trainings have {self.rate:g}.")
         if len(set(self.baseline)) == 1:
             notices.append(

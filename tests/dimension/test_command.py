@@ -153,7 +153,6 @@ FILES = {
         ["whole.py", "--threshold", "1", "--within", "1"],
         ["whole.py", "--out", "whole.py"],
         ["whole.py", "--rates", "0.1,0.2"],
-        ["rated.py", "--rates", "0.1"],
         ["rated.py", "--rates", "a,b"],
         ["rated.py", "--rates", "0.1,0.1"],
         ["rated.py", "--rates", "0.1,0.2", "--trainings", "13"],

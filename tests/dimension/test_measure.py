@@ -108,12 +108,17 @@ def test_it_resumes_and_equals_an_uninterrupted_search(tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "trainings" / "task.csv")) == 3 + 8
 
 
-def test_another_target_uses_the_finished_trainings(tmp_path: Path) -> None:
-    intrinsic_dimension(build, train, trainings=6, out=tmp_path)
-    before = (tmp_path / "trainings" / "task.csv").read_bytes()
+def test_another_target_keeps_the_baseline_and_has_trainings_of_its_own(tmp_path: Path) -> None:
+    fresh = intrinsic_dimension(build, train, trainings=6, threshold=50.0)
+    first = intrinsic_dimension(build, train, trainings=6, out=tmp_path)
     result = intrinsic_dimension(build, train, trainings=6, threshold=50.0, out=tmp_path)
-    assert (tmp_path / "trainings" / "task.csv").read_bytes() == before
-    assert result.target == 50.0
+    assert (result.interval, result.baseline) == (fresh.interval, first.baseline)
+    path = tmp_path / "trainings" / "task.csv"
+    assert len(pd.read_csv(path)) == 3 + 6 + 6
+    before = path.read_bytes()
+    again = intrinsic_dimension(build, train, trainings=6, out=tmp_path)
+    assert again.interval == first.interval
+    assert path.read_bytes() == before
 
 
 def test_trainings_of_another_projector_are_not_mixed(tmp_path: Path) -> None:
@@ -284,3 +289,15 @@ def test_the_direction_does_not_change_the_code(tmp_path: Path) -> None:
     assert (first.higher_is_better, second.higher_is_better) == (True, False)
     assert first.code_digest() == second.code_digest() != ""
     assert dataclasses.replace(first, build=build).code_digest() != first.code_digest()
+
+
+def test_an_edit_of_an_imported_module_changes_the_code(tmp_path: Path) -> None:
+    task, model, data = (tmp_path / f"{name}.py" for name in ("mine_task", "mine_model", "data_of"))
+    task.write_text("def build(seed): ...\ndef train(net, seed):\n    import mine_model, torch\n")
+    model.write_text("import data_of\n")
+    data.write_text("SIZE = 1\n")
+    loaded = load(str(task))
+    before = loaded.code_digest()
+    assert loaded.code_digest() == before
+    data.write_text("SIZE = 2\n")
+    assert loaded.code_digest() != before

@@ -145,14 +145,19 @@ def test_trainings_without_a_rate_are_kept_apart(tmp_path: Path) -> None:
     assert again.curve["score"].tolist() == alone.curve["score"].tolist()
 
 
-def test_rates_that_all_diverge_are_an_error() -> None:
+@pytest.mark.parametrize("rates", [(4.0, 8.0), (8.0,)])
+def test_rates_that_all_diverge_are_an_error(rates: tuple[float, ...]) -> None:
     with pytest.raises(UserError):
-        intrinsic_dimension(build, train_at, trainings=14, rates=(4.0, 8.0))
+        intrinsic_dimension(build, train_at, trainings=14, rates=rates)
 
 
-@pytest.mark.parametrize(
-    "rates", [(0.1,), (0.1, 0.1), (-0.1, 0.1), (0.0, 0.1), (math.nan, 0.1), RATES]
-)
+def test_one_rate_is_used_in_subspaces_and_not_compared() -> None:
+    result = intrinsic_dimension(build, train_at, trainings=6, rates=(1.0,))
+    assert (result.rate, result.rates, len(result.curve)) == (1.0, None, 6)
+    assert result.baseline == intrinsic_dimension(build, train_at, trainings=6).baseline
+
+
+@pytest.mark.parametrize("rates", [(0.1, 0.1), (-0.1, 0.1), (0.0, 0.1), (math.nan, 0.1), RATES])
 def test_bad_rates_are_refused(rates: tuple[float, ...]) -> None:
     with pytest.raises(UserError):
         intrinsic_dimension(build, train_at, trainings=20, rates=rates)
