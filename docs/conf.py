@@ -58,6 +58,8 @@ templates_path = ["theme"]
 html_sidebars = {"**": ["site-nav.html"]}
 html_context = {"default_mode": "auto"}  # dark or light, as the browser prefers
 html_copy_source = html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
