@@ -78,10 +78,13 @@ def draw(found: dict[str, list[IntrinsicDimension]]) -> Figure:
     axes = figure.subplots()
     for number, (dataset, results) in enumerate(found.items()):
         shown = sorted((r for r in results if r.dimension is not None), key=lambda r: r.native)
+        shift = 1.06**number  # so that bars of one net stand side by side
         for result in shown:
             low, high = result.interval
-            axes.loglog([result.native] * 2, [low, high or result.native], color=f"C{number}")
-        natives, dims = [r.native for r in shown], [r.dimension or 0 for r in shown]
+            axes.loglog(
+                [result.native * shift] * 2, [low, high or result.native], color=f"C{number}"
+            )
+        natives, dims = [r.native * shift for r in shown], [r.dimension or 0 for r in shown]
         axes.plot(natives, dims, "o", color=f"C{number}", ms=4, label=dataset)
         if not number:
             label(axes, shown)
@@ -103,7 +106,7 @@ def draw(found: dict[str, list[IntrinsicDimension]]) -> Figure:
     axes.set_ylim(bottom, top)
     axes.set_xlabel("D, parameters of the net")
     axes.set_ylabel("d_int, numbers that would do")
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower left", fontsize=8)
     return figure
 
 
