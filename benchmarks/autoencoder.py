@@ -40,7 +40,6 @@ from benchmarks.rate_search import best_rate
 from benchmarks.resumable import Trainings
 from subspace_bench import Subspace, UserError
 from subspace_bench.datasets.loading import load_or_embedded
-from subspace_bench.reporting.render import write_page
 
 DIMS = (10, 30, 100, 200, 300, 1_000, 3_000, 10_000, NATIVE)  # the last is without a subspace
 EPOCHS, BATCH, HIDDEN = 20, 128, 100
@@ -177,10 +176,7 @@ def measure(out: Path) -> None:
 
 
 def main() -> None:
-    options = measurements.options(__doc__).parse_args()
-    if not options.rebuild:
-        measure(options.out)
-    print(*write_page(page(measurements.load(NAME, options.out)), options.out), sep="\n")
+    measurements.run(__doc__, NAME, measure, page)
 
 
 if __name__ == "__main__":

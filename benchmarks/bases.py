@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks import measurements
 from benchmarks.bases_page import DIM, EPOCHS, NAME, page
-from benchmarks.held_out import Images, Split, batches, split
+from benchmarks.held_out import Split, accuracy, batches, split
 from benchmarks.rate_search import best_rate
 from benchmarks.resumable import Trainings
 from subspace_bench.common.errors import Diverged
@@ -37,7 +37,6 @@ from subspace_bench.common.rng import generator
 from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.models import initialise, parameter_count
 from subspace_bench.projectors import LinearMap, registry
-from subspace_bench.reporting.render import write_page
 
 BATCH, PROJECTOR = 32, "regenerated-signs"
 SELECT_SEED, SEEDS = 100, tuple(range(5))
@@ -147,13 +146,6 @@ def train(case: Case, data: Split) -> Score:
     return Score(round(last, 2), shown, len(theta), steps)
 
 
-@torch.no_grad()
-def accuracy(net: nn.Module, scored: Images) -> float:
-    """In %."""
-    answers = torch.cat([net(part).argmax(1) for part in torch.split(scored[0], 1_000)])
-    return 100 * float((answers == scored[1]).double().mean())
-
-
 def measure(out: Path) -> None:
     """Trains what the csv lacks, the cheap net first."""
     torch.set_num_threads(1)
@@ -181,10 +173,7 @@ def measure(out: Path) -> None:
 
 
 def main() -> None:
-    options = measurements.options(__doc__).parse_args()
-    if not options.rebuild:
-        measure(options.out)
-    print(*write_page(page(measurements.load(NAME, options.out)), options.out), sep="\n")
+    measurements.run(__doc__, NAME, measure, page)
 
 
 if __name__ == "__main__":

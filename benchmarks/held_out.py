@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from subspace_bench.datasets.dataset import Dataset
 
 HELD_OUT = 10_000
 
-Images = tuple[Tensor, Tensor]  # (n, 784) pixels from 0 to 1, and labels (n,)
+Images = tuple[Tensor, Tensor]  # (n, …) prepared images, and labels (n,)
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,45 @@ class Split:
     test: Images
 
 
-def split(dataset: Dataset) -> Split:
-    """Divides the training images of a dataset."""
-    cut = len(dataset.train_labels) - min(HELD_OUT, len(dataset.train_labels) // 5)
-    images, labels = pixels(dataset.train_images), dataset.train_labels
-    return Split(
-        dataset.name,
-        (images[:cut], labels[:cut]),
-        (images[cut:], labels[cut:]),
-        (pixels(dataset.test_images), dataset.test_labels),
-    )
-
-
 def pixels(images: Tensor) -> Tensor:
     """uint8 (n, 28, 28) → float32 (n, 784), from 0 to 1."""
     return images.flatten(1).float().div_(255)
 
 
-def batches(size: int, batch: int, epochs: int, seed: int) -> Iterator[Tensor]:
-    """Positions of each batch: parts of one permutation per epoch, without a partial last one."""
+def normalised(images: Tensor) -> Tensor:
+    """uint8 (n, 28, 28) → float32 (n, 1, 28, 28), with MNIST's usual mean and deviation."""
+    return (images.float()[:, None] / 255 - 0.1307) / 0.3081
+
+
+def split(dataset: Dataset, prepare: Callable[[Tensor], Tensor] = pixels) -> Split:
+    """Divides the training images of a dataset."""
+    cut = len(dataset.train_labels) - min(HELD_OUT, len(dataset.train_labels) // 5)
+    images, labels = prepare(dataset.train_images), dataset.train_labels
+    return Split(
+        dataset.name,
+        (images[:cut], labels[:cut]),
+        (images[cut:], labels[cut:]),
+        (prepare(dataset.test_images), dataset.test_labels),
+    )
+
+
+def batches(
+    size: int, batch: int, epochs: int, seed: int, partial: bool = False
+) -> Iterator[Tensor]:
+    """Positions of each batch: parts of one permutation per epoch.
+
+    Arguments:
+        partial: whether an epoch ends with a smaller batch, or leaves out what remains.
+    """
     generator = torch.Generator().manual_seed(seed)
+    kept = size if partial else size // batch * batch
     for _ in range(epochs):
-        order = torch.randperm(size, generator=generator)
-        yield from torch.split(order[: size // batch * batch], batch)
+        yield from torch.split(torch.randperm(size, generator=generator)[:kept], batch)
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, scored: Images) -> float:
+    """In %, in evaluation mode, which the net keeps."""
+    net.eval()
+    answers = torch.cat([net(part).argmax(1) for part in torch.split(scored[0], 1_000)])
+    return 100 * float((answers == scored[1]).double().mean())

@@ -28,7 +28,6 @@ from benchmarks.rate_search import best_rate
 from subspace_bench import Subspace, UserError, models
 from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.records import provenance
-from subspace_bench.reporting.render import write_page
 
 SMALL, LARGE = (10, 30), (100, 300, 1_000, 3_000, 10_000)
 FEW = (100, 1_000, 10_000)
@@ -198,10 +197,7 @@ def measure(out: Path) -> None:
 
 
 def main() -> None:
-    options = measurements.options(__doc__).parse_args()
-    if not options.rebuild:
-        measure(options.out)
-    print(*write_page(page(measurements.load(NAME, options.out)), options.out), sep="\n")
+    measurements.run(__doc__, NAME, measure, page)
 
 
 if __name__ == "__main__":

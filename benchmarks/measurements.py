@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import pandas as pd
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import read_regular, write_atomically
 from subspace_bench.common.schema import parse_json
+from subspace_bench.reporting.page import Page
+from subspace_bench.reporting.render import write_page
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -46,6 +49,24 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--rebuild", action="store_true", help="write the page; measure nothing")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the page")
     return parser
+
+
+def run(
+    doc: str | None,
+    name: str,
+    measure: Callable[[Path], None],
+    page: Callable[[Measurements], Page],
+) -> None:
+    """The command of a script without options of its own: measures, then writes the page.
+
+    Arguments:
+        doc: the script's docstring.
+        measure: folder → csv and json in it.
+    """
+    given = options(doc).parse_args()
+    if not given.rebuild:
+        measure(given.out)
+    print(*write_page(page(load(name, given.out)), given.out), sep="\n")
 
 
 def save(name: str, out: Path, rows: pd.DataFrame, facts: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks import measurements
+from benchmarks import held_out, measurements
+from benchmarks.held_out import Split, normalised, split
 from benchmarks.peer_accuracy_table import REFERENCE
 from benchmarks.rate_search import best_rate
 from subspace_bench import Subspace, UserError, models
-from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.records import provenance
 
@@ -140,32 +140,15 @@ class Score:
     cpu_seconds: float
 
 
-Images = tuple[Tensor, Tensor]  # normalised images and their labels
-
-
-class Data:
-    """Normalised images: to train on, held out (10,000 or a fifth of the training set), test."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        cut = len(dataset.train_labels) - min(HELD_OUT, len(dataset.train_labels) // 5)
-        images = _normalised(dataset.train_images)
-        self.name = dataset.name
-        self.train: Images = images[:cut], dataset.train_labels[:cut]
-        self.held_out: Images = images[cut:], dataset.train_labels[cut:]
-        self.test: Images = _normalised(dataset.test_images), dataset.test_labels
-
-
-def _normalised(images: Tensor) -> Tensor:
-    return (images.float()[:, None] / 255 - 0.1307) / 0.3081
-
-
-def train(case: Case, data: Data) -> Score:
+def train(case: Case, data: Split) -> Score:
     """One training; accuracy 0 if it diverged."""
     start = time.process_time()
     torch.manual_seed(case.seed)
     net = METHODS[case.method].build(models.build("fc"), case.seed)
     trained = [p for p in net.parameters() if p.requires_grad]
-    batches = list(_batches(len(data.train[1]), case))
+    batches = list(
+        held_out.batches(len(data.train[1]), BATCH, case.epochs, case.seed, partial=True)
+    )
     optimizer = torch.optim.Adam(trained, case.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, case.rate, total_steps=len(batches) + 1, pct_start=0.25, cycle_momentum=False
@@ -179,31 +162,17 @@ def train(case: Case, data: Data) -> Score:
             optimizer.step()
             schedule.step()
         if loss.isfinite():
-            accuracy = _accuracy(net, data.test if case.stage == "final" else data.held_out)
+            accuracy = held_out.accuracy(net, data.test if case.stage == "final" else data.held_out)
     except UserError:  # ω is NaN
         pass
     seconds = round(time.process_time() - start, 1)
     return Score(round(accuracy, 2), sum(p.numel() for p in trained), seconds)
 
 
-def _batches(size: int, case: Case) -> Iterator[Tensor]:
-    """Parts of one permutation per epoch; the partial last batch is kept."""
-    generator = torch.Generator().manual_seed(case.seed)
-    for _ in range(case.epochs):
-        yield from torch.split(torch.randperm(size, generator=generator), BATCH)
-
-
-@torch.no_grad()
-def _accuracy(net: nn.Module, scored: Images) -> float:
-    net.eval()
-    answers = torch.cat([net(part).argmax(1) for part in torch.split(scored[0], 1_000)])
-    return 100 * float((answers == scored[1]).double().mean())
-
-
 class Runs:
     """All trainings so far, kept in the csv."""
 
-    def __init__(self, out: Path, data: Data) -> None:
+    def __init__(self, out: Path, data: Split) -> None:
         self.out, self.data = out, data
         self.scores: dict[Case, Score] = {}
         self.facts = {**provenance.machine(), "dataset": data.name, "peft": _peft_version()}
@@ -238,7 +207,7 @@ def read(rows: pd.DataFrame) -> dict[Case, Score]:
 def measure(out: Path) -> None:
     """Trains what the csv lacks, on one thread."""
     torch.set_num_threads(1)
-    runs = Runs(out, Data(load_or_embedded()))
+    runs = Runs(out, split(load_or_embedded(), normalised))
     rates = {method: runs.select(method) for method in METHODS}
     for seed in FINAL_SEEDS:
         for method, rate in rates.items():

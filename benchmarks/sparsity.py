@@ -33,7 +33,7 @@ import pandas as pd
 import torch
 
 from benchmarks import measurements
-from benchmarks.peer_accuracy import Data
+from benchmarks.held_out import Split, normalised, split
 from benchmarks.rate_search import best_rate
 from benchmarks.sparsity_methods import METHODS, PLAIN
 from benchmarks.sparsity_page import NAME, page
@@ -41,7 +41,6 @@ from benchmarks.sparsity_storage import NATIVE, equal_size
 from benchmarks.sparsity_training import BATCH, EPOCHS, THRESHOLD, Score, Training, train
 from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.records import provenance
-from subspace_bench.reporting.render import write_page
 
 SELECT_SEED, FINAL_SEEDS = 0, (10, 11, 12, 13, 14)
 
@@ -49,7 +48,7 @@ SELECT_SEED, FINAL_SEEDS = 0, (10, 11, 12, 13, 14)
 class Runs:
     """All nets so far, kept in the csv: (training, size) → score."""
 
-    def __init__(self, out: Path, data: Data) -> None:
+    def __init__(self, out: Path, data: Split) -> None:
         self.out, self.data = out, data
         self.scores: dict[tuple[Training, int], Score] = {}
         self.facts = {
@@ -123,7 +122,7 @@ def final_sizes(chosen: dict[int, Training]) -> dict[Training, list[int]]:
 def measure(out: Path) -> None:
     """Trains what the csv lacks, on one thread."""
     torch.set_num_threads(1)
-    runs = Runs(out, Data(load_or_embedded()))
+    runs = Runs(out, split(load_or_embedded(), normalised))
     rate = runs.select(PLAIN, NATIVE, None).rate
     finals: dict[Training, list[int]] = {}
     for method, settings in METHODS.items():
@@ -135,10 +134,7 @@ def measure(out: Path) -> None:
 
 
 def main() -> None:
-    options = measurements.options(__doc__).parse_args()
-    if not options.rebuild:
-        measure(options.out)
-    print(*write_page(page(measurements.load(NAME, options.out)), options.out), sep="\n")
+    measurements.run(__doc__, NAME, measure, page)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks import held_out
 from benchmarks import sparsity_methods as methods
-from benchmarks.peer_accuracy import Data, Images
+from benchmarks.held_out import Images, Split, accuracy
 from benchmarks.sparsity_methods import METHODS
 from subspace_bench.common.errors import UserError
 
@@ -57,7 +58,7 @@ class Score:
     cpu_seconds: float
 
 
-def train(training: Training, sizes: Sequence[int], data: Data) -> list[Score]:
+def train(training: Training, sizes: Sequence[int], data: Split) -> list[Score]:
     """Trains once and scores the net of each size.
 
     Arguments:
@@ -91,7 +92,7 @@ def stored_numbers(net: nn.Module) -> int:
 
 def fit(net: nn.Module, training: Training, images: Images) -> bool:
     """Trains in place; returns whether the loss stayed finite."""
-    batches = list(permutations(len(images[1]), training.seed))
+    batches = list(held_out.batches(len(images[1]), BATCH, EPOCHS, training.seed, partial=True))
     trained = [p for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, training.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -120,18 +121,3 @@ def norm(parameters: Sequence[Tensor], method: str) -> Tensor:
     """‖θ‖₁, or ‖θ‖²/2 whose gradient is that of Adam's `weight_decay`."""
     theta = nn.utils.parameters_to_vector(parameters)
     return theta.abs().sum() if method == methods.L1 else theta.square().sum() / 2
-
-
-def permutations(size: int, seed: int) -> Iterator[Tensor]:
-    """Batches of one permutation per epoch; the partial last batch is kept."""
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(EPOCHS):
-        yield from torch.split(torch.randperm(size, generator=generator), BATCH)
-
-
-@torch.no_grad()
-def accuracy(net: nn.Module, scored: Images) -> float:
-    """In %."""
-    net.eval()
-    answers = torch.cat([net(part).argmax(1) for part in torch.split(scored[0], 1_000)])
-    return 100 * float((answers == scored[1]).double().mean())

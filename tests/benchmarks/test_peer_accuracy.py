@@ -10,55 +10,56 @@ import pytest
 import torch
 
 from benchmarks import peer_accuracy
-from benchmarks.peer_accuracy import METHODS, Case, Data, Score, train
+from benchmarks.held_out import Split, batches, normalised, split
+from benchmarks.peer_accuracy import METHODS, Case, Score, train
 from benchmarks.peer_accuracy_table import REFERENCE, finding, table
 from subspace_bench import models
 from subspace_bench.datasets.dataset import Dataset
 
 
 @pytest.fixture
-def data() -> Data:
+def data() -> Split:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (150, 28, 28), generator=generator).byte()
     labels = torch.randint(10, (150,), generator=generator)
-    return Data(Dataset("tiny", images[:100], labels[:100], images[100:], labels[100:], "", ""))
+    tiny = Dataset("tiny", images[:100], labels[:100], images[100:], labels[100:], "", "")
+    return split(tiny, normalised)
 
 
-def test_held_out_images_are_not_trained_on(data: Data) -> None:
+def test_held_out_images_are_not_trained_on(data: Split) -> None:
     assert (len(data.train[1]), len(data.held_out[1]), len(data.test[1])) == (80, 20, 50)
-    case = Case(REFERENCE, "select", 0.1, 0, 2)
-    batches = list(peer_accuracy._batches(80, dataclasses.replace(case, epochs=2)))
-    assert sorted(torch.cat(batches).tolist()) == sorted([*range(80), *range(80)])
+    seen = list(batches(80, peer_accuracy.BATCH, 2, 0, partial=True))
+    assert sorted(torch.cat(seen).tolist()) == sorted([*range(80), *range(80)])
 
 
-def test_a_training_is_scored_on_the_images_of_its_stage(data: Data) -> None:
+def test_a_training_is_scored_on_the_images_of_its_stage(data: Split) -> None:
     case = Case(REFERENCE, "select", 0.1, 0, 1)
     on_held_out, on_test = train(case, data), train(dataclasses.replace(case, stage="final"), data)
     assert on_held_out.trained == 1_000
     assert on_held_out.accuracy * 20 % 100 == pytest.approx(0)
     assert on_test.accuracy * 50 % 100 == pytest.approx(0)
-    data.test = data.held_out
+    data = dataclasses.replace(data, test=data.held_out)
     assert train(dataclasses.replace(case, stage="final"), data).accuracy == on_held_out.accuracy
 
 
-def test_a_diverged_training_scores_zero(data: Data) -> None:
+def test_a_diverged_training_scores_zero(data: Split) -> None:
     data.train[0].fill_(torch.nan)
     for epochs in (1, 2):  # NaN is seen in the loss, and in ω before the second step
         assert train(Case(REFERENCE, "select", 0.1, 0, epochs), data).accuracy == 0
 
 
-def test_stages_follow_the_protocol_and_resume(tmp_path: Path, data: Data, monkeypatch) -> None:
+def test_stages_follow_the_protocol_and_resume(tmp_path: Path, data: Split, monkeypatch) -> None:
     best = {REFERENCE: 0.03, "LoRA, r = 1": 0.05}
     trained: list[Case] = []
 
-    def fake(case: Case, data: Data) -> Score:
+    def fake(case: Case, data: Split) -> Score:
         trained.append(case)
         return Score(90 - abs(case.rate / best[case.method] - 1), 1_000, 0.0)
 
     monkeypatch.setattr(peer_accuracy, "METHODS", {name: METHODS[name] for name in best})
     monkeypatch.setattr(peer_accuracy, "train", fake)
     monkeypatch.setattr(peer_accuracy, "load_or_embedded", lambda: None)
-    monkeypatch.setattr(peer_accuracy, "Data", lambda dataset: data)
+    monkeypatch.setattr(peer_accuracy, "split", lambda dataset, prepare: data)
     monkeypatch.setattr(peer_accuracy, "_peft_version", lambda: "0")
     peer_accuracy.measure(tmp_path)
     for method in best:

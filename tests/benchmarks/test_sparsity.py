@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from benchmarks import sparsity, sparsity_methods, sparsity_training
+from benchmarks.held_out import Split, normalised, split
 from benchmarks.measurements import Measurements, load
-from benchmarks.peer_accuracy import Data
 from benchmarks.sparsity_methods import FASTFOOD, L1, L2, LOW_RANK, METHODS, PLAIN, PRUNED, SUBSPACE
 from benchmarks.sparsity_page import page
 from benchmarks.sparsity_storage import (
@@ -33,13 +33,14 @@ from subspace_bench.reporting.render import markdown
 
 
 @pytest.fixture
-def data(monkeypatch) -> Data:
+def data(monkeypatch) -> Split:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (150, 28, 28), generator=generator).byte()
     labels = torch.randint(10, (150,), generator=generator)
     monkeypatch.setattr(sparsity_training, "BATCH", 16)
     monkeypatch.setattr(sparsity_training, "EPOCHS", 1)
-    return Data(Dataset("tiny", images[:100], labels[:100], images[100:], labels[100:], "", ""))
+    tiny = Dataset("tiny", images[:100], labels[:100], images[100:], labels[100:], "", "")
+    return split(tiny, normalised)
 
 
 def test_an_index_takes_the_bits_of_its_possible_sets() -> None:
@@ -109,7 +110,7 @@ def test_weight_sharing_starts_as_the_plain_net_does() -> None:
         assert 0.9 * bound < values.max() < 1.03 * bound
 
 
-def test_a_training_gives_nets_of_exactly_k(data: Data) -> None:
+def test_a_training_gives_nets_of_exactly_k(data: Split) -> None:
     nets = sparsity_training.train(
         Training(L1, "select", None, 0.004, 1e-3, 0), [300, NATIVE], data
     )
@@ -121,14 +122,14 @@ def test_a_training_gives_nets_of_exactly_k(data: Data) -> None:
     assert net.accuracy * 50 % 100 == pytest.approx(0)  # of the 50 test images
 
 
-def test_a_diverged_training_scores_zero(data: Data) -> None:
+def test_a_diverged_training_scores_zero(data: Split) -> None:
     data.train[0].fill_(torch.nan)
     for method, size in ((L2, None), (SUBSPACE, 300)):
         (net,) = sparsity_training.train(Training(method, "select", size, 0.1, 0.0, 0), [300], data)
         assert net.accuracy == 0
 
 
-def made_up(training: Training, sizes: Sequence[int], data: Data) -> list[Score]:
+def made_up(training: Training, sizes: Sequence[int], data: Split) -> list[Score]:
     """Accuracy falls from the middle of a grid of rates, and from a penalty of 0.001."""
     middle = (METHODS[training.method].rates or (0.0, 0.004))[1]
     off = abs(math.log2(training.rate / middle))
@@ -142,7 +143,7 @@ def recorded() -> Iterator[list[Training]]:
     """Trainings are made up, of two final seeds; yields what `measure` trains."""
     trained: list[Training] = []
 
-    def record(training: Training, sizes: Sequence[int], data: Data) -> list[Score]:
+    def record(training: Training, sizes: Sequence[int], data: Split) -> list[Score]:
         trained.append(training)
         return made_up(training, sizes, data)
 
