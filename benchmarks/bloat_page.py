@@ -37,7 +37,7 @@ def page(measurements: Measurements) -> Page:
     ends = (bounded[0], bounded[-1])
     named = [r for r in bounded if r in ends or r.name not in TITLES]
     summary = (
-        "How many times as many parameters a net has as it needs for 90% of its accuracy: "
+        "Parameters that a net has for each number it needs to reach 90% of its accuracy: "
         + ", ".join(f"{r.name} {format_significant(r.bloat or 0)}" for r in named)
     )
     figure = PageFigure(

@@ -63,7 +63,7 @@ def dimension(
     rates: Annotated[
         str | None,
         typer.Option(
-            help="Learning rates to compare, such as 0.05,0.1,0.2; train must take rate=…."
+            help="Learning rate of subspaces, or several to compare; train must take rate=…."
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Trainings at a time.")] = 1,

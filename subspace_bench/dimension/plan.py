@@ -37,7 +37,7 @@ class Plan:
         scaling: of P's rows, see `Subspace`; Li et al. 2018 have "none".
         jobs: trainings at a time.
         rates: learning rates of `train(net, seed, rate)` to compare in subspaces; the search has
-            the best of them. The comparison is a part of `trainings`. One rate is just used.
+            the best of them. The comparison is a part of `trainings`. One rate is not compared.
 
     Raises:
         UserError: for a number out of range, or two kinds of target.

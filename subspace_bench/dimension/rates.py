@@ -127,7 +127,7 @@ class RateComparison:
             out.
         probability: that no other of these rates is better.
         factor: d_int with the best of the other rates, relative to that with `best`: median and
-            95% interval; None where nothing is known of it: only one rate is left, d_int is not
+            95% interval; None where it is not known: only one rate is left, d_int is not
             between 1 and D, or the slope is too uncertain.
     """
 

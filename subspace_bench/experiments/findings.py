@@ -51,7 +51,7 @@ def coverage(pages: Mapping[str, Page]) -> pd.DataFrame:
         ("ten-epoch curves", "ultra-small", curves(pages["ultra-small"])),
         ("testable sentences", "claims", claims.count_verdicts(pages["claims"].values["verdicts"])),
         ("Li et al.: cart-pole 100 times easier", "cart-pole", "depends on the method of training"),
-        ("ResNets and VGGs also have too many parameters", "bloat", "so do the two measured"),
+        ("ResNets and VGGs also have too many parameters", "bloat", "both that were measured do"),
     ]
     return pd.DataFrame(
         {"the post's": what, "verdicts": text, "page": f"[{name}]({name}.md)"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import sys
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from subspace_bench import Subspace, intrinsic_dimension
 from subspace_bench.common.errors import UserError
 from subspace_bench.dimension.measure import next_trial
 from subspace_bench.dimension.plan import Plan
-from subspace_bench.dimension.task import Task, load
+from subspace_bench.dimension.task import Task
 from subspace_bench.dimension.trainings import Trainings
 from subspace_bench.dimension.trial import Outcome, Trial
 
@@ -267,37 +266,3 @@ def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
 def test_jobs_need_functions_that_can_be_imported() -> None:
     with pytest.raises(UserError):
         intrinsic_dimension(build, lambda net, seed: 1.0, jobs=2)
-
-
-def test_a_task_of_a_package_is_loaded_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    task = load(f"{__name__}:TASK")
-    assert (task.name, task.build, task.train) == ("TASK", build, train)
-    with pytest.raises(UserError):
-        load("json:decoder")
-
-
-TASK = Task("task", build, train)
-
-
-def test_the_direction_does_not_change_the_code(tmp_path: Path) -> None:
-    path, other = tmp_path / "scores.py", tmp_path / "losses.py"
-    text = "def build(seed): ...\ndef train(net, seed): ...\n"
-    path.write_text("higher_is_better = True\n" + text)
-    other.write_text("higher_is_better = False\n" + text)
-    first, second = load(str(path)), load(str(other))
-    assert (first.higher_is_better, second.higher_is_better) == (True, False)
-    assert first.code_digest() == second.code_digest() != ""
-    assert dataclasses.replace(first, build=build).code_digest() != first.code_digest()
-
-
-def test_an_edit_of_an_imported_module_changes_the_code(tmp_path: Path) -> None:
-    task, model, data = (tmp_path / f"{name}.py" for name in ("mine_task", "mine_model", "data_of"))
-    task.write_text("def build(seed): ...\ndef train(net, seed):\n    import mine_model, torch\n")
-    model.write_text("import data_of\n")
-    data.write_text("SIZE = 1\n")
-    loaded = load(str(task))
-    before = loaded.code_digest()
-    assert loaded.code_digest() == before
-    data.write_text("SIZE = 2\n")
-    assert loaded.code_digest() != before
