@@ -11,7 +11,11 @@ import pytest
 
 from benchmarks import (
     asv_detection,
+    autoencoder_page,
+    bloat_page,
+    cart_pole_page,
     dimension_search,
+    intrinsic_dimension_page,
     learning_rates_page,
     measurements,
     peer_accuracy,
@@ -41,6 +45,10 @@ PAGES = {
     "dimension-search": dimension_search.page,
     "scaling": scaling.page,
     "sharded": sharded.page,
+    "autoencoder": autoencoder_page.page,
+    "bloat": bloat_page.page,
+    "cart-pole": cart_pole_page.page,
+    "intrinsic-dimension": intrinsic_dimension_page.page,
 }
 
 
