@@ -57,9 +57,12 @@ def test_committed_pages_rebuild_byte_for_byte(name: str, tmp_path: Path) -> Non
     for ending in ("csv", "json"):
         shutil.copy(RESULTS / f"{name}.{ending}", tmp_path)
     written = write_page(PAGES[name](measurements.load(name, tmp_path)), tmp_path)
-    assert {path.name for path in written} == {f"{name}.md", f"{name}.csv"}
+    assert {f"{name}.md", f"{name}.csv"} <= {path.name for path in written}
     for path in written:
-        assert path.read_bytes() == (RESULTS / path.name).read_bytes()
+        committed = RESULTS / path.relative_to(tmp_path)
+        assert committed.is_file()
+        if path.suffix != ".png":  # pixels depend on the renderer
+            assert path.read_bytes() == committed.read_bytes()
 
 
 def test_a_page_needs_measurements(tmp_path: Path) -> None:
