@@ -1,0 +1,89 @@
+"""What makes d numbers good? Changes one part of a training at a time: results/ablation.md, .csv.
+
+    python -m benchmarks.ablation [--rebuild]
+
+Two trainings of the leaderboard, shortened to EPOCHS: 100 directions of 65,536 that the gradient
+chooses, and 1,000 of a hashed P, both of a dense net on oriented gradients. About 350 trainings,
+two hours of one core; a second call continues. Protocol, fixed before the runs:
+
+- All see the first 50,000 training images and are scored on the other 10,000; no test image is
+  used. With the same seed, all see the same batches.
+- For each change, seed 100 trains at each peak rate of a grid of factors of 2, which grows until
+  the best accuracy lies inside it. Then SEEDS train at that rate, and only these are reported.
+- "best of 8": of 8 seeds of θ₀ and P, the one with the lowest loss on training images.
+- "8 bits" and "4 bits": ω is rounded after training, in equal steps up to its largest entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks import measurements
+from benchmarks.ablation_page import NAME, page
+from benchmarks.ablation_recipes import CHANGES, RATES, Data, Outcome, fronts
+from benchmarks.ablation_recipes import train as train_recipe
+from benchmarks.leaderboard_entries import held_out
+from benchmarks.rate_search import best_rate
+from benchmarks.resumable import Trainings
+from subspace_bench.datasets.loading import load_or_embedded
+
+EPOCHS = 10
+SELECT_SEED, SEEDS = 100, tuple(range(5))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training; `rate` is the peak learning rate."""
+
+    stage: str
+    d: int
+    change: str
+    rate: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy on held-out images, in %, and the bytes that ω takes."""
+
+    accuracy: float
+    stored_bytes: int
+    seconds: float = 0.0
+
+
+def train(case: Case, data: Data) -> Score:
+    recipe = CHANGES[case.d][case.change]
+    outcome: Outcome = train_recipe(recipe, case.d, case.rate, case.seed, EPOCHS, data)
+    return Score(outcome.accuracy, outcome.stored_bytes)
+
+
+def measure(out: Path) -> None:
+    """Trains what the csv lacks, on one thread."""
+    torch.set_num_threads(1)
+    dataset = held_out(load_or_embedded())
+    data = fronts(dataset)
+    facts = {"dataset": dataset.name, "epochs": EPOCHS, "seeds": len(SEEDS)}
+    trainings = Trainings(NAME, out, Case, Score, lambda case: train(case, data), facts)
+    for d, changes in CHANGES.items():
+        for change in changes:
+            rate = best_rate(
+                RATES[d],
+                lambda rate, d=d, change=change: (
+                    trainings(  # type: ignore[misc]
+                        Case("select", d, change, rate, SELECT_SEED)
+                    ).accuracy
+                ),
+            )
+            for seed in SEEDS:
+                trainings(Case("final", d, change, rate, seed))
+
+
+def main() -> None:
+    measurements.run(__doc__, NAME, measure, page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The page results/ablation.md, from the trainings of `ablation`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from benchmarks.ablation_recipes import BASE, CHANGES
+from benchmarks.measurements import Measurements
+from subspace_bench.reporting.page import Page
+from subspace_bench.reporting.statistics import Interval, Sample, difference
+
+NAME = "ablation"
+SHOWN = 100  # trained numbers, in the summary
+
+
+def page(measurements: Measurements) -> Page:
+    """The page results/ablation.md."""
+    rows = measurements.numbers
+    final = rows[rows["stage"] == "final"]
+    tables = {str(d): pd.DataFrame(_lines(final[final["d"] == d], d)) for d in CHANGES}
+    losses = {
+        change: sample(final, SHOWN, BASE).mean - sample(final, SHOWN, change).mean
+        for change in CHANGES[SHOWN]
+    }
+    worst = sorted(losses, key=lambda change: -losses[change])[:3]
+    summary = (
+        f"What {SHOWN} numbers owe their {sample(final, SHOWN, BASE).mean:.1f}% to: "
+        + "; ".join(f"{change}, -{losses[change]:.1f} points" for change in worst)
+    )
+    titles = {str(d): f"{d:,} numbers" for d in CHANGES}
+    return Page(
+        NAME,
+        "What makes d numbers good?",
+        summary,
+        tables,
+        measurements.text,
+        {"facts": measurements.facts, "titles": titles},
+        command="python -m benchmarks.ablation --rebuild",
+    )
+
+
+def sample(final: pd.DataFrame, d: int, change: str) -> Sample:
+    """Held-out accuracies of a change, one for each seed."""
+    found = final[(final["d"] == d) & (final["change"] == change)]
+    return Sample(tuple(found["accuracy"]))
+
+
+def _lines(final: pd.DataFrame, d: int) -> Iterator[dict[str, str]]:
+    base = sample(final, d, BASE)
+    for change in CHANGES[d]:
+        found, own = sample(final, d, change), final[final["change"] == change]
+        yield {
+            "change": change,
+            "accuracy, %": found.show(),
+            "difference, points": "" if change == BASE else _signed(found, base),
+            "bytes": f"{own['stored_bytes'].max():,}",
+            "peak rate": f"{own['rate'].iloc[0]:g}",
+            "seconds": f"{own['seconds'].median():.0f}",
+        }
+
+
+def _signed(found: Sample, base: Sample) -> str:
+    interval: Interval | None = difference(found, base)
+    mean = f"{found.mean - base.mean:+.2f}"
+    return mean if interval is None else f"{mean} ({interval.low:+.2f} to {interval.high:+.2f})"

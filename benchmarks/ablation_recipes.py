@@ -1,0 +1,208 @@
+"""The parts of the trainings of `ablation`, and what each change replaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.held_out import accuracy
+from benchmarks.leaderboard_entries import pixels
+from entries.oriented import deskew, oriented
+from entries.packed import COLUMNS, Chosen, pack
+from entries.training import WARM_UP, fit, he_normal, one_cycle
+from subspace_bench import Subspace
+from subspace_bench.datasets.dataset import Dataset
+
+AVERAGED = 0.99  # of the average of ω stays at each step
+STEP_ONE = 1_000_000  # between the seeds of which one is chosen
+LOSS_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training of `width` hidden units.
+
+    Attributes:
+        front: what the net sees: "oriented", "deskewed" or "pixels".
+        stages: in which the gradient chooses directions; 0 trains d given ones.
+        origin: factor of He's initial weights.
+        top: share of the numbers that the last layer has to itself; 0 shares all.
+        bits: of a coordinate after training, beside 16 for a direction that was chosen; 0 leaves
+            32, or 16.
+        tried: seeds, of which the one of the lowest training loss is kept.
+    """
+
+    projector: str
+    stages: int = 0
+    front: str = "oriented"
+    width: int = 1_000
+    origin: float = 1.0
+    scaling: str = "fan-in"
+    constant: bool = False
+    average: bool = False
+    normalise: bool = False
+    top: float = 0.0
+    bits: int = 0
+    tried: int = 1
+
+
+CHOSEN, HASHED = Recipe("fastfood", stages=50), Recipe("hashed")
+SHARED = {
+    "net: sees deskewed pixels": {"front": "deskewed"},
+    "net: sees pixels": {"front": "pixels"},
+    "net: 100 hidden units": {"width": 100},
+    "net: 3,000 hidden units": {"width": 3_000},
+    "net: LayerNorm without numbers": {"normalise": True},
+    "origin: half the weights": {"origin": 0.5},
+    "origin: twice the weights": {"origin": 2.0},
+    "P: rows not scaled by layer": {"scaling": "none"},
+    "rate: constant": {"constant": True},
+    "ω: 8 bits": {"bits": 8},
+    "ω: 4 bits": {"bits": 4},
+}
+ONLY = {
+    100: {
+        "directions: as P has them": {"stages": 0, "projector": "hashed"},
+        "directions: chosen at once": {"stages": 1},
+        "directions: chosen in 10 stages": {"stages": 10},
+        "directions: of a hashed P": {"projector": "hashed"},
+        "seeds: best of 8": {"tried": 8},
+    },
+    1_000: {
+        "directions: chosen in 50 stages": {"stages": 50, "projector": "fastfood"},
+        "rate: constant, ω averaged": {"constant": True, "average": True},
+        "P: Fastfood": {"projector": "fastfood"},
+        "P: a tenth for the last layer": {"top": 0.1},
+        "P: half for the last layer": {"top": 0.5},
+    },
+}
+BASE = "no change"
+CHANGES = {
+    d: {BASE: base, **{k: replace(base, **v) for k, v in {**SHARED, **ONLY[d]}.items()}}  # type: ignore[arg-type]
+    for d, base in ((100, CHOSEN), (1_000, HASHED))
+}
+RATES = {100: (0.05, 0.1, 0.2), 1_000: (0.1, 0.2, 0.4)}
+
+Images = tuple[Tensor, Tensor]
+Data = dict[str, tuple[Tensor, Tensor, Tensor, Tensor]]  # front → inputs, labels, scored, theirs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    accuracy: float
+    stored_bytes: int
+
+
+def fronts(dataset: Dataset) -> Data:
+    """What each front end makes of the training images and of those to score on."""
+    images, scored = pixels(dataset.train_images), pixels(dataset.test_images)
+    made = {
+        "pixels": lambda x: (x - images.mean()) / images.std(),
+        "deskewed": lambda x: (deskew(x) - images.mean()) / images.std(),
+        "oriented": lambda x: oriented(x, cell=8, stride=4),
+    }
+    return {
+        name: (front(images), dataset.train_labels, front(scored), dataset.test_labels)  # type: ignore[no-untyped-call]
+        for name, front in made.items()
+    }
+
+
+def train(recipe: Recipe, d: int, rate: float, seed: int, epochs: int, data: Data) -> Outcome:
+    """Trains a recipe and scores it."""
+    inputs, labels, scored, theirs = data[recipe.front]
+    tries = []
+    for attempt in range(recipe.tried):
+        net = build(recipe, inputs[0].numel(), d, seed + STEP_ONE * attempt)
+        fit_net(recipe, net, (inputs, labels), rate, seed, epochs)
+        tries.append((training_loss(net, inputs, labels), attempt, net))
+    best = min(tries)[2]
+    if recipe.bits:
+        quantise(best, recipe.bits)
+    bits = 16 + (recipe.bits or 16) if recipe.stages else recipe.bits or 32
+    return Outcome(accuracy(best, (scored, theirs)), d * bits // 8)
+
+
+def build(recipe: Recipe, inputs: int, d: int, seed: int) -> nn.Module:
+    """A dense net with one hidden layer in a subspace."""
+    torch.manual_seed(seed)
+    first = [nn.Flatten(), nn.Linear(inputs, recipe.width)]
+    if recipe.normalise:
+        first.append(nn.LayerNorm(recipe.width, elementwise_affine=False))
+    net = nn.Sequential(*first, nn.ReLU(), nn.Linear(recipe.width, 10))
+    he_normal(net)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(recipe.origin)
+    options = {"projector": recipe.projector, "seed": seed, "scaling": recipe.scaling}
+    if recipe.stages:
+        every = sum(parameter.numel() for parameter in net.parameters())
+        return Chosen(Subspace(net, min(COLUMNS, every), **options), d)  # type: ignore[arg-type]
+    if not recipe.top:
+        return Subspace(net, d, **options)  # type: ignore[arg-type]
+    top = round(recipe.top * d)
+    parts = net[:-1], net[-1:]
+    return nn.Sequential(
+        *(Subspace(part, n, **options) for part, n in zip(parts, (d - top, top), strict=True))  # type: ignore[arg-type]
+    )
+
+
+def fit_net(
+    recipe: Recipe, net: nn.Module, images: Images, rate: float, seed: int, epochs: int
+) -> None:
+    """Trains ω, and the choice of directions where the recipe has one."""
+    schedule = constant if recipe.constant else one_cycle
+    if isinstance(net, Chosen):
+        net.fit(
+            *images, seed,
+            epochs=epochs, peak=rate, stages=recipe.stages, choose_until=0.7, schedule=schedule,
+        )  # fmt: skip
+        return
+    omegas: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
+    means = [omega.detach().clone() for omega in omegas]
+
+    def average(step: int, steps: int) -> None:
+        for mean, omega in zip(means, omegas, strict=True):
+            mean.lerp_(omega.detach(), 1 - AVERAGED)
+
+    fit(
+        net, omegas, *images, seed,
+        epochs=epochs, peak=rate, schedule=schedule, before=average,
+    )  # fmt: skip
+    if recipe.average:
+        with torch.no_grad():
+            for mean, omega in zip(means, omegas, strict=True):
+                omega.copy_(mean)
+
+
+def constant(share: float) -> float:
+    """The rate's factor: 1 after the warm-up."""
+    return min(1.0, share / WARM_UP)
+
+
+@torch.no_grad()
+def training_loss(net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Cross-entropy of the first training images."""
+    net.eval()
+    return float(F.cross_entropy(net(inputs[:LOSS_IMAGES]), labels[:LOSS_IMAGES]))
+
+
+@torch.no_grad()
+def quantise(net: nn.Module, bits: int) -> None:
+    """Rounds the coordinates to 2^bits - 1 values, in equal steps."""
+    if isinstance(net, Chosen):
+        net.unpack()
+        index = net.subspace.omega.nonzero()[:, 0]
+        round_to(net.subspace.omega, bits)
+        net.packed[: len(index)] = pack(net.subspace.omega, index)
+        return
+    for omega in net.parameters():
+        if omega.requires_grad:
+            round_to(omega, bits)
+
+
+def round_to(omega: Tensor, bits: int) -> None:
+    step = omega.abs().max() / (2 ** (bits - 1) - 1)
+    omega.copy_((omega / step).round() * step)

@@ -1,0 +1,204 @@
+"""An entry of the leaderboard: a folder `entries/NAME` with `entry.py` and `entry.toml`.
+
+`entry.py` defines
+
+    def build(dim, seed):                 # a module whose tensors follow from dim and seed alone
+    def train(net, images, labels, seed): # trains it; sees training images only
+
+Everything that training changes is counted: the numbers of each parameter or buffer that differs
+from a fresh `build(dim, seed)`, and its bytes as stored. A number has at most 32 bits, so a float64
+counts as two. Only these tensors are handed to the net that is scored, so nothing else can be kept.
+Modules of the folder `entries` itself, which entries may import, belong to their code.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+import time
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.held_out import accuracy
+from subspace_bench import models
+from subspace_bench.common.errors import UserError
+from subspace_bench.common.files import digest
+from subspace_bench.common.schema import Range, require
+from subspace_bench.models.registry import build as build_model
+
+if TYPE_CHECKING:
+    from subspace_bench.datasets.dataset import Dataset
+
+ENTRIES = Path(__file__).parents[1] / "entries"
+POST, ANY = "post", "any"
+HELD_OUT = 6  # one in six training images, the last ones, is held out to choose settings
+
+
+class Header(TypedDict):
+    """`entry.toml`.
+
+    Attributes:
+        title: of its rows.
+        author: who made it.
+        net: "post" for a subspace of the post's net of 21,840 parameters, else "any".
+        dataset: "mnist" or "fashion-mnist".
+        chosen: how its settings were chosen, in a few words.
+        claimed: number of trained numbers → mean test accuracy in %. 0 claims nothing.
+        seeds_tried: how many seeds were tried to find the best one; 1 if none was chosen.
+    """
+
+    title: str
+    author: str
+    net: str
+    dataset: str
+    chosen: str
+    claimed: dict[str, Annotated[float, Range(0, 100)]]
+    seeds_tried: Annotated[int, Range(1, 2**63)]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One training of an entry.
+
+    Attributes:
+        numbers: numbers that training changed, of 32 bits at most.
+        stored_bytes: their bytes.
+        accuracy: on the test images, in %.
+        seconds: of training.
+    """
+
+    numbers: int
+    stored_bytes: int
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry, ready to be trained."""
+
+    name: str
+    header: Header
+    code: ModuleType
+    digest: str
+
+    @property
+    def dims(self) -> list[int]:
+        return [int(dim) for dim in self.header["claimed"]]
+
+    def score(self, dim: int, seed: int, dataset: Dataset, device: str = "cpu") -> Score:
+        """Trains with one seed and scores what training changed, once, on the test images.
+
+        Raises:
+            UserError: if it counts more than `dim` numbers, or leaves the post's net.
+        """
+        images, labels = pixels(dataset.train_images).to(device), dataset.train_labels.to(device)
+        net = self.code.build(dim, seed).to(device)
+        start = time.perf_counter()
+        self.code.train(net, images, labels, seed)
+        seconds = time.perf_counter() - start
+        fresh = self.code.build(dim, seed)
+        stored = changed(fresh, net.cpu())
+        numbers = sum(count(tensor) for tensor in stored.values())
+        if numbers > dim:
+            raise UserError(f"{self.name} at {dim}: training changed {numbers} numbers")
+        fresh.load_state_dict({**fresh.state_dict(), **stored})
+        if self.header["net"] == POST:
+            fresh = as_post_net(self.name, fresh)
+        right = accuracy(fresh, (pixels(dataset.test_images), dataset.test_labels))
+        size = sum(tensor.nbytes for tensor in stored.values())
+        return Score(numbers, size, right, seconds)
+
+
+def load(folder: Path) -> Entry:
+    """The entry of a folder.
+
+    Raises:
+        UserError: for a missing or wrong `entry.toml`, or an `entry.py` that cannot be imported.
+    """
+    header, code = folder / "entry.toml", folder / "entry.py"
+    try:
+        content: Any = tomllib.loads(header.read_text(encoding="utf-8"))
+        require(content, Header, header.name)
+        if content["net"] not in (POST, ANY) or not all(map(str.isdecimal, content["claimed"])):
+            raise ValueError(f'net is "{POST}" or "{ANY}", and claimed = {{ "100" = 95.0 }}')
+        source = code.read_text(encoding="utf-8")
+        shared = [path.read_text(encoding="utf-8") for path in sorted(folder.parent.glob("*.py"))]
+        module = _import(f"entry_{folder.name}".replace("-", "_"), code)
+    except (Exception, SystemExit) as failure:
+        raise UserError(f"{folder}: {type(failure).__name__}: {failure}") from failure
+    for function in ("build", "train"):
+        if not callable(getattr(module, function, None)):
+            raise UserError(f"{code} has no function {function!r}")
+    settings: Any = {k: v for k, v in content.items() if k in ("net", "dataset")}
+    return Entry(folder.name, content, module, digest([source, shared, settings])[:12])
+
+
+def load_all(names: list[str], folder: Path = ENTRIES) -> list[Entry]:
+    """The entries with these names, or all of them."""
+    known = sorted(path.parent.name for path in folder.glob("*/entry.toml"))
+    for name in names:
+        if name not in known:
+            raise UserError(f"no entry {name!r}: choose of {', '.join(known)}")
+    return [load(folder / name) for name in names or known]
+
+
+def changed(fresh: nn.Module, trained: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a trained net's state that differ from a fresh one's."""
+    old, new = fresh.state_dict(), trained.state_dict()
+    if old.keys() != new.keys():
+        raise UserError("build makes other tensors than the trained net has")
+    return {name: new[name] for name in new if not torch.equal(old[name], new[name])}
+
+
+def count(tensor: Tensor) -> int:
+    """Its numbers: elements, or 32 bits each if that makes more."""
+    return max(tensor.numel(), math.ceil(tensor.nbytes / 4))
+
+
+def as_post_net(name: str, net: nn.Module) -> nn.Module:
+    """The post's net with the tensors of `net.merge()`, or of `net` if it has no such method."""
+    merge = getattr(net, "merge", None)
+    plain = net if merge is None else merge()
+    post = build_model("conv")
+    try:
+        post.load_state_dict(plain.state_dict())
+    except RuntimeError as failure:
+        raise UserError(
+            f"{name}: its tensors are not those of the post's net of "
+            f"{models.parameter_count(post):,} parameters"
+        ) from failure
+    return post
+
+
+def held_out(dataset: Dataset) -> Dataset:
+    """Training images alone: the last sixth takes the place of the test images."""
+    kept = len(dataset.train_labels) - len(dataset.train_labels) // HELD_OUT
+    images, labels = dataset.train_images, dataset.train_labels
+    return replace(
+        dataset,
+        train_images=images[:kept], train_labels=labels[:kept],
+        test_images=images[kept:], test_labels=labels[kept:],
+    )  # fmt: skip
+
+
+def pixels(images: Tensor) -> Tensor:
+    """uint8 (n, 28, 28) → float32 (n, 1, 28, 28) in 0 … 1."""
+    return images[:, None].float() / 255
+
+
+def _import(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
