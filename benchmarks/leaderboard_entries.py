@@ -8,7 +8,7 @@
 Everything that training changes is counted: the numbers of each parameter or buffer that differs
 from a fresh `build(dim, seed)`, and its bytes as stored. A number has at most 32 bits, so a float64
 counts as two. Only these tensors are handed to the net that is scored, so nothing else can be kept.
-Modules of the folder `entries` itself, which entries may import, belong to their code.
+What it imports from `entries/*.py` belongs to its code.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from subspace_bench import models
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 from subspace_bench.common.schema import Range, require
+from subspace_bench.common.source_digests import code_of, imports_of, module_digest
 from subspace_bench.models.registry import build as build_model
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ def load(folder: Path) -> Entry:
         require(content, Header, header.name)
         if content["net"] not in (POST, ANY) or not all(map(str.isdecimal, content["claimed"])):
             raise ValueError(f'net is "{POST}" or "{ANY}", and claimed = {{ "100" = 95.0 }}')
-        source = code.read_text(encoding="utf-8")
-        shared = [path.read_text(encoding="utf-8") for path in sorted(folder.parent.glob("*.py"))]
+        shared = [name for name in imports_of(code) if name.startswith(f"{ENTRIES.name}.")]
+        source = [code_of(code), *(module_digest(name, (ENTRIES.name,)) for name in shared)]
         module = _import(f"entry_{folder.name}".replace("-", "_"), code)
     except (Exception, SystemExit) as failure:
         raise UserError(f"{folder}: {type(failure).__name__}: {failure}") from failure
@@ -138,7 +139,7 @@ def load(folder: Path) -> Entry:
         if not callable(getattr(module, function, None)):
             raise UserError(f"{code} has no function {function!r}")
     settings: Any = {k: v for k, v in content.items() if k in ("net", "dataset")}
-    return Entry(folder.name, content, module, digest([source, shared, settings])[:12])
+    return Entry(folder.name, content, module, digest([source, settings])[:12])
 
 
 def load_all(names: list[str], folder: Path = ENTRIES) -> list[Entry]:

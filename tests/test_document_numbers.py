@@ -43,6 +43,8 @@ SENTENCES = [
     ("docs/limits.md", "{}% instead of 95% in simulations", SEARCH, COVERED),
     ("docs/statistics.md", "error rate ({})", CHECK, r"False-positive rate (\S+%)"),
     ("docs/statistics.md", "({1} of {0} planted faults", CHECK, MUTATIONS),
+    ("README.md", "100 numbers reach {}%", "leaderboard.md", r"100 numbers reach (\S+)% with any"),
+    ("README.md", "and 1,000 reach {}%", "leaderboard.md", r"1,000 numbers reach (\S+)% with any"),
     ("docs/statistics.md", "among {} numbers", "README.md", r"of (\d+) published accuracies"),
 ]
 

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from benchmarks import leaderboard
-from benchmarks.leaderboard_entries import Entry, load
+from benchmarks.leaderboard_entries import ENTRIES, Entry, load
 from benchmarks.leaderboard_page import collect, page, ranked
 from benchmarks.measurements import Measurements
+from subspace_bench.common import source_digests
 from subspace_bench.common.errors import UserError
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.datasets.loading import load as load_dataset
@@ -49,7 +50,19 @@ def entry(folder: Path, net: str = SUBSPACE, after: str = "", steps: int = 30, k
     folder.mkdir(exist_ok=True)
     (folder / "entry.toml").write_text(HEADER.format(net=kind, claimed=claimed))
     (folder / "entry.py").write_text(LOGISTIC.format(net=net, after=after, steps=steps))
+    source_digests.code_of.cache_clear()  # of the file as it was
     return load(folder)
+
+
+def test_the_digest_is_that_of_the_code_and_of_what_it_imports() -> None:
+    first, same = load(ENTRIES / "oriented-hashed"), load(ENTRIES / "oriented-hashed")
+    assert first.digest == same.digest != load(ENTRIES / "oriented-conv").digest
+
+
+def test_comments_do_not_change_the_digest(tmp_path: Path) -> None:
+    first = entry(tmp_path / "mine").digest
+    assert entry(tmp_path / "mine", after="pass  # a remark").digest != first
+    assert entry(tmp_path / "mine", after="# a remark").digest == first
 
 
 @pytest.fixture(scope="module")
