@@ -56,9 +56,7 @@ class Row:
     def status(self) -> str:
         if self.accuracies.n >= MIN_SEEDS:
             return "verified"
-        if self.accuracies.n:
-            return "re-run here"
-        return "claimed" if self.claimed else "not run yet"
+        return "re-run here" if self.accuracies.n else "claimed"
 
     @property
     def mean(self) -> float:
@@ -139,9 +137,7 @@ def page(measurements: Measurements, entries: Sequence[Entry]) -> Page:
         tables,
         measurements.text,
         {"facts": measurements.facts, "titles": titles, "seeds": MIN_SEEDS, "beaten": BEATEN},
-        figures={
-            NAME: PageFigure(functools.partial(_draw, best), "Accuracy over trained numbers, MNIST")
-        },
+        figures={NAME: PageFigure(functools.partial(_draw, best), CAPTION)},
         command="python -m benchmarks.leaderboard --rebuild",
     )
 
@@ -163,7 +159,8 @@ def _best(best: dict[tuple[str, str], list[Row]]) -> Iterator[dict[str, str]]:
 
 
 def _lines(board: dict[int, list[Row]]) -> Iterator[dict[str, str]]:
-    for dim, rows in board.items():
+    for dim, every in board.items():
+        rows = [row for row in every if row.mean]  # the others were not run yet
         for row, following in zip(rows, [*rows[1:], None], strict=True):
             p = row.p_better(following)
             header = row.entry.header

@@ -86,7 +86,7 @@ def test_python_blocks_of_the_documents_run(block: str) -> None:
 
 
 def test_the_documents_have_blocks_to_run() -> None:
-    assert len(BLOCKS) == 10
+    assert len(BLOCKS) == 11
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
