@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -106,7 +107,8 @@ def ranked(rows: Sequence[Row], dataset: str, net: str) -> dict[int, list[Row]]:
 
 def page(measurements: Measurements, entries: Sequence[Entry]) -> Page:
     """The page results/leaderboard.md."""
-    rows = collect(measurements.numbers, entries)
+    # An entry that claims nothing and was not run is left out.
+    rows = [row for row in collect(measurements.numbers, entries) if row.mean]
     datasets = sorted({entry.header["dataset"] for entry in entries}, reverse=True)
     boards = {
         (dataset, net): ranked(rows, dataset, net)
@@ -114,10 +116,7 @@ def page(measurements: Measurements, entries: Sequence[Entry]) -> Page:
         for net in NETS
         if ranked(rows, dataset, net)
     }
-    best = {
-        key: [group[0] for group in board.values() if group[0].mean]
-        for key, board in boards.items()
-    }
+    best = {key: [group[0] for group in board.values()] for key, board in boards.items()}
     tables = {
         "best": pd.DataFrame(_best(best)),
         **{" ".join(key): pd.DataFrame(_lines(board)) for key, board in boards.items()},
@@ -159,9 +158,8 @@ def _best(best: dict[tuple[str, str], list[Row]]) -> Iterator[dict[str, str]]:
 
 
 def _lines(board: dict[int, list[Row]]) -> Iterator[dict[str, str]]:
-    for dim, every in board.items():
-        rows = [row for row in every if row.mean]  # the others were not run yet
-        for row, following in zip(rows, [*rows[1:], None], strict=True):
+    for dim, rows in board.items():
+        for row, following in itertools.zip_longest(rows, rows[1:]):
             p = row.p_better(following)
             header = row.entry.header
             tried = header["seeds_tried"]
@@ -209,7 +207,9 @@ def _draw(best: dict[tuple[str, str], list[Row]]) -> Figure:
         "x", color="0.2", label="public: one run, or chosen on the test set",
     )  # fmt: skip
     for net, colour in ((POST, "C0"), (ANY, "C3")):
-        leaders = [row for row in best.get(("mnist", net), []) if row.mean]
+        leaders = best.get(("mnist", net), [])
+        if not leaders:
+            continue
         axes.plot(
             [row.dim for row in leaders], [100 - row.mean for row in leaders],
             "o-", ms=5, color=colour, label=f"best entries, {NETS[net]}",
