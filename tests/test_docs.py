@@ -57,8 +57,11 @@ def test_the_dimension_that_the_readme_prints_is_found_again() -> None:
 
 
 @pytest.mark.parametrize("block", OTHERS.values(), ids=OTHERS)
-def test_python_blocks_of_the_documents_run(block: str) -> None:
+def test_python_blocks_of_the_documents_run(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a task of no work, and a fixture that notes what it is given."""
+    monkeypatch.chdir(tmp_path)  # where searches keep their trainings
     checked = []
 
     class Fixture:
