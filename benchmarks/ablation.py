@@ -6,7 +6,7 @@ Two trainings of the leaderboard, shortened to EPOCHS: 100 directions of 65,536 
 chooses, and 1,000 of a hashed P, both of a dense net on oriented gradients. About 350 trainings,
 two hours of one core; a second call continues. Protocol, fixed before the runs:
 
-- All see the first 50,000 training images and are scored on the other 10,000; no test image is
+- All see the first 50,000 training images and are scored on the other 10,000. No test image is
   used. With the same seed, all see the same batches.
 - For each change, seed 100 trains at each peak rate of a grid of factors of 2, which grows until
   the best accuracy lies inside it. Then SEEDS train at that rate, and only these are reported.
@@ -23,9 +23,8 @@ import torch
 
 from benchmarks import measurements
 from benchmarks.ablation_page import NAME, page
-from benchmarks.ablation_recipes import CHANGES, RATES, Data, Outcome, fronts
+from benchmarks.ablation_recipes import CHANGES, RATES, Data, Score, fronts
 from benchmarks.ablation_recipes import train as train_recipe
-from benchmarks.leaderboard_entries import held_out
 from benchmarks.rate_search import best_rate
 from benchmarks.resumable import Trainings
 from subspace_bench.datasets.loading import load_or_embedded
@@ -45,25 +44,16 @@ class Case:
     seed: int
 
 
-@dataclass(frozen=True)
-class Score:
-    """Accuracy on held-out images, in %, and the bytes that ω takes."""
-
-    accuracy: float
-    stored_bytes: int
-    seconds: float = 0.0
-
-
 def train(case: Case, data: Data) -> Score:
+    """One training."""
     recipe = CHANGES[case.d][case.change]
-    outcome: Outcome = train_recipe(recipe, case.d, case.rate, case.seed, EPOCHS, data)
-    return Score(outcome.accuracy, outcome.stored_bytes)
+    return train_recipe(recipe, case.d, case.rate, case.seed, EPOCHS, data)
 
 
 def measure(out: Path) -> None:
     """Trains what the csv lacks, on one thread."""
     torch.set_num_threads(1)
-    dataset = held_out(load_or_embedded())
+    dataset = load_or_embedded()
     data = fronts(dataset)
     facts = {"dataset": dataset.name, "epochs": EPOCHS, "seeds": len(SEEDS)}
     trainings = Trainings(NAME, out, Case, Score, lambda case: train(case, data), facts)

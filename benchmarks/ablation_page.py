@@ -25,10 +25,9 @@ def page(measurements: Measurements) -> Page:
         for change in CHANGES[SHOWN]
     }
     worst = sorted(losses, key=lambda change: -losses[change])[:3]
-    summary = (
-        f"What {SHOWN} numbers owe their {sample(final, SHOWN, BASE).mean:.1f}% to: "
-        + "; ".join(f"{change}, -{losses[change]:.1f} points" for change in worst)
-    )
+    reached = sample(final, SHOWN, BASE).mean
+    lost = "; ".join(f"{change} ({-losses[change]:+.1f} points)" for change in worst)
+    summary = f"{SHOWN} numbers reach {reached:.1f}% of held-out images. What costs most: {lost}"
     titles = {str(d): f"{d:,} numbers" for d in CHANGES}
     return Page(
         NAME,

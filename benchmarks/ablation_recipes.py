@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.held_out import accuracy
+from benchmarks.held_out import Images, Split, accuracy, normalise, normalised, split
 from benchmarks.leaderboard_entries import pixels
 from entries.oriented import deskew, oriented
 from entries.packed import COLUMNS, Chosen, pack
@@ -17,7 +17,7 @@ from subspace_bench import Subspace
 from subspace_bench.datasets.dataset import Dataset
 
 AVERAGED = 0.99  # of the average of ω stays at each step
-STEP_ONE = 1_000_000  # between the seeds of which one is chosen
+SEED_STRIDE = 1_000_000  # between the seeds of which one is chosen
 LOSS_IMAGES = 10_000
 
 
@@ -86,43 +86,40 @@ CHANGES = {
 }
 RATES = {100: (0.05, 0.1, 0.2), 1_000: (0.1, 0.2, 0.4)}
 
-Images = tuple[Tensor, Tensor]
-Data = dict[str, tuple[Tensor, Tensor, Tensor, Tensor]]  # front → inputs, labels, scored, theirs
+Data = dict[str, Split]  # front → what it makes of the images
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Score:
+    """Accuracy on held-out images, in %, and the bytes that ω takes."""
+
     accuracy: float
     stored_bytes: int
+    seconds: float = 0.0
 
 
 def fronts(dataset: Dataset) -> Data:
-    """What each front end makes of the training images and of those to score on."""
-    images, scored = pixels(dataset.train_images), pixels(dataset.test_images)
-    made = {
-        "pixels": lambda x: (x - images.mean()) / images.std(),
-        "deskewed": lambda x: (deskew(x) - images.mean()) / images.std(),
-        "oriented": lambda x: oriented(x, cell=8, stride=4),
-    }
+    """The images as each front end shows them."""
     return {
-        name: (front(images), dataset.train_labels, front(scored), dataset.test_labels)  # type: ignore[no-untyped-call]
-        for name, front in made.items()
+        "pixels": split(dataset, normalised),
+        "deskewed": split(dataset, lambda images: normalise(deskew(pixels(images)))),
+        "oriented": split(dataset, lambda images: oriented(pixels(images), cell=8, stride=4)),
     }
 
 
-def train(recipe: Recipe, d: int, rate: float, seed: int, epochs: int, data: Data) -> Outcome:
+def train(recipe: Recipe, d: int, rate: float, seed: int, epochs: int, data: Data) -> Score:
     """Trains a recipe and scores it."""
-    inputs, labels, scored, theirs = data[recipe.front]
+    inputs, labels = images = data[recipe.front].train
     tries = []
     for attempt in range(recipe.tried):
-        net = build(recipe, inputs[0].numel(), d, seed + STEP_ONE * attempt)
-        fit_net(recipe, net, (inputs, labels), rate, seed, epochs)
+        net = build(recipe, inputs[0].numel(), d, seed + SEED_STRIDE * attempt)
+        fit_net(recipe, net, images, rate, seed, epochs)
         tries.append((training_loss(net, inputs, labels), attempt, net))
     best = min(tries)[2]
     if recipe.bits:
         quantise(best, recipe.bits)
     bits = 16 + (recipe.bits or 16) if recipe.stages else recipe.bits or 32
-    return Outcome(accuracy(best, (scored, theirs)), d * bits // 8)
+    return Score(accuracy(best, data[recipe.front].held_out), d * bits // 8)
 
 
 def build(recipe: Recipe, inputs: int, d: int, seed: int) -> nn.Module:

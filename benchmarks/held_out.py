@@ -25,6 +25,12 @@ class Split:
     test: Images
 
 
+def trained_on(dataset: Dataset) -> int:
+    """How many of the training images are not held out; they come first."""
+    count = len(dataset.train_labels)
+    return count - min(HELD_OUT, count // 5)
+
+
 def pixels(images: Tensor) -> Tensor:
     """uint8 (n, 28, 28) → float32 (n, 784), from 0 to 1."""
     return images.flatten(1).float().div_(255)
@@ -32,12 +38,17 @@ def pixels(images: Tensor) -> Tensor:
 
 def normalised(images: Tensor) -> Tensor:
     """uint8 (n, 28, 28) → float32 (n, 1, 28, 28), with MNIST's usual mean and deviation."""
-    return (images.float()[:, None] / 255 - 0.1307) / 0.3081
+    return normalise(images.float()[:, None] / 255)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Pixels from 0 to 1, less MNIST's usual mean, over its deviation."""
+    return (pixels - 0.1307) / 0.3081
 
 
 def split(dataset: Dataset, prepare: Callable[[Tensor], Tensor] = pixels) -> Split:
     """Divides the training images of a dataset."""
-    cut = len(dataset.train_labels) - min(HELD_OUT, len(dataset.train_labels) // 5)
+    cut = trained_on(dataset)
     images, labels = prepare(dataset.train_images), dataset.train_labels
     return Split(
         dataset.name,
@@ -66,4 +77,4 @@ def accuracy(net: nn.Module, scored: Images) -> float:
     """In %, in evaluation mode, which the net keeps."""
     net.eval()
     answers = torch.cat([net(part).argmax(1) for part in torch.split(scored[0], 1_000)])
-    return 100 * float((answers == scored[1]).double().mean())
+    return 100 * int((answers == scored[1]).sum()) / len(answers)

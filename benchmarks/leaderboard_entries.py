@@ -8,7 +8,7 @@
 Everything that training changes is counted: the numbers of each parameter or buffer that differs
 from a fresh `build(dim, seed)`, and its bytes as stored. A number has at most 32 bits, so a float64
 counts as two. Only these tensors are handed to the net that is scored, so nothing else can be kept.
-What it imports from `entries/*.py` belongs to its code.
+The digest of an entry covers `entry.py` and the modules `entries/*.py` that it imports.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import torch
 from torch import Tensor, nn
 
-from benchmarks.held_out import accuracy
+from benchmarks.held_out import accuracy, trained_on
 from subspace_bench import models
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 ENTRIES = Path(__file__).parents[1] / "entries"
 POST, ANY = "post", "any"
-HELD_OUT = 6  # one in six training images, the last ones, is held out to choose settings
 
 
 class Header(TypedDict):
@@ -180,8 +179,8 @@ def as_post_net(name: str, net: nn.Module) -> nn.Module:
 
 
 def held_out(dataset: Dataset) -> Dataset:
-    """Training images alone: the last sixth takes the place of the test images."""
-    kept = len(dataset.train_labels) - len(dataset.train_labels) // HELD_OUT
+    """Training images alone: the held-out ones take the place of the test images."""
+    kept = trained_on(dataset)
     images, labels = dataset.train_images, dataset.train_labels
     return replace(
         dataset,

@@ -111,10 +111,10 @@ def page(measurements: Measurements, entries: Sequence[Entry]) -> Page:
     rows = [row for row in collect(measurements.numbers, entries) if row.mean]
     datasets = sorted({entry.header["dataset"] for entry in entries}, reverse=True)
     boards = {
-        (dataset, net): ranked(rows, dataset, net)
+        (dataset, net): board
         for dataset in datasets
         for net in NETS
-        if ranked(rows, dataset, net)
+        if (board := ranked(rows, dataset, net))
     }
     best = {key: [group[0] for group in board.values()] for key, board in boards.items()}
     tables = {
@@ -135,7 +135,7 @@ def page(measurements: Measurements, entries: Sequence[Entry]) -> Page:
         summary,
         tables,
         measurements.text,
-        {"facts": measurements.facts, "titles": titles, "seeds": MIN_SEEDS, "beaten": BEATEN},
+        {"titles": titles, "seeds": MIN_SEEDS, "beaten": BEATEN},
         figures={NAME: PageFigure(functools.partial(_draw, best), CAPTION)},
         command="python -m benchmarks.leaderboard --rebuild",
     )
@@ -178,9 +178,7 @@ def _lines(board: dict[int, list[Row]]) -> Iterator[dict[str, str]]:
 
 
 def _accuracy(row: Row) -> str:
-    if row.accuracies.n:
-        return row.accuracies.show()
-    return f"{row.claimed:g}, claimed" if row.claimed else ""
+    return row.accuracies.show() if row.accuracies.n else f"{row.claimed:g}, claimed"
 
 
 def _public() -> Iterator[dict[str, str]]:

@@ -21,7 +21,7 @@ PART = 1_000  # images at a time: bounds the memory
 class Behind(nn.Module):
     """`inner` behind a front end without numbers.
 
-    Training calls `inner` with what `front` made of the images, once for all epochs.
+    An entry without augmentation trains `inner` on what `front` makes of the images once.
     """
 
     def __init__(self, front: Callable[[Tensor], Tensor], inner: nn.Module) -> None:
@@ -43,7 +43,8 @@ def oriented(images: Tensor, cell: int, stride: int) -> Tensor:
 
     Returns:
         (n, 8, m, m), m = (28 - cell) // stride + 1; the root of the strength, divided by the root
-        mean square over the cells of an image, with mean 0 over an image.
+        mean square over the cells of an image; less its mean over the image, times 3, which makes
+        its deviation about 1.
     """
     return torch.cat([_oriented(part, cell, stride) for part in torch.split(images, PART)])
 
@@ -57,7 +58,7 @@ def _oriented(images: Tensor, cell: int, stride: int) -> Tensor:
     cells = F.avg_pool2d(along.clamp(min=0) ** 2 / size, cell, stride)
     power = cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True)
     strength = (cells / (power.sqrt() + 1e-6)).sqrt()
-    return (strength - strength.mean((1, 2, 3), keepdim=True)) * 3  # a deviation of about 1
+    return (strength - strength.mean((1, 2, 3), keepdim=True)) * 3
 
 
 def augmented(
@@ -70,7 +71,7 @@ def augmented(
 def deskew(images: Tensor) -> Tensor:
     """Shears each image so that rows and columns do not correlate, and centres it.
 
-    Uses the moments of each image alone, so no number is learnt.
+    Uses the moments of each image alone, so no number is learnt. (n, 1, 28, 28) → the same shape.
     """
     reach = torch.linspace(-1, 1, PIXELS, device=images.device) * (PIXELS - 1) / PIXELS
     mass = images.sum((1, 2, 3)).clamp(min=1e-6)

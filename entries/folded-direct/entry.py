@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from entries.training import affine, fit, he_normal
-from subspace_bench import models
+from entries.widths import widest
 
 EPOCHS = 30
 PEAK = 0.02
@@ -32,10 +32,7 @@ def convolutions(width: int) -> nn.Sequential:
 
 def build(dim: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    width = 1
-    while models.parameter_count(convolutions(width + 1)) <= dim:
-        width += 1
-    net = convolutions(width)
+    net = widest(convolutions, dim)
     he_normal(net)
     return net.to(memory_format=torch.channels_last)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from entries.oriented import Behind, oriented
 from entries.training import fit, he_normal
-from subspace_bench import models
+from entries.widths import widest
 
 CELL, STRIDE = 4, 2
 EPOCHS = 30
@@ -26,10 +26,7 @@ def pooled(width: int) -> nn.Module:
 
 def build(dim: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    width = 1
-    while models.parameter_count(pooled(width + 1)) <= dim:
-        width += 1
-    net = pooled(width)
+    net = widest(pooled, dim)
     he_normal(net)
     return Behind(functools.partial(oriented, cell=CELL, stride=STRIDE), net)
 

@@ -10,22 +10,26 @@ import pytest
 import torch
 
 from benchmarks import ablation, measurements
-from benchmarks.ablation import Case, Score
+from benchmarks.ablation import Case
 from benchmarks.ablation_page import page
-from benchmarks.ablation_recipes import BASE, CHANGES, Data, Recipe, build, fronts, quantise, train
-from benchmarks.leaderboard_entries import held_out
+from benchmarks.ablation_recipes import (
+    BASE,
+    CHANGES,
+    Data,
+    Recipe,
+    Score,
+    build,
+    fronts,
+    quantise,
+    train,
+)
 from entries.packed import Chosen, pack, unpack
 from subspace_bench.datasets.loading import load as load_dataset
 
 
 @pytest.fixture(scope="module")
 def data() -> Data:
-    dataset = held_out(load_dataset("mnist-5k"))
-    return fronts(
-        replace(
-            dataset, test_images=dataset.test_images[:300], test_labels=dataset.test_labels[:300]
-        )
-    )
+    return fronts(load_dataset("mnist-5k"))
 
 
 SMALL = {"width": 30}
