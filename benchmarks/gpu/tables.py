@@ -22,7 +22,7 @@ from subspace_bench.reporting.statistics import Sample
 from subspace_bench.training.together import train_together
 
 SEEDS, DRY_SEEDS, DRY_STEPS = 5, 2, 3
-STUDIES = (subspace.STUDY, mnist_lite.STUDY, ultra_small.STUDY)
+STUDIES = (mnist_lite.STUDY, ultra_small.STUDY, subspace.STUDY)  # the shortest first
 LIMIT_SECONDS = 150.0
 RECORDS = "records"  # folder in the archive
 

@@ -32,7 +32,8 @@ def measure_distortion(
     start, ratios = time.perf_counter(), torch.empty(0)
     while len(ratios) < 2 or (len(ratios) < DRAWS and time.perf_counter() - start < budget / 4):
         omega = torch.randn(min(batch, DRAWS), projector.dim, generator=draw).to(like)
-        ratios = torch.cat([ratios, (row_norms(projector(omega)) / row_norms(omega)).float()])
+        some = row_norms(projector(omega)) / row_norms(omega)
+        ratios = torch.cat([ratios, some.float().cpu()])
     seconds = (time.perf_counter() - start) / len(ratios)
     norms: dict[str, float] = {
         "norm_mean": float(ratios.mean()), "norm_sd": float(ratios.std()), "norm_n": len(ratios),

@@ -35,7 +35,7 @@ from subspace_bench.projectors import Projector
 WARM_UP_SIZE = (3_000, 32)
 SET_UP_SAMPLES, SET_UP_SECONDS = 5, 1.0  # stops at whichever comes first
 READ_FROM_BYTES = 1_000_000  # smaller projectors are not read for comparison
-LONG_ENOUGH = 0.3  # seconds after which `repeat` samples suffice
+LONG_ENOUGH = {"cpu": 0.3, "cuda": 0.03}  # seconds after which `repeat` samples suffice
 TOO_LONG, FEWEST_SAMPLES = 10.0, 3  # seconds after which FEWEST_SAMPLES suffice
 LONG_CALL = 0.05  # seconds from which on launching is not measured apart
 CHUNK = 1 << 24  # numbers converted to float64 at a time
@@ -145,7 +145,7 @@ def sample_times(calls: dict[str, Callable[[], Any]], device: str, repeat: int) 
     stopwatch = Stopwatch(device)
     samples: dict[str, list[float]] = {name: [] for name in calls}
     count, seconds = 0, 0.0
-    while not has_enough_samples(count, seconds / len(calls), repeat):
+    while not has_enough_samples(count, seconds / len(calls), repeat, LONG_ENOUGH[device]):
         for name, call in calls.items():
             samples[name].append(stopwatch.device_seconds(call))
             seconds += samples[name][-1]
@@ -173,11 +173,11 @@ def sample_launches(calls: dict[str, Callable[[], Any]], repeat: int) -> dict[st
     return times
 
 
-def has_enough_samples(count: int, seconds: float, repeat: int) -> bool:
+def has_enough_samples(count: int, seconds: float, repeat: int, long_enough: float) -> bool:
     """Whether `count` samples that took `seconds` in all suffice for a median."""
     if seconds > TOO_LONG:
         return count >= min(repeat, FEWEST_SAMPLES)
-    return count >= repeat and (seconds >= LONG_ENOUGH or count >= 50 * repeat)
+    return count >= repeat and (seconds >= long_enough or count >= 50 * repeat)
 
 
 def read_buffers(buffers: Sequence[Tensor]) -> None:

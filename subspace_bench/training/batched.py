@@ -18,19 +18,13 @@ from torch.func import functional_call, vmap
 
 from subspace_bench import models
 from subspace_bench.common.errors import UserError
-from subspace_bench.common.rng import seed_torch
 from subspace_bench.datasets.dataset import Dataset
 from subspace_bench.projectors import Dense, Projector
 from subspace_bench.records.config import RunConfig
 from subspace_bench.subspace import FlatParameters
 from subspace_bench.training import fused_adam
 from subspace_bench.training.loop import make_batches, prepare
-from subspace_bench.training.masks import (
-    MaskedConvPoolRelu,
-    MaskedDropout,
-    input_shapes,
-    with_masks,
-)
+from subspace_bench.training.masks import DropoutMasks, with_masks
 from subspace_bench.training.optimizers import (
     is_plain_adam,
     schedule,
@@ -94,7 +88,7 @@ class BatchedTraining:
             each.images, each.labels = self.batches[0].images, self.batches[0].labels
         self.module = with_masks(nets[0].module)
         self.shapes = {n: p.shape for n, p in self.module.named_parameters() if p.requires_grad}
-        self.drawn: dict[str, torch.Size] | None = None  # layer → shape of its input, per image
+        self.masks: dict[torch.Size, DropoutMasks] = {}  # by the shape of a batch
 
     def step(self) -> Tensor:
         """One update of every run; returns the losses (N,) before it."""
@@ -104,7 +98,7 @@ class BatchedTraining:
         if self.recordable and self.recorded is None and self.updates >= WARM_UPS:
             self.recorded = Recorded(self, x, y, masks)
         if self.recorded and self.recorded.x.shape == x.shape:
-            losses = self.recorded.replay(x, y, masks)
+            losses = self.recorded.replay(x, y)
         else:  # also for the last batch of an epoch, which may be smaller
             losses = self.update(x, y, masks)
         self.updates += 1
@@ -190,20 +184,10 @@ class BatchedTraining:
 
     def draw_masks(self, x: Tensor) -> dict[str, Tensor]:
         """Layer's mask → (N, B, …), each run's from its own stream."""
-        layers = {name: part for name, part in self.module.named_modules()
-                  if isinstance(part, (MaskedDropout, MaskedConvPoolRelu))}  # fmt: skip
-        if not layers:
-            return {}
-        if self.drawn is None:
-            self.drawn = input_shapes(self.module, layers, x[0])
-        masks: dict[str, list[Tensor]] = {name: [] for name in self.drawn}
-        self.module.train()
-        for run in self.runs:
-            seed_torch(run.seed, "dropout", self.updates)
-            for name, shape in self.drawn.items():
-                size = torch.Size((x.shape[1], *shape))
-                masks[name].append(layers[name].draw(size, x))
-        return {f"{name}.mask": torch.stack(drawn) for name, drawn in masks.items()}
+        if x.shape not in self.masks:  # the last batch of an epoch may be smaller
+            seeds = [run.seed for run in self.runs]
+            self.masks[x.shape] = DropoutMasks(self.module, seeds, x)
+        return self.masks[x.shape].draw(self.updates)
 
     @torch.no_grad()
     def accuracies(self, images: Tensor, labels: Tensor, chunk: int = 500) -> list[float]:
@@ -222,16 +206,15 @@ class Recorded:
     def __init__(
         self, training: BatchedTraining, x: Tensor, y: Tensor, masks: dict[str, Tensor]
     ) -> None:
-        x, y, masks = x.clone(), y.clone(), {name: mask.clone() for name, mask in masks.items()}
-        self.x, self.inputs = x, [x, y, *masks.values()]
+        self.x, self.y = x, y = x.clone(), y.clone()
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.losses = training.update(x, y, masks)
 
-    def replay(self, x: Tensor, y: Tensor, masks: dict[str, Tensor]) -> Tensor:
-        """`update` on new batches and masks."""
-        for mine, new in zip(self.inputs, (x, y, *masks.values()), strict=True):
-            mine.copy_(new)
+    def replay(self, x: Tensor, y: Tensor) -> Tensor:
+        """`update` on new batches, and on the masks that were drawn in place."""
+        self.x.copy_(x)
+        self.y.copy_(y)
         self.graph.replay()
         return self.losses.clone()
 

@@ -125,9 +125,9 @@ def test_short_budgets_take_few_samples() -> None:
     )
     assert found["norm_n"] <= 24
     assert found["pairs"] == 1
-    assert timing.has_enough_samples(3, 11.0, 7)
-    assert not timing.has_enough_samples(6, 9.0, 7)
-    assert timing.has_enough_samples(7, 1.0, 7)
+    assert timing.has_enough_samples(3, 11.0, 7, 0.3)
+    assert not timing.has_enough_samples(6, 9.0, 7, 0.3)
+    assert timing.has_enough_samples(7, 1.0, 7, 0.3)
 
 
 def test_set_up_is_a_median(monkeypatch) -> None:

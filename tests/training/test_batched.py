@@ -20,7 +20,7 @@ from subspace_bench.training.optimizers import make_optimizer
 from subspace_bench.training.together import add_score, train_together
 
 STEPS = 5
-TOLERANCE = 1e-4  # of θ's largest change, after five steps
+TOLERANCE = 1e-5  # of θ's change, in the Euclidean norm: Adam magnifies a gradient's last bits
 
 
 def alone(run, dataset) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -61,8 +61,8 @@ def test_runs_end_where_they_end_alone(name, digits) -> None:
     accuracies = together.accuracies(images, digits.test_labels[:200])
     for i, run in enumerate(runs):
         theta, expected, accuracy = alone(run, digits)
-        change = (theta - start[i]).abs().max()
-        assert (together.theta[i] - theta).abs().max() <= TOLERANCE * change
+        change = (theta - start[i]).norm()
+        assert (together.theta[i] - theta).norm() <= TOLERANCE * change
         torch.testing.assert_close(losses[:, i], expected, rtol=1e-4, atol=1e-6)
         assert accuracies[i] == pytest.approx(accuracy, abs=1)  # two of 200 images
     assert not torch.equal(together.theta[0], together.theta[1])

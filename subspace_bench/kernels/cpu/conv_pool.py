@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..convolution import convolve
 from .conv_pool_simd import (
     channels_first,
     channels_last,
@@ -44,7 +45,10 @@ def conv_pool_relu_eager(
     Returns:
         (N, Cout, (H − k + 1) // 2, (W − k + 1) // 2).
     """
-    y = F.conv2d(x, weight, bias)
+    if torch._C._are_functorch_transforms_active() and torch.is_grad_enabled():
+        y = convolve(x, weight, bias)
+    else:
+        y = F.conv2d(x, weight, bias)
     if scale is not None:
         y = y * scale[:, :, None, None]
     y = F.max_pool2d(y, 2)
