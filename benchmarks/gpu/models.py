@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from subspace_bench.common.formatting import format_significant
 
@@ -109,6 +110,10 @@ def plot_models(frame: pd.DataFrame) -> Figure:
         axes.plot(rows["nets"], rows["nets_per_s"], marker="o", ms=4, label=f"d = {dim}")
     axes.set(xscale="log", yscale="log", xlabel="models trained together",
              ylabel="models per second")  # fmt: skip
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.legend()
     return figure
 

@@ -21,7 +21,7 @@ from subspace_bench.experiments import projectors_predicted
 from subspace_bench.experiments.projector_accuracy import accuracies
 from subspace_bench.experiments.study import Evidence, Plan
 from subspace_bench.profiling import recommendation
-from subspace_bench.profiling.cases import LAYERED_MODELS, NATIVE
+from subspace_bench.profiling.cases import DIMS, LAYERED_MODELS, NATIVE, grid
 from subspace_bench.profiling.derived import Row, successful, with_derived
 from subspace_bench.profiling.distortion import COLUMNS, DRAWS
 from subspace_bench.profiling.recommendation import (
@@ -148,13 +148,15 @@ def machine_table(frame: pd.DataFrame, missing: int) -> pd.DataFrame:
     """What was measured, on what, and at which revisions of the package."""
     facts, speeds = frame.iloc[0], sorted(set(frame.read_gbs))
     processor = facts.gpu or f"{facts.cpu} ({facts.cpu_capability})"
+    whole = len(grid(list(projectors.registry.BUILT_IN), list(NATIVE), DIMS, "cpu", "float32"))
     revisions = frame.revision[frame.revision != ""].value_counts()
     rows = {
         "device": f"{processor}, {facts.threads} threads",
         "versions": f"torch {facts.torch}, numba {facts.numba}",
         "memory is read at": " to ".join(f"{s:.1f}" for s in dict.fromkeys((speeds[0], speeds[-1])))
         + " GB/s",
-        "cases": f"{len(frame)}, of which {(frame.status == 'ok').sum()} measured",
+        "cases": f"{len(frame)} (a whole comparison has {whole}), "
+        f"of which {(frame.status == 'ok').sum()} measured",
         "cases still to be measured": f"{missing}",
         "revision": ", ".join(f"{name} ({count} cases)" for name, count in revisions.items()),
     }
