@@ -29,11 +29,12 @@ ROW = {
 def test_any_machine_rebuilds_the_committed_pages(tmp_path, monkeypatch) -> None:
     without_figures = functools.partial(write_page, figures=False)
     monkeypatch.setattr(module, "write_page", without_figures)
-    csv = tmp_path / "projectors-cpu.csv"
-    shutil.copy(RESULTS / csv.name, csv)
+    tables = [tmp_path / f"projectors-{device}.csv" for device in ("cpu", "cuda")]
+    for csv in tables:
+        shutil.copy(RESULTS / csv.name, csv)
     paths = [*module.rebuild_pages("cpu", tmp_path), *module.rebuild_pages("cuda", tmp_path)]
     assert len(paths) == 2
-    for page in [csv, *paths]:
+    for page in [*tables, *paths]:
         assert page.read_bytes() == (RESULTS / page.name).read_bytes()
 
 
@@ -44,7 +45,7 @@ def test_a_page_counts_its_cases() -> None:
     frame.loc[10:, "revision"] = "bbbbbbbb+"
     page = module.page("projectors-cpu", frame, {}, missing=7)
     machine = page.tables["machine"].set_index("")["value"]
-    assert machine["cases"] == "20, of which 15 measured"
+    assert machine["cases"] == "20 (a whole comparison has 345), of which 15 measured"
     assert machine["cases still to be measured"] == "7"
     assert machine["revision"] == "215ae801 (10 cases), bbbbbbbb+ (10 cases)"
     assert page.tables["times"].loc[0, frame.projector[0]] == "failed"
