@@ -1,6 +1,8 @@
-"""Convolutions of many nets at once, as matrix products.
+"""Convolutions of many nets at once on CUDA, as matrix products.
 
-`vmap` makes one grouped convolution of them, for which cuDNN has no fast deterministic kernels.
+`vmap` makes one grouped convolution of them. For the gradients of five of the post's nets, cuDNN's
+deterministic kernels took 2.2 ms a step on an H200, products 1.1 ms. On a CPU, grouped
+convolutions are faster.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ def conv_pool_relu_eager(
     Returns:
         (N, Cout, (H − k + 1) // 2, (W − k + 1) // 2).
     """
-    if torch._C._are_functorch_transforms_active() and torch.is_grad_enabled():
+    together = x.is_cuda and torch._C._are_functorch_transforms_active()
+    if together and torch.is_grad_enabled():
         y = convolve(x, weight, bias)
     else:
         y = F.conv2d(x, weight, bias)
