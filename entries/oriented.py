@@ -33,24 +33,26 @@ class Behind(nn.Module):
         return result
 
 
-def oriented(images: Tensor, cell: int, stride: int) -> Tensor:
-    """How strong edges of each orientation are, in cells of the deskewed images.
+def oriented(images: Tensor, cell: int, stride: int, deskewed: bool = True) -> Tensor:
+    """How strong edges of each orientation are, in cells of the images.
 
     Arguments:
         images: (n, 1, 28, 28), 0 … 1.
         cell: width of the square over which is averaged, in pixels.
         stride: between two cells.
+        deskewed: whether the images are deskewed first.
 
     Returns:
         (n, 8, m, m), m = (28 - cell) // stride + 1; the root of the strength, divided by the root
         mean square over the cells of an image; less its mean over the image, times 3, which makes
         its deviation about 1.
     """
-    return torch.cat([_oriented(part, cell, stride) for part in torch.split(images, PART)])
+    parts = torch.split(images, PART)
+    return torch.cat([_edges(deskew(x) if deskewed else x, cell, stride) for x in parts])
 
 
-def _oriented(images: Tensor, cell: int, stride: int) -> Tensor:
-    x = F.pad(deskew(images), (1, 1, 1, 1))
+def _edges(images: Tensor, cell: int, stride: int) -> Tensor:
+    x = F.pad(images, (1, 1, 1, 1))
     across, down = x[:, :, 1:-1, 2:] - x[:, :, 1:-1, :-2], x[:, :, 2:, 1:-1] - x[:, :, :-2, 1:-1]
     size = (across**2 + down**2).sqrt().clamp(min=1e-6)
     angles = [2 * math.pi * k / ORIENTATIONS for k in range(ORIENTATIONS)]
