@@ -133,9 +133,15 @@ def row(found: Found) -> dict[str, str]:
 
 
 def describe(result: IntrinsicDimension) -> str:
-    """d_int with its interval."""
+    """d_int with its interval, which ends where the trainings do: below, the fit is a guess."""
+    smallest = int(result.curve["d"].min())
+    if result.dimension is not None and result.dimension < smallest:
+        return f"below {smallest:,}"
     middle = "> D" if result.dimension is None else f"{result.dimension:,}"
-    return f"{middle} [{result.estimate.format_interval('to')}]"
+    interval = result.estimate.format_interval("to")
+    if result.estimate.low < smallest:
+        interval = f"below {smallest:,} to {interval.partition(' to ')[2]}"
+    return f"{middle} [{interval}]"
 
 
 def lengths(rows: pd.DataFrame) -> pd.DataFrame:

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.intrinsic_dimension_page import COLUMNS, LENGTH, SEARCH, page
+from benchmarks.intrinsic_dimension_page import COLUMNS, LENGTH, SEARCH, describe, page
 from benchmarks.li2018 import NETS, Case, initialise
 from benchmarks.measurements import Measurements
+from subspace_bench.dimension.result import IntrinsicDimension
+from subspace_bench.dimension.search import Estimate
 from subspace_bench.experiments import published
 
 
@@ -73,3 +75,19 @@ def test_initial_weights_have_the_variance_of_their_fan_in(net: str) -> None:
 
 def test_cases_have_names_of_their_own() -> None:
     assert Case("fc").name != Case("fc", shuffled=True).name != Case("fc", epochs=100).name
+
+
+@pytest.mark.parametrize(
+    ("dimension", "low", "high", "shown"),
+    [
+        (150, 120, None, "150 [120 to D]"),
+        (150, 80, 200, "150 [below 100 to 200]"),
+        (50, 1, 90, "below 100"),
+        (None, 900, None, "> D [900 to D]"),
+    ],
+)
+def test_a_dimension_below_all_trainings_is_a_bound(dimension, low, high, shown) -> None:
+    curve = pd.DataFrame({"d": [100, 900], "seed": [0, 1], "score": [80.0, 95.0]})
+    estimate = Estimate(dimension, low, high)
+    found = IntrinsicDimension("a", 1_000, "hashed", 90.0, "", True, (98.0,), curve, estimate)
+    assert describe(found) == shown
