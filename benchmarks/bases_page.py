@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from benchmarks.measurements import Measurements
 from subspace_bench.experiments import published
@@ -145,6 +146,7 @@ def draw(found: dict[tuple[str, str], pd.DataFrame]) -> Figure:
                 axes.axhline(theirs[net][method]["accuracy"], color=f"C{number}", ls=":", lw=1)
         axes.set_title(TITLES[net])
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.axes[0].set_ylabel("accuracy, %")
     figure.axes[0].legend(fontsize=8)
     return figure

@@ -12,6 +12,7 @@ import pytest
 from benchmarks import (
     asv_detection,
     autoencoder_page,
+    bases_page,
     bloat_page,
     cart_pole_page,
     dimension_search,
@@ -46,6 +47,7 @@ PAGES = {
     "scaling": scaling.page,
     "sharded": sharded.page,
     "autoencoder": autoencoder_page.page,
+    "bases": bases_page.page,
     "bloat": bloat_page.page,
     "cart-pole": cart_pole_page.page,
     "intrinsic-dimension": intrinsic_dimension_page.page,
