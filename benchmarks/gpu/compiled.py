@@ -54,6 +54,7 @@ def programs() -> Iterator[Program]:
         hashed,
         projected_adam,
         regenerated,
+        srht,
     )
 
     vectors = dict.fromkeys(("omega", "theta", "sums"), "*fp32")
@@ -81,6 +82,14 @@ def programs() -> Iterator[Program]:
         name = "adjoint permutation" if scatter else "permutation"
         constants = {"BITS": 14, "TILE": 1024, "SCATTER": scatter}
         yield Program(f"Fastfood, {name}", fastfood._permute, types, constants)
+    types = {"rows": "*fp32", "k0": "i64", "k1": "i64"}
+    types |= dict.fromkeys(("native", "size", "tiles"), "i32")
+    for back in (False, True):
+        name = "adjoint fold" if back else "fold"
+        constants = {"SCALE": 2.0**-7, "BACK": back, "TILE": srht._TILE}
+        yield Program(f"SRHT, {name}", srht._fold, types, constants)
+    constants = {"BLOCK": 2, "SCALE": 2.0**-7, "TILE": srht._TILE}
+    yield Program("SRHT, signs", srht._multiply_signs, types, constants)
     numbers = dict.fromkeys(("dim", "native", "part", "full", "span"), "i32")
     types = {**vectors, **numbers, "k0": "i64", "k1": "i64", "rest": "*i32", "inverse": "*i32"}
     for rest in (False, True):

@@ -15,6 +15,7 @@ from subspace_bench.common import rng
 from subspace_bench.projectors import make
 from subspace_bench.projectors.hashed import Hashed
 from subspace_bench.projectors.regenerated import Regenerated
+from subspace_bench.projectors.srht import SRHT
 from subspace_bench.records.config import TrainingConfig
 from subspace_bench.training.fused_adam import BatchedStep
 
@@ -93,6 +94,30 @@ def check_fastfood(device: str) -> None:
         require(torch.equal(here.cpu(), multiply_signs_(x, KEY, blocks)), f"signs, blocks of {n}")
 
 
+def check_srht(device: str) -> None:
+    from subspace_bench.kernels.triton import srht as kernels
+
+    more = ((100, 2), (256, 1), (2_047, 1), (199_210, 3), ((1 << 20) + 1, 2))
+    for native, count in sizes(device, ((1, 1), (1_300, 2)), more):
+        p = make("srht", native, max(1, native // 3), seed=3)
+        assert isinstance(p, SRHT)
+        for dtype in (torch.float32, torch.float64):
+            drawn = gaussian(0, count, native).to(dtype)
+            for back in (False, True):
+                rows, exact = drawn.to(device, copy=True), drawn.clone()
+                kernels.fold_(rows, p._size, p._key, p._size**-0.5, back)
+                p._fold(exact, back)
+                require(torch.equal(rows.cpu(), exact), f"fold, D = {native}, back {back}")
+            rows, exact = drawn.to(device, copy=True), drawn.clone()
+            kernels.multiply_signs_(rows, p._size, p._key, 2, p._size**-0.5)
+            p._multiply_signs(exact)
+            require(torch.equal(rows.cpu(), exact), f"signs, D = {native}")
+            rows, exact = torch.zeros_like(rows), torch.zeros_like(exact)
+            kernels.spread(drawn[:, : p.dim].contiguous().to(device), p.positions.to(device), rows)
+            exact[:, p.positions.long()] = drawn[:, : p.dim]
+            require(torch.equal(rows.cpu(), exact), f"spread, D = {native}")
+
+
 def check_hashed(device: str) -> None:
     from subspace_bench.kernels.triton.hashed import adjoint, project
 
@@ -162,6 +187,7 @@ CHECKS: dict[str, Check] = {
     "Adam, one read of P": check_projected_adam,
     "hadamard": check_hadamard,
     "fastfood": check_fastfood,
+    "srht": check_srht,
     "hashed": check_hashed,
     "regenerated": check_regenerated,
 }

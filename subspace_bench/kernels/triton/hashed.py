@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from . import on_device
-from .permutations import permutation_keys, permute_index, philox
+from .permutations import permutation_keys, permute_index, philox, signs
 
 _TILE = 4096  # rows of a program of the forward product; fewer where blocks are shorter
 _PLACES = 1024  # places of a block that a program of the adjoint holds at a time
@@ -82,12 +82,7 @@ def _project(
     first = ((block << BITS) % dim).to(tl.uint32)
     column = ((place + first) % tl.cast(dim, tl.uint32)).to(tl.int64)
     value = tl.load(omega + row * dim + column, mask=inside, other=0.0)
-    # One counter has the signs of 128 rows, in four words.
-    counter = begin // 128 + tl.arange(0, TILE // 128)
-    a, b, c, d = philox(k0, k1, counter, block, 1)
-    words = tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), (TILE // 32, 1))
-    minus = (words >> tl.arange(0, 32)[None, :].to(tl.uint32)) & 1
-    minus = tl.reshape(minus, (TILE,))
+    minus = signs(k0, k1, block, begin, TILE)
     value = tl.where(minus != 0, -value, value)
     tl.store(theta + row * native + (block << BITS) + i, value, mask=inside)
 

@@ -33,6 +33,18 @@ def _round(p, multiplier, addend, BITS: tl.constexpr):
 
 
 @triton.jit
+def signs(k0, k1, block, begin, SIZE: tl.constexpr):
+    """Which signs begin … begin + SIZE − 1 of a block are negative: 0 or 1, uint32.
+
+    One counter has 128 signs, in four words. `begin` and SIZE are multiples of 128.
+    """
+    a, b, c, d = philox(k0, k1, begin // 128 + tl.arange(0, SIZE // 128), block, 1)
+    words = tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), (SIZE // 32, 1))
+    minus = (words >> tl.arange(0, 32)[None, :].to(tl.uint32)) & 1
+    return tl.reshape(minus, (SIZE,))
+
+
+@triton.jit
 def philox(k0, k1, c0, c1, c2):
     """The four words of counter (c0, c1, c2, 0), uint32."""
     k0, k1 = _word(k0), _word(k1)
