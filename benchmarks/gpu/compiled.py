@@ -50,6 +50,7 @@ def programs() -> Iterator[Program]:
     from subspace_bench.kernels.triton import (
         dense,
         fastfood,
+        fastfood_blocks,
         hadamard,
         hashed,
         projected_adam,
@@ -82,6 +83,13 @@ def programs() -> Iterator[Program]:
         name = "adjoint permutation" if scatter else "permutation"
         constants = {"BITS": 14, "TILE": 1024, "SCATTER": scatter}
         yield Program(f"Fastfood, {name}", fastfood._permute, types, constants)
+    numbers = ("rows", "dim", "native", "stride", "first", "blocks", "span")
+    types = dict.fromkeys(("omega", "g", "s", "theta", "sums"), "*fp32")
+    types |= {"k0": "i64", "k1": "i64"} | dict.fromkeys(numbers, "i32")
+    for levels in (10, fastfood_blocks.MOST_LEVELS):
+        for kernel, map_ in ((fastfood_blocks._project, "Pω"), (fastfood_blocks._adjoint, "Pᵀθ")):
+            name, warps = f"Fastfood {map_}, n = 2^{levels}", fastfood_blocks._warps(1 << levels)
+            yield Program(name, kernel, types, {"LEVELS": levels}, warps)
     types = {"rows": "*fp32", "k0": "i64", "k1": "i64"}
     types |= dict.fromkeys(("native", "size", "tiles"), "i32")
     for back in (False, True):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from subspace_bench.common import rng
 from subspace_bench.projectors import make
+from subspace_bench.projectors.fastfood import Fastfood
 from subspace_bench.projectors.hashed import Hashed
 from subspace_bench.projectors.regenerated import Regenerated
 from subspace_bench.projectors.srht import SRHT
@@ -92,6 +93,27 @@ def check_fastfood(device: str) -> None:
             require(same, f"blocks of {n}, scatter {scatter}")
         kernels.multiply_signs_(here, KEY, blocks.start)
         require(torch.equal(here.cpu(), multiply_signs_(x, KEY, blocks)), f"signs, blocks of {n}")
+
+
+def check_fastfood_blocks(device: str) -> None:
+    """Two layers; the adjoint of the longer takes two launches or more."""
+    from subspace_bench.kernels.triton import fastfood_blocks as kernels
+
+    more = ((9_000, 1_000, 3), (21_840, 10_000, 1), (1_000_003, 300, 2))
+    for native, dim, count in sizes(device, ((1_000, 30, 2),), more):
+        layers = [native // 3, native - native // 3]
+        p = make("fastfood-layers", native, dim, seed=3, layers=layers)
+        assert isinstance(p, Fastfood)
+        omega, theta = gaussian(1, count, dim), gaussian(2, count, native)
+        image = torch.zeros(count, native, device=device)
+        sums = torch.zeros(2, count, dim, device=device)
+        for chunk, start, stop in p._chunks(p._all, omega):
+            g, s = (x.to(device) for x in p._diagonals(chunk, start, stop, omega))
+            kernels.project(omega.to(device), g, s, image[:, start:stop], p._key, chunk.start)
+            kernels.adjoint(theta.to(device)[:, start:stop], g, s, sums, p._key, chunk.start)
+        torch.testing.assert_close(image.cpu().double(), p(omega.double()), rtol=1e-5, atol=1e-5)
+        exact = p.transpose(theta.double())
+        torch.testing.assert_close(sums.sum(0).cpu().double(), exact, rtol=1e-5, atol=1e-5)
 
 
 def check_srht(device: str) -> None:
@@ -187,6 +209,7 @@ CHECKS: dict[str, Check] = {
     "Adam, one read of P": check_projected_adam,
     "hadamard": check_hadamard,
     "fastfood": check_fastfood,
+    "fastfood, whole blocks": check_fastfood_blocks,
     "srht": check_srht,
     "hashed": check_hashed,
     "regenerated": check_regenerated,

@@ -110,6 +110,37 @@ def signs(setting: Setting) -> Timed:
     return Timed(lambda: multiply_signs_(x, KEY, 0), moved=8 * x.numel())
 
 
+def fastfood(setting: Setting, levels: int, adjoint: bool) -> Timed:
+    """One product with 2^26 rows, in blocks of 2^levels: θ, G and S are 256 MB each."""
+    from subspace_bench.kernels.triton import fastfood_blocks as kernels
+
+    levels, blocks = (8, 2) if setting.dry else (levels, 1 << (26 - levels))
+    size, device = 1 << levels, setting.device
+    g = torch.zeros(blocks, size, device=device)
+    s, theta = (torch.zeros(*rows, blocks * size, device=device) for rows in ((), (1,)))
+    omega = torch.zeros(1, size, device=device)
+    parts = kernels.parts(blocks, size, 1)
+
+    def transposed() -> None:
+        sums = torch.zeros(parts, 1, size, device=device)
+        kernels.adjoint(theta, g, s, sums, KEY, 0)
+        sums.sum(0)
+
+    calls = {False: lambda: kernels.project(omega, g, s, theta, KEY, 0), True: transposed}
+    return Timed(calls[adjoint], moved=12 * s.numel(), target=0.5)
+
+
+def srht(setting: Setting, back: bool | None) -> Timed:
+    """The SRHT's fold of 2^26 + 2^25 numbers or, with None, the signs of 2^26."""
+    from subspace_bench.kernels.triton import srht as kernels
+
+    size = 1 << (8 if setting.dry else 26)
+    rows = torch.zeros(1, size + size // 2, device=setting.device)
+    if back is None:
+        return Timed(lambda: kernels.multiply_signs_(rows, size, KEY, 2, 1.0), 8 * size, target=0.8)
+    return Timed(lambda: kernels.fold_(rows, size, KEY, 1.0, back), 8 * rows.numel(), target=0.8)
+
+
 def hashed(setting: Setting, dim: int, adjoint: bool) -> Timed:
     """One product with 2^27 rows, θ of 512 MB."""
     from subspace_bench.kernels.triton import hashed as kernels
@@ -200,6 +231,16 @@ TIMED: dict[str, Callable[[Setting], Timed]] = {
     "Fastfood permutation": partial(permutation, scatter=False),
     "Fastfood adjoint permutation": partial(permutation, scatter=True),
     "Fastfood signs": signs,
+    **{
+        f"Fastfood {'Pᵀθ' if adjoint else 'Pω'}, n = 2^{levels}": partial(
+            fastfood, levels=levels, adjoint=adjoint
+        )
+        for levels in (10, 14)
+        for adjoint in (False, True)
+    },
+    "SRHT fold": partial(srht, back=False),
+    "SRHT adjoint fold": partial(srht, back=True),
+    "SRHT signs": partial(srht, back=None),
     **{
         f"hashed {'Pᵀθ' if adjoint else 'Pω'}, d = {dim:,}": partial(
             hashed, dim=dim, adjoint=adjoint

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from . import on_device
-from .permutations import permutation_keys, permute_index, philox, signs
+from .permutations import inverse_keys, permute_index, philox, signs, unpermute
 
 _TILE = 4096  # rows of a program of the forward product; fewer where blocks are shorter
 _PLACES = 1024  # places of a block that a program of the adjoint holds at a time
@@ -104,21 +104,14 @@ def _adjoint(
         rows = (native - start).to(tl.int32) if REST else 1 << BITS
         first = (start % dim).to(tl.int32)
         place = (column + dim - first) % dim  # of the block's first row in each column
-        m0, m1, m2, m3, m4, a0, a1, a2, a3, a4 = permutation_keys(k0, k1, block)
-        m0, m1, m2, m3, m4 = _inverse(m0), _inverse(m1), _inverse(m2), _inverse(m3), _inverse(m4)
+        m0, m1, m2, m3, m4, a0, a1, a2, a3, a4 = inverse_keys(k0, k1, block)
         for time in range(0, tl.cdiv(rows, dim), TIMES):
             p = place[None, :] + (time + times) * dim
             inside = (p < rows) & (column < dim)[None, :]
             if REST:
                 i = tl.load(inverse + p, mask=inside, other=0).to(tl.uint32)
             else:
-                i = p.to(tl.uint32)
-                i = i ^ (i >> ((BITS + 1) // 2))
-                i = _unround(i, m4, a4, BITS)
-                i = _unround(i, m3, a3, BITS)
-                i = _unround(i, m2, a2, BITS)
-                i = _unround(i, m1, a1, BITS)
-                i = _unround(i, m0, a0, BITS)
+                i = unpermute(p, m0, m1, m2, m3, m4, a0, a1, a2, a3, a4, BITS)
             value = tl.load(theta + row * native + start + i.to(tl.int64), mask=inside, other=0.0)
             a, b, c, d = philox(k0, k1, i >> 7, block, 1)
             which = (i >> 5) & 3
@@ -126,19 +119,3 @@ def _adjoint(
             minus = (word >> (i & 31)) & 1
             total += tl.sum(tl.where(minus != 0, -value, value), 0)
     tl.store(sums + (part * tl.num_programs(2) + row) * dim + column, total, mask=column < dim)
-
-
-@triton.jit
-def _inverse(odd):
-    """1/odd modulo 2³²: Newton's steps double the right bits, of which odd has three."""
-    inverse = odd
-    for _ in tl.static_range(4):
-        inverse = inverse * (2 - odd * inverse)
-    return inverse
-
-
-@triton.jit
-def _unround(p, inverse, addend, BITS: tl.constexpr):
-    """The inverse of a round of `permute_index`."""
-    p = ((p - addend) * inverse) & ((1 << BITS) - 1)
-    return p ^ (p >> ((BITS + 1) // 2))
