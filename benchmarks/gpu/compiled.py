@@ -55,6 +55,7 @@ def programs() -> Iterator[Program]:
         hashed,
         projected_adam,
         regenerated,
+        sparse,
         srht,
     )
 
@@ -83,9 +84,9 @@ def programs() -> Iterator[Program]:
         name = "adjoint permutation" if scatter else "permutation"
         constants = {"BITS": 14, "TILE": 1024, "SCATTER": scatter}
         yield Program(f"Fastfood, {name}", fastfood._permute, types, constants)
-    numbers = ("rows", "dim", "native", "stride", "first", "blocks", "span")
+    lengths = ("rows", "dim", "native", "stride", "first", "done")
     types = dict.fromkeys(("omega", "g", "s", "theta", "sums"), "*fp32")
-    types |= {"k0": "i64", "k1": "i64"} | dict.fromkeys(numbers, "i32")
+    types |= {"k0": "i64", "k1": "i64"} | dict.fromkeys(lengths, "i32")
     for levels in (10, fastfood_blocks.MOST_LEVELS):
         for kernel, map_ in ((fastfood_blocks._project, "Pω"), (fastfood_blocks._adjoint, "Pᵀθ")):
             name, warps = f"Fastfood {map_}, n = 2^{levels}", fastfood_blocks._warps(1 << levels)
@@ -98,6 +99,13 @@ def programs() -> Iterator[Program]:
         yield Program(f"SRHT, {name}", srht._fold, types, constants)
     constants = {"BLOCK": 2, "SCALE": 2.0**-7, "TILE": srht._TILE}
     yield Program("SRHT, signs", srht._multiply_signs, types, constants)
+    types = dict.fromkeys(("omega", "theta"), "*fp32") | {"entries": "*i32", "listed": "*i32"}
+    types |= {"starts": "*i64", "pointers": "*i64"}
+    types |= dict.fromkeys(("native", "dim", "count", "low"), "i32")
+    for lanes in (1, sparse._MOST_LANES):
+        constants = {"HIGH": 12, "ROWS": sparse._TILE // lanes, "LANES": lanes}
+        yield Program(f"sparse Pω, {lanes} lanes a row", sparse._project, types, constants, 1)
+    yield Program("sparse Pᵀθ", sparse._adjoint, types, {"RUN": sparse._RUN})
     numbers = dict.fromkeys(("dim", "native", "part", "full", "span"), "i32")
     types = {**vectors, **numbers, "k0": "i64", "k1": "i64", "rest": "*i32", "inverse": "*i32"}
     for rest in (False, True):

@@ -16,6 +16,7 @@ from subspace_bench.projectors import make
 from subspace_bench.projectors.fastfood import Fastfood
 from subspace_bench.projectors.hashed import Hashed
 from subspace_bench.projectors.regenerated import Regenerated
+from subspace_bench.projectors.sparse import Sparse
 from subspace_bench.projectors.srht import SRHT
 from subspace_bench.records.config import TrainingConfig
 from subspace_bench.training.fused_adam import BatchedStep
@@ -204,6 +205,28 @@ def check_projected_adam(device: str) -> None:
             torch.testing.assert_close(mine.cpu().double(), theirs, rtol=1e-4, atol=1e-5)
 
 
+def check_sparse(device: str) -> None:
+    from subspace_bench.kernels.triton import sparse as kernels
+
+    more = ((21_840, 1_000, 2), (21_840, 10_000, 1), (1_048_579, 3_000, 1), (1, 1, 1))
+    for native, dim, count in sizes(device, ((4_500, 9, 2), (150, 150, 1)), more):
+        p = make("sparse", native, dim, seed=3)
+        assert isinstance(p, Sparse)
+        starts, entries = p.starts.to(device), p.entries.to(device)
+        shape = p._low, native, p._rows
+        pointers, listed = kernels.by_column(starts, entries, *shape, dim, most=500)
+        omega, theta = (
+            gaussian(i, count, n).double().to(device) for i, n in ((1, dim), (2, native))
+        )
+        exact = p(omega.cpu()), p.transpose(theta.cpu())
+        for dtype, bound in ((torch.float32, 1e-5), (torch.float64, 1e-14)):
+            image = kernels.project(omega.to(dtype), starts, entries, *shape)
+            back = kernels.adjoint(theta.to(dtype), pointers, listed)
+            for found, right in zip((image, back), exact, strict=True):
+                error = relative_error(native**-0.25 * found, right)
+                require(error < bound, f"{native} × {dim}: off by {error:.2g}")
+
+
 CHECKS: dict[str, Check] = {
     "dense": check_dense,
     "Adam, one read of P": check_projected_adam,
@@ -211,6 +234,7 @@ CHECKS: dict[str, Check] = {
     "fastfood": check_fastfood,
     "fastfood, whole blocks": check_fastfood_blocks,
     "srht": check_srht,
+    "sparse": check_sparse,
     "hashed": check_hashed,
     "regenerated": check_regenerated,
 }

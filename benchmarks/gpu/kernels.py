@@ -17,6 +17,8 @@ import torch
 from benchmarks.gpu.kernel_checks import ADAM, CHECKS, KEY, Check
 from benchmarks.gpu.stages import Item, Setting, Values
 from subspace_bench.profiling.stopwatch import Stopwatch, quartiles
+from subspace_bench.projectors import make
+from subspace_bench.projectors.sparse import Sparse
 
 SAMPLES = 9
 NATIVE, DIM = 21_840, 10_000  # of the post's conv net
@@ -141,6 +143,25 @@ def srht(setting: Setting, back: bool | None) -> Timed:
     return Timed(lambda: kernels.fold_(rows, size, KEY, 1.0, back), 8 * rows.numel(), target=0.8)
 
 
+def sparse(setting: Setting, adjoint: bool) -> Timed:
+    """One product with 2^20 rows and 10,000 columns, of 1,024 entries each."""
+    from subspace_bench.kernels.triton import sparse as kernels
+
+    native, dim = (DRY_NATIVE, DRY_DIM) if setting.dry else (1 << 20, DIM)
+    p = make("sparse", native, dim, seed=0).to(setting.device)
+    assert isinstance(p, Sparse)
+    shape, vector = (p._low, native, p._rows), torch.zeros(1, native, device=setting.device)
+    omega, listed = (
+        vector[:, :dim].contiguous(),
+        kernels.by_column(p.starts, p.entries, *shape, dim),
+    )
+    calls = {
+        False: lambda: kernels.project(omega, p.starts, p.entries, *shape),
+        True: lambda: kernels.adjoint(vector, *listed),
+    }
+    return Timed(calls[adjoint], moved=p.entries.nbytes + 4 * (native + dim), limit="read")
+
+
 def hashed(setting: Setting, dim: int, adjoint: bool) -> Timed:
     """One product with 2^27 rows, θ of 512 MB."""
     from subspace_bench.kernels.triton import hashed as kernels
@@ -241,6 +262,8 @@ TIMED: dict[str, Callable[[Setting], Timed]] = {
     "SRHT fold": partial(srht, back=False),
     "SRHT adjoint fold": partial(srht, back=True),
     "SRHT signs": partial(srht, back=None),
+    "sparse Pω": partial(sparse, adjoint=False),
+    "sparse Pᵀθ": partial(sparse, adjoint=True),
     **{
         f"hashed {'Pᵀθ' if adjoint else 'Pω'}, d = {dim:,}": partial(
             hashed, dim=dim, adjoint=adjoint
