@@ -61,8 +61,9 @@ def programs() -> Iterator[Program]:
 
     vectors = dict.fromkeys(("omega", "theta", "sums"), "*fp32")
     types = {"columns": "*i16", **vectors, **NUMBERS}
-    yield Program("dense bf16, Pω", dense._forward, types, {"N": 1, "TILE": dense._TILE})
-    constants = {"N": 1, "COLUMNS": dense._COLUMNS, "RUN": dense._RUN}
+    constants: dict[str, Any] = {"N": 1, "TILE": dense._TILE, "TOGETHER": dense._TOGETHER}
+    yield Program("dense bf16, Pω", dense._forward, types, constants)
+    constants = {"N": 1, "RUN": dense._RUN}
     yield Program("dense bf16, Pᵀθ", dense._transpose, types, constants)
     names = ("columns", "gradient", "omega", "m", "v", "sums", "rates")
     types = dict.fromkeys(names, "*fp32") | {"size": "i32", "dim": "i32"}
