@@ -109,6 +109,9 @@ def programs() -> Iterator[Program]:
     yield Program("sparse Pᵀθ", sparse._adjoint, types, {"RUN": sparse._RUN})
     numbers = dict.fromkeys(("dim", "native", "part", "full", "span"), "i32")
     types = {**vectors, **numbers, "k0": "i64", "k1": "i64", "rest": "*i32", "inverse": "*i32"}
+    types |= {"words": "*i32", "counters": "i32"}
+    constants = {"BITS": 7, "COUNTERS": hashed._COUNTERS}
+    yield Program("hashed, signs", hashed._sign_words, types, constants)
     for rest in (False, True):
         end = ", last block" if rest else ""
         constants = {"BITS": 14, "TILE": hashed._TILE, "REST": rest}

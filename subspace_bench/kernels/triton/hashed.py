@@ -2,7 +2,8 @@
 
 Row i of a block lies in column (π(i) + the block's first row) mod d, with a sign; see
 projectors/hashed.py. A program of the adjoint sums the rows π⁻¹(p) of its columns over some blocks,
-so there are no atomic additions, and the bits are the same each time. Not timed on a device.
+so there are no atomic additions, and the bits are the same each time. A kernel before it draws the
+signs of all rows, D/8 bytes: a Philox counter has 128 signs, but rows are not read in order.
 """
 
 import torch
@@ -10,11 +11,12 @@ import triton
 import triton.language as tl
 
 from . import on_device
-from .permutations import inverse_keys, permute_index, philox, signs, unpermute
+from .permutations import inverse_keys, permute_index, sign_words, signs, unpermute
 
 _TILE = 4096  # rows of a program of the forward product; fewer where blocks are shorter
 _PLACES = 1024  # places of a block that a program of the adjoint holds at a time
 _PROGRAMS = 1 << 11  # enough programs to fill a device
+_COUNTERS = 512  # of a program that draws signs
 _WARPS = 8  # of the forward product
 _KEYS = ["k0", "k1"]
 
@@ -54,13 +56,17 @@ def adjoint(
     inverse = torch.empty_like(rest)
     places = torch.arange(len(rest), device=rest.device, dtype=rest.dtype)
     inverse.scatter_(0, rest.long(), places)
+    counters = triton.cdiv(native, 128)
+    words = torch.empty(4 * counters, device=theta.device, dtype=torch.int32)
     sums = theta.new_zeros(parts + 1, count, dim)
     shape = (dim, native, *key, full, span, bits, columns, _PLACES // columns)
     with on_device(theta):
+        grid = (triton.cdiv(counters, _COUNTERS),)
+        _sign_words[grid](words, *key, counters, bits - 7, _COUNTERS)
         if full:
-            _adjoint[tiles, parts, count](theta, sums, inverse, 0, *shape, False)
+            _adjoint[tiles, parts, count](theta, sums, inverse, words, 0, *shape, False)
         if len(rest):
-            _adjoint[tiles, 1, count](theta, sums, inverse, parts, *shape, True)
+            _adjoint[tiles, 1, count](theta, sums, inverse, words, parts, *shape, True)
     return sums.sum(0)
 
 
@@ -87,9 +93,20 @@ def _project(
     tl.store(theta + row * native + (block << BITS) + i, value, mask=inside)
 
 
+@triton.jit(do_not_specialize=_KEYS)
+def _sign_words(words, k0, k1, counters, BITS: tl.constexpr, COUNTERS: tl.constexpr):
+    """The signs of all rows, a bit each; a block has 2^BITS counters."""
+    begin = tl.program_id(0).to(tl.int64) * COUNTERS
+    counter = begin + tl.arange(0, COUNTERS)
+    drawn = sign_words(k0, k1, counter >> BITS, counter & ((1 << BITS) - 1))
+    at = 4 * begin + tl.arange(0, 4 * COUNTERS)
+    drawn = tl.reshape(drawn, (4 * COUNTERS,)).to(tl.int32, bitcast=True)
+    tl.store(words + at, drawn, mask=at < 4 * counters)
+
+
 @triton.jit(do_not_specialize=[*_KEYS, "dim", "native", "part", "full", "span"])
 def _adjoint(
-    theta, sums, inverse, part, dim, native, k0, k1, full, span,
+    theta, sums, inverse, words, part, dim, native, k0, k1, full, span,
     BITS: tl.constexpr, COLUMNS: tl.constexpr, TIMES: tl.constexpr, REST: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(2).to(tl.int64)
@@ -113,9 +130,7 @@ def _adjoint(
             else:
                 i = unpermute(p, m0, m1, m2, m3, m4, a0, a1, a2, a3, a4, BITS)
             value = tl.load(theta + row * native + start + i.to(tl.int64), mask=inside, other=0.0)
-            a, b, c, d = philox(k0, k1, i >> 7, block, 1)
-            which = (i >> 5) & 3
-            word = tl.where(which == 0, a, tl.where(which == 1, b, tl.where(which == 2, c, d)))
-            minus = (word >> (i & 31)) & 1
+            word = tl.load(words + (start >> 5) + (i >> 5), mask=inside, other=0)
+            minus = (word >> (i & 31).to(tl.int32)) & 1
             total += tl.sum(tl.where(minus != 0, -value, value), 0)
     tl.store(sums + (part * tl.num_programs(2) + row) * dim + column, total, mask=column < dim)

@@ -76,13 +76,20 @@ def _unround(p, inverse, addend, BITS: tl.constexpr):
 
 
 @triton.jit
+def sign_words(k0, k1, block, counters):
+    """The bits of 128 signs for each of n counters: n, 2, 2 words, in the order of the signs."""
+    a, b, c, d = philox(k0, k1, counters, block, 1)
+    return tl.join(tl.join(a, c), tl.join(b, d))
+
+
+@triton.jit
 def signs(k0, k1, block, begin, SIZE: tl.constexpr):
     """Which signs begin … begin + SIZE − 1 of a block are negative: 0 or 1, uint32.
 
     One counter has 128 signs, in four words. `begin` and SIZE are multiples of 128.
     """
-    a, b, c, d = philox(k0, k1, begin // 128 + tl.arange(0, SIZE // 128), block, 1)
-    words = tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), (SIZE // 32, 1))
+    counters = begin // 128 + tl.arange(0, SIZE // 128)
+    words = tl.reshape(sign_words(k0, k1, block, counters), (SIZE // 32, 1))
     minus = (words >> tl.arange(0, 32)[None, :].to(tl.uint32)) & 1
     return tl.reshape(minus, (SIZE,))
 
