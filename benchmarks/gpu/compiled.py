@@ -62,9 +62,10 @@ def programs() -> Iterator[Program]:
     vectors = dict.fromkeys(("omega", "theta", "sums"), "*fp32")
     types = {"columns": "*i16", **vectors, **NUMBERS}
     constants: dict[str, Any] = {"N": 1, "TILE": dense._TILE, "TOGETHER": dense._TOGETHER}
-    yield Program("dense bf16, Pω", dense._forward, types, constants)
+    yield Program("dense bf16, Pω", dense._forward, types, constants, aligned=("size",))
     constants = {"N": 1, "RUN": dense._RUN}
-    yield Program("dense bf16, Pᵀθ", dense._transpose, types, constants)
+    aligned = ("size", "span")
+    yield Program("dense bf16, Pᵀθ", dense._transpose, types, constants, aligned=aligned)
     names = ("columns", "gradient", "omega", "m", "v", "sums", "rates")
     types = dict.fromkeys(names, "*fp32") | {"size": "i32", "dim": "i32"}
     types |= dict.fromkeys(("new_m", "beta2", "new_v", "eps"), "fp32")
@@ -97,7 +98,7 @@ def programs() -> Iterator[Program]:
     for back in (False, True):
         name = "adjoint fold" if back else "fold"
         constants = {"SCALE": 2.0**-7, "BACK": back, "TILE": srht._TILE}
-        yield Program(f"SRHT, {name}", srht._fold, types, constants)
+        yield Program(f"SRHT, {name}", srht._fold, types, constants, aligned=("native", "size"))
     constants = {"BLOCK": 2, "SCALE": 2.0**-7, "TILE": srht._TILE}
     yield Program("SRHT, signs", srht._multiply_signs, types, constants)
     types = dict.fromkeys(("omega", "theta"), "*fp32") | {"entries": "*i32", "listed": "*i32"}

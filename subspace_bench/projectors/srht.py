@@ -109,12 +109,12 @@ class SRHT(Projector):
         C scales the first m coordinates by 1/√m, for H_first.
         """
         scale, size = self._size**-0.5, self._size
+        if module := _triton_kernels(rows):
+            module.fold_(rows, size, self._key, scale, back)
+            return
         if _uses_cpu_kernel(rows):
             for row in rows:
                 kernels.fold_(row, size, self._key, scale, back)
-            return
-        if module := _triton_kernels(rows):
-            module.fold_(rows, size, self._key, scale, back)
             return
         for a, b in _chunks(size):
             low, high = rows[:, a:b], rows[:, size + a : size + b]
