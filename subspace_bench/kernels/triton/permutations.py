@@ -1,4 +1,4 @@
-"""Philox words and keyed permutations in registers: those of projectors/permutations.py."""
+"""Philox words, signs and keyed permutations in registers: those of projectors/permutations.py."""
 
 import triton
 import triton.language as tl
