@@ -45,7 +45,7 @@ def test_entries_sorted_by_column_are_the_same_matrix() -> None:
     pointers, listed = by_column(p.starts, p.entries, *where, most=1_000)
     columns = torch.arange(p.dim).repeat_interleave(pointers.diff())
     found = torch.zeros(p.native, p.dim, dtype=DOUBLE)
-    found[listed >> 1, columns] = (1 - 2 * (listed & 1)) * p.native**-0.25
+    found[listed >> 1, columns] = (1 - 2 * (listed & 1)).double() * p.native**-0.25
     torch.testing.assert_close(found, matrix(p), rtol=1e-12, atol=0)
     same = columns[1:] == columns[:-1]
     assert (listed.diff()[same] > 0).all()  # in a fixed order, so that sums are
