@@ -2,15 +2,17 @@
 
 First all of them on the CPU. Then those of FAKED with `--device cuda`, on the CPU all the same:
 every tensor that is asked for on "cuda" is made on the CPU, and stand-ins replace `torch.cuda`. So
-the branches for CUDA run, which a device must not be the first to do. Kernels, and what streams and
-graphs really do, are not covered.
+the branches for CUDA run, which a device must not be the first to do; where Triton is installed,
+with its kernels, interpreted. What streams and graphs really do is not covered.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from benchmarks.gpu import correctness, projectors, worker
 from benchmarks.gpu.stages import STAGES, Setting
 from subspace_bench.profiling import timing
+from subspace_bench.projectors import fastfood, hashed, sparse, srht
 
 
 def on_cpu(value: Any) -> Any:
@@ -104,6 +107,24 @@ def install() -> None:
         setattr(torch.cuda, name, stand_in)
 
 
+def check_with_triton() -> None:
+    """Compares projectors that take Triton's kernels, as on a device, with the CPU in float64."""
+    kernels = "subspace_bench.kernels.triton"
+    for module in (sparse, srht):
+        found = importlib.import_module(f"{kernels}.{module.__name__.rpartition('.')[2]}")
+        module._triton_kernels = lambda vectors, found=found: found
+    fastfood._on_triton = hashed.Hashed._uses_triton_kernel = staticmethod(is_float32)
+    fastfood.Fastfood._has_fused_kernels = lambda self, vector: False
+    correctness.BOUNDS = {"float32": correctness.BOUNDS["float32"]}
+    for name in ("sparse", "srht", "fastfood-layers", "hashed"):
+        values = correctness.compare(name, correctness.DRY_SIZES[0], "cuda")
+        assert "status" not in values, (name, values)
+
+
+def is_float32(x: torch.Tensor) -> bool:
+    return x.dtype == torch.float32
+
+
 def run(device: str, names: list[str], folder: Path) -> None:
     """Runs stages dry; prints the CPU time of each."""
     for name in names:
@@ -121,3 +142,5 @@ if __name__ == "__main__":  # one process, as imports take most of the time
     install()
     with OnCpu():
         run("cuda", FAKED, Path(sys.argv[1]))
+        if find_spec("triton"):
+            check_with_triton()

@@ -50,17 +50,22 @@ def programs() -> Iterator[Program]:
     from subspace_bench.kernels.triton import (
         dense,
         fastfood,
+        fastfood_blocks,
         hadamard,
         hashed,
         projected_adam,
         regenerated,
+        sparse,
+        srht,
     )
 
     vectors = dict.fromkeys(("omega", "theta", "sums"), "*fp32")
     types = {"columns": "*i16", **vectors, **NUMBERS}
-    yield Program("dense bf16, Pω", dense._forward, types, {"N": 1, "TILE": dense._TILE})
-    constants = {"N": 1, "COLUMNS": dense._COLUMNS, "RUN": dense._RUN}
-    yield Program("dense bf16, Pᵀθ", dense._transpose, types, constants)
+    constants: dict[str, Any] = {"N": 1, "TILE": dense._TILE, "TOGETHER": dense._TOGETHER}
+    yield Program("dense bf16, Pω", dense._forward, types, constants, aligned=("size",))
+    constants = {"N": 1, "RUN": dense._RUN}
+    aligned = ("size", "span")
+    yield Program("dense bf16, Pᵀθ", dense._transpose, types, constants, aligned=aligned)
     names = ("columns", "gradient", "omega", "m", "v", "sums", "rates")
     types = dict.fromkeys(names, "*fp32") | {"size": "i32", "dim": "i32"}
     types |= dict.fromkeys(("new_m", "beta2", "new_v", "eps"), "fp32")
@@ -81,8 +86,33 @@ def programs() -> Iterator[Program]:
         name = "adjoint permutation" if scatter else "permutation"
         constants = {"BITS": 14, "TILE": 1024, "SCATTER": scatter}
         yield Program(f"Fastfood, {name}", fastfood._permute, types, constants)
+    lengths = ("rows", "dim", "native", "stride", "first", "done")
+    types = dict.fromkeys(("omega", "g", "s", "theta", "sums"), "*fp32")
+    types |= {"k0": "i64", "k1": "i64"} | dict.fromkeys(lengths, "i32")
+    for levels in (10, fastfood_blocks.MOST_LEVELS):
+        for kernel, map_ in ((fastfood_blocks._project, "Pω"), (fastfood_blocks._adjoint, "Pᵀθ")):
+            name, warps = f"Fastfood {map_}, n = 2^{levels}", fastfood_blocks._warps(1 << levels)
+            yield Program(name, kernel, types, {"LEVELS": levels}, warps)
+    types = {"rows": "*fp32", "k0": "i64", "k1": "i64"}
+    types |= dict.fromkeys(("native", "size", "tiles"), "i32")
+    for back in (False, True):
+        name = "adjoint fold" if back else "fold"
+        constants = {"SCALE": 2.0**-7, "BACK": back, "TILE": srht._TILE}
+        yield Program(f"SRHT, {name}", srht._fold, types, constants, aligned=("native", "size"))
+    constants = {"BLOCK": 2, "SCALE": 2.0**-7, "TILE": srht._TILE}
+    yield Program("SRHT, signs", srht._multiply_signs, types, constants)
+    types = dict.fromkeys(("omega", "theta"), "*fp32") | {"entries": "*i32", "listed": "*i32"}
+    types |= {"starts": "*i64", "pointers": "*i64"}
+    types |= dict.fromkeys(("native", "dim", "count", "low"), "i32")
+    for lanes in (1, sparse._MOST_LANES):
+        constants = {"HIGH": 12, "ROWS": sparse._TILE // lanes, "LANES": lanes}
+        yield Program(f"sparse Pω, {lanes} lanes a row", sparse._project, types, constants, 1)
+    yield Program("sparse Pᵀθ", sparse._adjoint, types, {"RUN": sparse._RUN})
     numbers = dict.fromkeys(("dim", "native", "part", "full", "span"), "i32")
     types = {**vectors, **numbers, "k0": "i64", "k1": "i64", "rest": "*i32", "inverse": "*i32"}
+    types |= {"words": "*i32", "counters": "i32"}
+    constants = {"BITS": 7, "COUNTERS": hashed._COUNTERS}
+    yield Program("hashed, signs", hashed._sign_words, types, constants)
     for rest in (False, True):
         end = ", last block" if rest else ""
         constants = {"BITS": 14, "TILE": hashed._TILE, "REST": rest}

@@ -13,8 +13,11 @@ from torch import Tensor
 
 from subspace_bench.common import rng
 from subspace_bench.projectors import make
+from subspace_bench.projectors.fastfood import Fastfood
 from subspace_bench.projectors.hashed import Hashed
 from subspace_bench.projectors.regenerated import Regenerated
+from subspace_bench.projectors.sparse import Sparse
+from subspace_bench.projectors.srht import SRHT
 from subspace_bench.records.config import TrainingConfig
 from subspace_bench.training.fused_adam import BatchedStep
 
@@ -93,6 +96,51 @@ def check_fastfood(device: str) -> None:
         require(torch.equal(here.cpu(), multiply_signs_(x, KEY, blocks)), f"signs, blocks of {n}")
 
 
+def check_fastfood_blocks(device: str) -> None:
+    """Two layers; the adjoint of the longer takes two launches or more."""
+    from subspace_bench.kernels.triton import fastfood_blocks as kernels
+
+    more = ((9_000, 1_000, 3), (21_840, 10_000, 1), (1_000_003, 300, 2))
+    for native, dim, count in sizes(device, ((1_000, 30, 2),), more):
+        layers = [native // 3, native - native // 3]
+        p = make("fastfood-layers", native, dim, seed=3, layers=layers)
+        assert isinstance(p, Fastfood)
+        omega, theta = gaussian(1, count, dim), gaussian(2, count, native)
+        image = torch.zeros(count, native, device=device)
+        sums = torch.zeros(2, count, dim, device=device)
+        for chunk, start, stop in p._chunks(p._all, omega):
+            g, s = (x.to(device) for x in p._diagonals(chunk, start, stop, omega))
+            kernels.project(omega.to(device), g, s, image[:, start:stop], p._key, chunk.start)
+            kernels.adjoint(theta.to(device)[:, start:stop], g, s, sums, p._key, chunk.start)
+        torch.testing.assert_close(image.cpu().double(), p(omega.double()), rtol=1e-5, atol=1e-5)
+        exact = p.transpose(theta.double())
+        torch.testing.assert_close(sums.sum(0).cpu().double(), exact, rtol=1e-5, atol=1e-5)
+
+
+def check_srht(device: str) -> None:
+    from subspace_bench.kernels.triton import srht as kernels
+
+    more = ((100, 2), (256, 1), (2_047, 1), (199_210, 3), ((1 << 20) + 1, 2))
+    for native, count in sizes(device, ((1, 1), (1_300, 2)), more):
+        p = make("srht", native, max(1, native // 3), seed=3)
+        assert isinstance(p, SRHT)
+        for dtype in (torch.float32, torch.float64):
+            drawn = gaussian(0, count, native).to(dtype)
+            for back in (False, True):
+                rows, exact = drawn.to(device, copy=True), drawn.clone()
+                kernels.fold_(rows, p._size, p._key, p._size**-0.5, back)
+                p._fold(exact, back)
+                require(torch.equal(rows.cpu(), exact), f"fold, D = {native}, back {back}")
+            rows, exact = drawn.to(device, copy=True), drawn.clone()
+            kernels.multiply_signs_(rows, p._size, p._key, 2, p._size**-0.5)
+            p._multiply_signs(exact)
+            require(torch.equal(rows.cpu(), exact), f"signs, D = {native}")
+            rows, exact = torch.zeros_like(rows), torch.zeros_like(exact)
+            kernels.spread(drawn[:, : p.dim].contiguous().to(device), p.positions.to(device), rows)
+            exact[:, p.positions.long()] = drawn[:, : p.dim]
+            require(torch.equal(rows.cpu(), exact), f"spread, D = {native}")
+
+
 def check_hashed(device: str) -> None:
     from subspace_bench.kernels.triton.hashed import adjoint, project
 
@@ -157,11 +205,36 @@ def check_projected_adam(device: str) -> None:
             torch.testing.assert_close(mine.cpu().double(), theirs, rtol=1e-4, atol=1e-5)
 
 
+def check_sparse(device: str) -> None:
+    from subspace_bench.kernels.triton import sparse as kernels
+
+    more = ((21_840, 1_000, 2), (21_840, 10_000, 1), (1_048_579, 3_000, 1), (1, 1, 1))
+    for native, dim, count in sizes(device, ((4_500, 9, 2), (150, 150, 1)), more):
+        p = make("sparse", native, dim, seed=3)
+        assert isinstance(p, Sparse)
+        starts, entries = p.starts.to(device), p.entries.to(device)
+        shape = p._low, native, p._rows
+        pointers, listed = kernels.by_column(starts, entries, *shape, dim, most=500)
+        omega, theta = (
+            gaussian(i, count, n).double().to(device) for i, n in ((1, dim), (2, native))
+        )
+        exact = p(omega.cpu()), p.transpose(theta.cpu())
+        for dtype, bound in ((torch.float32, 1e-5), (torch.float64, 1e-14)):
+            image = kernels.project(omega.to(dtype), starts, entries, *shape)
+            back = kernels.adjoint(theta.to(dtype), pointers, listed)
+            for found, right in zip((image, back), exact, strict=True):
+                error = relative_error(native**-0.25 * found, right)
+                require(error < bound, f"{native} × {dim}: off by {error:.2g}")
+
+
 CHECKS: dict[str, Check] = {
     "dense": check_dense,
     "Adam, one read of P": check_projected_adam,
     "hadamard": check_hadamard,
     "fastfood": check_fastfood,
+    "fastfood, whole blocks": check_fastfood_blocks,
+    "srht": check_srht,
+    "sparse": check_sparse,
     "hashed": check_hashed,
     "regenerated": check_regenerated,
 }

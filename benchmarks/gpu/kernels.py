@@ -17,6 +17,8 @@ import torch
 from benchmarks.gpu.kernel_checks import ADAM, CHECKS, KEY, Check
 from benchmarks.gpu.stages import Item, Setting, Values
 from subspace_bench.profiling.stopwatch import Stopwatch, quartiles
+from subspace_bench.projectors import make
+from subspace_bench.projectors.sparse import Sparse
 
 SAMPLES = 9
 NATIVE, DIM = 21_840, 10_000  # of the post's conv net
@@ -110,6 +112,56 @@ def signs(setting: Setting) -> Timed:
     return Timed(lambda: multiply_signs_(x, KEY, 0), moved=8 * x.numel())
 
 
+def fastfood(setting: Setting, levels: int, adjoint: bool) -> Timed:
+    """One product with 2^26 rows, in blocks of 2^levels: θ, G and S are 256 MB each."""
+    from subspace_bench.kernels.triton import fastfood_blocks as kernels
+
+    levels, blocks = (8, 2) if setting.dry else (levels, 1 << (26 - levels))
+    size, device = 1 << levels, setting.device
+    g = torch.zeros(blocks, size, device=device)
+    s, theta = (torch.zeros(*rows, blocks * size, device=device) for rows in ((), (1,)))
+    omega = torch.zeros(1, size, device=device)
+    parts = kernels.parts(blocks, size, 1)
+
+    def transposed() -> None:
+        sums = torch.zeros(parts, 1, size, device=device)
+        kernels.adjoint(theta, g, s, sums, KEY, 0)
+        sums.sum(0)
+
+    calls = {False: lambda: kernels.project(omega, g, s, theta, KEY, 0), True: transposed}
+    return Timed(calls[adjoint], moved=12 * s.numel(), target=0.5)
+
+
+def srht(setting: Setting, back: bool | None) -> Timed:
+    """The SRHT's fold of 2^26 + 2^25 numbers or, with None, the signs of 2^26."""
+    from subspace_bench.kernels.triton import srht as kernels
+
+    size = 1 << (8 if setting.dry else 26)
+    rows = torch.zeros(1, size + size // 2, device=setting.device)
+    if back is None:
+        return Timed(lambda: kernels.multiply_signs_(rows, size, KEY, 2, 1.0), 8 * size, target=0.8)
+    return Timed(lambda: kernels.fold_(rows, size, KEY, 1.0, back), 8 * rows.numel(), target=0.8)
+
+
+def sparse(setting: Setting, adjoint: bool) -> Timed:
+    """One product with 2^20 rows and 10,000 columns, of 1,024 entries each."""
+    from subspace_bench.kernels.triton import sparse as kernels
+
+    native, dim = (DRY_NATIVE, DRY_DIM) if setting.dry else (1 << 20, DIM)
+    p = make("sparse", native, dim, seed=0).to(setting.device)
+    assert isinstance(p, Sparse)
+    shape, vector = (p._low, native, p._rows), torch.zeros(1, native, device=setting.device)
+    omega, listed = (
+        vector[:, :dim].contiguous(),
+        kernels.by_column(p.starts, p.entries, *shape, dim),
+    )
+    calls = {
+        False: lambda: kernels.project(omega, p.starts, p.entries, *shape),
+        True: lambda: kernels.adjoint(vector, *listed),
+    }
+    return Timed(calls[adjoint], moved=p.entries.nbytes + 4 * (native + dim), limit="read")
+
+
 def hashed(setting: Setting, dim: int, adjoint: bool) -> Timed:
     """One product with 2^27 rows, θ of 512 MB."""
     from subspace_bench.kernels.triton import hashed as kernels
@@ -200,6 +252,18 @@ TIMED: dict[str, Callable[[Setting], Timed]] = {
     "Fastfood permutation": partial(permutation, scatter=False),
     "Fastfood adjoint permutation": partial(permutation, scatter=True),
     "Fastfood signs": signs,
+    **{
+        f"Fastfood {'Pᵀθ' if adjoint else 'Pω'}, n = 2^{levels}": partial(
+            fastfood, levels=levels, adjoint=adjoint
+        )
+        for levels in (10, 14)
+        for adjoint in (False, True)
+    },
+    "SRHT fold": partial(srht, back=False),
+    "SRHT adjoint fold": partial(srht, back=True),
+    "SRHT signs": partial(srht, back=None),
+    "sparse Pω": partial(sparse, adjoint=False),
+    "sparse Pᵀθ": partial(sparse, adjoint=True),
     **{
         f"hashed {'Pᵀθ' if adjoint else 'Pω'}, d = {dim:,}": partial(
             hashed, dim=dim, adjoint=adjoint

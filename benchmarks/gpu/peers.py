@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu.kernel_checks import ADAM, gaussian, relative_error, require
+from benchmarks.gpu.runner import PEERS
 from benchmarks.gpu.stages import Item, Setting, Values
 from subspace_bench import Subspace, projectors
 from subspace_bench.kernels.cpu.projected_adam import step_eager
@@ -151,7 +152,7 @@ def torch_sparse(size: tuple[int, int], device: str) -> Pair:
 def intrinsic_fastfood(size: tuple[int, int], device: str) -> Pair:
     """Through autograd, the only way to its adjoint; ours likewise. Its map is random, so the check
     is that it is linear."""
-    module = importlib.import_module("intrinsic.fastfood")
+    module = cloned("intrinsic.fastfood")
     drawn = module.fastfood_vars(size[0], device)
     return through_autograd(
         "fastfood", size, device, lambda w: module.fastfood_torched(w, size[0], drawn)
@@ -160,9 +161,23 @@ def intrinsic_fastfood(size: tuple[int, int], device: str) -> Pair:
 
 def pactl(name: str, operator: str, size: tuple[int, int], device: str) -> Pair:
     """An operator of tight-pac-bayes, likewise; it draws its entries where ω is."""
-    module = importlib.import_module("pactl_projectors.projectors")
+    module = cloned("pactl_projectors.projectors")
     made = getattr(module, operator)(*size, None, None)
     return through_autograd(name, size, device, lambda w: made @ w)
+
+
+def cloned(name: str) -> Any:
+    """A module of a clone that the runner puts on the path.
+
+    Raises:
+        ImportError: if it is not there; says how to bring it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        raise ImportError(
+            f"{missing}: {PEERS} must name the folder of its clone, see docs/gpu.md"
+        ) from missing
 
 
 def through_autograd(name: str, size: tuple[int, int], device: str, theirs: Map) -> Pair:

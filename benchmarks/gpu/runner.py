@@ -145,7 +145,8 @@ def ending(code: int) -> str:
 
 
 def summary(log: Log, stage: Stage, seconds: float) -> str:
-    """One line on a stage: how many items are done, failed, left out and left, and the failures."""
+    """One line on a stage: how many items are done, failed, left out and left; then what failed or
+    was left out, and why."""
     kinds = {"ok": "done", "failed": "failed", "left out": "left out", "not measured": "too slow",
              "does not fit": "too large"}  # fmt: skip
     counts = dict.fromkeys(kinds.values(), 0)
@@ -153,10 +154,10 @@ def summary(log: Log, stage: Stage, seconds: float) -> str:
         counts[kinds.get(row["status"].partition(":")[0], "failed")] += 1
     counts["left"] = len(set(log.planned) - set(log.rows))
     parts = [f"{count} {kind}" for kind, count in counts.items() if count]
-    failures = [f"    {name}: {row['status']}" for name, row in log.rows.items()
-                if row["status"].startswith("failed")]  # fmt: skip
+    reasons = [f"    {name}: {row['status']}" for name, row in log.rows.items()
+               if row["status"].startswith(("failed", "left out"))]  # fmt: skip
     line = f"{stage.name} ({stage.about}): {', '.join(parts) or 'nothing'}; {seconds:.0f} s"
-    return "\n".join([line, *failures])
+    return "\n".join([line, *reasons])
 
 
 def chosen_stages(only: str | None, first: str | None) -> list[Stage]:

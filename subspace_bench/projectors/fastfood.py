@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,6 +31,7 @@ STORED = 1 << 27  # the most rows for which G and S are stored; beyond, they are
 _MIN_LEVELS = 8  # log2 of the least n: shorter blocks save nothing, with rows less Gaussian
 _LENGTHS = 3  # third word of the Philox counter of S; G has 0, and permutations.py has 1 and 2
 _CHUNK = 1 << 20  # rows that plain PyTorch handles at a time
+_TRITON_CHUNK = 1 << 23  # likewise for kernels of one step each: 96 MB, but launches cost more
 
 
 class Fastfood(ProjectorByRows):
@@ -91,29 +93,38 @@ class Fastfood(ProjectorByRows):
             return kernels.project(omega, *self._blocks(blocks))
         begin, end = self.block_starts[[blocks.start, blocks.stop]].tolist()
         theta = omega.new_empty(len(omega), end - begin)
-        padded = omega.new_zeros(len(omega), 1, 1 << self._levels)
-        padded[:, 0, : self.dim] = omega
-        for chunk, start, stop in self._chunks(blocks, len(omega)):
+        for chunk, start, stop in self._chunks(blocks, omega):
             g, s = self._diagonals(chunk, start, stop, omega)
-            mixed = padded.repeat(1, len(chunk), 1)
+            piece = theta[:, start - begin : stop - begin]
+            if module := self._triton_kernels(omega):
+                module.project(omega, g, s, piece, self._key, chunk.start)
+                continue
+            mixed = omega.new_zeros(len(omega), len(chunk), 1 << self._levels)
+            mixed[:, :, : self.dim] = omega[:, None]
             mixed = hadamard_(multiply_signs_(mixed, self._key, chunk))
             mixed = hadamard_(permute(mixed, g, self._key, chunk, scatter=False))
-            mixed = mixed.flatten(1)[:, : stop - start].mul_(s)
-            theta[:, start - begin : stop - begin] = mixed
+            torch.mul(mixed.flatten(1)[:, : stop - start], s, out=piece)
         return theta
 
     def _adjoint_of_blocks(self, theta: Tensor, blocks: range) -> Tensor:
         if self._has_fused_kernels(theta):
             return kernels.adjoint(theta, self.dim, *self._blocks(blocks))
+        module, size = self._triton_kernels(theta), 1 << self._levels
+        parts = module.parts(len(blocks), size, len(theta)) if module else 1
+        sums = theta.new_zeros(parts, len(theta), self.dim)
         begin = int(self.block_starts[blocks.start])
-        omega = theta.new_zeros(len(theta), self.dim)
-        for chunk, start, stop in self._chunks(blocks, len(theta)):
+        for chunk, start, stop in self._chunks(blocks, theta):
             g, s = self._diagonals(chunk, start, stop, theta)
-            mixed = theta.new_zeros(len(theta), len(chunk), 1 << self._levels)
-            mixed.flatten(1)[:, : stop - start] = theta[:, start - begin : stop - begin] * s
+            piece = theta[:, start - begin : stop - begin]
+            if module:
+                module.adjoint(piece, g, s, sums, self._key, chunk.start)
+                continue
+            mixed = theta.new_zeros(len(theta), len(chunk), size)
+            torch.mul(piece, s, out=mixed.flatten(1)[:, : stop - start])
             mixed = permute(hadamard_(mixed), g, self._key, chunk, scatter=True)
-            omega += multiply_signs_(hadamard_(mixed), self._key, chunk).sum(1)[:, : self.dim]
-        return omega
+            mixed = multiply_signs_(hadamard_(mixed), self._key, chunk)
+            sums[0] += mixed.sum(1)[:, : self.dim]
+        return sums.sum(0)
 
     def _has_fused_kernels(self, vector: Tensor) -> bool:
         return vector.device.type == "cpu" and vector.dtype == self.g.dtype == torch.float32
@@ -141,10 +152,17 @@ class Fastfood(ProjectorByRows):
             s = s[starts[0] : starts[-1]]
         return self._key, starts - starts[0], self._levels, g, s, self.native, blocks.start
 
-    def _chunks(self, blocks: range, rows: int) -> Iterator[tuple[range, int, int]]:
+    def _triton_kernels(self, vectors: Tensor) -> Any:
+        """The kernels for whole blocks on CUDA; None where there are none."""
+        if not _on_triton(vectors):
+            return None
+        module = import_module("subspace_bench.kernels.triton.fastfood_blocks")
+        return module if self._levels <= module.MOST_LEVELS else None
+
+    def _chunks(self, blocks: range, vectors: Tensor) -> Iterator[tuple[range, int, int]]:
         """Yields (numbers of some of the blocks, in one layer; start, stop of their rows)."""
         size = 1 << self._levels
-        step = max(1, _CHUNK // (size * max(1, rows)))
+        step = max(1, self._chunk_rows(vectors) // (size * max(1, len(vectors))))
         first = 0
         for layer in self._layers:
             last = first - (-layer // size)
@@ -153,6 +171,12 @@ class Fastfood(ProjectorByRows):
                 start, stop = self.block_starts[[chunk.start, chunk.stop]].tolist()
                 yield chunk, start, stop
             first = last
+
+    def _chunk_rows(self, vectors: Tensor) -> int:
+        """The most rows to handle at a time, of all vectors."""
+        if not self._stored or not _on_triton(vectors):
+            return _CHUNK
+        return 1 << 62 if self._triton_kernels(vectors) else _TRITON_CHUNK
 
     def _diagonals(
         self, blocks: range, start: int, stop: int, like: Tensor
@@ -216,9 +240,13 @@ class FastfoodLayers(Fastfood):
         return {**super().identity(), "layers": self._layers}
 
 
+def _on_triton(x: Tensor) -> bool:
+    return x.is_cuda and x.dtype == torch.float32 and availability.works()
+
+
 def multiply_signs_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
     """B x of each block of x (rows, blocks, n), in place."""
-    if x.is_cuda and x.dtype == torch.float32 and availability.works():
+    if _on_triton(x):
         from subspace_bench.kernels.triton import fastfood
 
         fastfood.multiply_signs_(x, key, blocks.start)
@@ -228,7 +256,7 @@ def multiply_signs_(x: Tensor, key: tuple[int, int], blocks: range) -> Tensor:
 
 def permute(x: Tensor, g: Tensor, key: tuple[int, int], blocks: range, scatter: bool) -> Tensor:
     """G Π x of each block of x (rows, blocks, n), or with `scatter` the adjoint Πᵀ G x."""
-    if x.is_cuda and x.dtype == torch.float32 and availability.works():
+    if _on_triton(x):
         from subspace_bench.kernels.triton import fastfood
 
         return fastfood.permute(x, g, key, blocks.start, scatter)

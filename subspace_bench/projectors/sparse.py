@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from subspace_bench.common.rng import generator
 from subspace_bench.kernels.cpu import sparse as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors.base import (
     DRAW_RATE,
     READ_RATE,
@@ -37,10 +40,14 @@ class Sparse(Projector):
     their high bits, and 2·column + sign in their low bits. Both products read the whole list in
     order. A loop over rows, as with CSR, would mispredict a branch per row, which costs more than
     the one or two entries of a row.
+    Triton's kernels need a second list, sorted by column, another 4 bytes an entry: the first
+    adjoint on CUDA makes it.
     """
 
     starts: Tensor
     entries: Tensor
+    pointers: Tensor | None  # see kernels/triton/sparse.by_column
+    by_column: Tensor | None
 
     def __init__(self, native: int, dim: int, seed: int) -> None:
         super().__init__(native, dim, seed)
@@ -59,13 +66,15 @@ class Sparse(Projector):
         starts = torch.from_numpy(np.cumsum(counts))
         self.register_buffer("starts", starts, persistent=False)
         self.register_buffer("entries", torch.from_numpy(np.concatenate(entries)), persistent=False)
+        for name in ("pointers", "by_column"):
+            self.register_buffer(name, None, persistent=False)
 
     @classmethod
     def footprint(cls, native: int, dim: int, itemsize: int = 4) -> Footprint:
         entries = dim * math.sqrt(native)
         drawn = min(entries, _DRAWN + dim / math.sqrt(native))
         blocks = -(-native // (1 << _bits(dim)[1])) + 1
-        drawing = 4 * entries + 48 * drawn
+        drawing = 4 * entries + 48 * drawn  # on CUDA for the entries by column, and making them
         # Plain PyTorch needs the rows and columns of all entries in int64.
         applying = 8 * _PARTS * dim if itemsize == 4 else 32 * entries + 32 * dim
         return Footprint(int(8 * blocks + 4 * entries), workspace_bytes=int(max(drawing, applying)))
@@ -83,6 +92,10 @@ class Sparse(Projector):
 
     def _project(self, omega: Tensor) -> Tensor:
         scale = self.native**-0.25
+        if module := _triton_kernels(omega):
+            shape = self._low, self.native, self._rows
+            image: Tensor = module.project(omega * scale, self.starts, self.entries, *shape)
+            return image
         # What an entry adds to θ, by its low bits: ω_c at 2c and −ω_c at 2c + 1.
         table = torch.stack([omega * scale, omega * -scale], dim=2).flatten(1)
         if omega.device.type == "cpu" and omega.dtype == torch.float32:
@@ -94,6 +107,12 @@ class Sparse(Projector):
         return theta.index_add_(1, rows, table[:, columns])
 
     def _adjoint(self, theta: Tensor) -> Tensor:
+        if module := _triton_kernels(theta):
+            if self.by_column is None:
+                shape = self._low, self.native, self._rows, self.dim
+                self.pointers, self.by_column = module.by_column(self.starts, self.entries, *shape)
+            sums: Tensor = module.adjoint(theta, self.pointers, self.by_column)
+            return sums.mul_(self.native**-0.25)
         if theta.device.type == "cpu" and theta.dtype == torch.float32:
             size = 2 * self.dim
             table = kernels.scatter(
@@ -112,6 +131,13 @@ class Sparse(Projector):
         count = len(self.entries)  # told, so that CUDA does not wait for the sum of the counts
         first = blocks.repeat_interleave(self.starts.diff(), output_size=count) * self._rows
         return first + (self.entries >> self._low), self.entries & ((1 << self._low) - 1)
+
+
+def _triton_kernels(vectors: Tensor) -> Any:
+    """The kernels for CUDA; None for other vectors."""
+    if not vectors.is_cuda or not availability.works():
+        return None
+    return import_module("subspace_bench.kernels.triton.sparse")
 
 
 def _bits(dim: int) -> tuple[int, int]:

@@ -9,6 +9,8 @@ slower, above all if D has large prime factors; results/peers.md compares both.)
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from torch import Tensor
 from subspace_bench.common import rng
 from subspace_bench.common.large_pages import empty_in_large_pages
 from subspace_bench.kernels.cpu import srht as kernels
+from subspace_bench.kernels.triton import availability
 from subspace_bench.projectors import permutations
 from subspace_bench.projectors.base import ColumnNorms, Footprint, Projector
 from subspace_bench.projectors.hadamard import hadamard_
@@ -57,7 +60,10 @@ class SRHT(Projector):
 
     def _project(self, omega: Tensor) -> Tensor:
         theta = empty_in_large_pages(omega, len(omega), self.native, zero=True)
-        theta[:, self.positions.long()] = omega
+        if module := _triton_kernels(theta):
+            module.spread(omega, self.positions, theta)
+        else:
+            theta[:, self.positions.long()] = omega
         if self._size < self.native:
             self._transform(theta, last=True)
             self._multiply_signs(theta)
@@ -85,7 +91,11 @@ class SRHT(Projector):
 
     def _multiply_signs(self, rows: Tensor) -> None:
         """D₂ and the scale 1/√m of H_last."""
-        scale, rows = self._size**-0.5, rows[:, self.native - self._size :]
+        scale = self._size**-0.5
+        if module := _triton_kernels(rows):
+            module.multiply_signs_(rows, self._size, self._key, _MIDDLE, scale)
+            return
+        rows = rows[:, self.native - self._size :]
         if _uses_cpu_kernel(rows):
             for row in rows:
                 kernels.multiply_signs_(row, self._key, _MIDDLE, scale)
@@ -99,6 +109,9 @@ class SRHT(Projector):
         C scales the first m coordinates by 1/√m, for H_first.
         """
         scale, size = self._size**-0.5, self._size
+        if module := _triton_kernels(rows):
+            module.fold_(rows, size, self._key, scale, back)
+            return
         if _uses_cpu_kernel(rows):
             for row in rows:
                 kernels.fold_(row, size, self._key, scale, back)
@@ -136,6 +149,13 @@ def _integers(native: int) -> torch.dtype:
 def _uses_cpu_kernel(rows: Tensor) -> bool:
     """Whether the CPU kernels are used for these rows."""
     return rows.device.type == "cpu" and rows.dtype == torch.float32
+
+
+def _triton_kernels(rows: Tensor) -> Any:
+    """The kernels for CUDA; None for other rows."""
+    if not rows.is_cuda or not availability.works():
+        return None
+    return import_module("subspace_bench.kernels.triton.srht")
 
 
 def _chunks(size: int) -> Iterator[tuple[int, int]]:

@@ -34,3 +34,18 @@ def test_gaps_between_entries_are_geometric() -> None:
     chances[-1] = 0.98**199
     assert stats.chisquare(lengths, lengths.sum() * chances).pvalue > 1e-4
     assert set(signs) == {0, 1}
+
+
+def test_entries_sorted_by_column_are_the_same_matrix() -> None:
+    pytest.importorskip("triton")
+    from subspace_bench.kernels.triton.sparse import by_column
+
+    p = make("sparse", 9_000, 40, seed=2)
+    where = p._low, p.native, p._rows, p.dim
+    pointers, listed = by_column(p.starts, p.entries, *where, most=1_000)
+    columns = torch.arange(p.dim).repeat_interleave(pointers.diff())
+    found = torch.zeros(p.native, p.dim, dtype=DOUBLE)
+    found[listed >> 1, columns] = (1 - 2 * (listed & 1)).double() * p.native**-0.25
+    torch.testing.assert_close(found, matrix(p), rtol=1e-12, atol=0)
+    same = columns[1:] == columns[:-1]
+    assert (listed.diff()[same] > 0).all()  # in a fixed order, so that sums are

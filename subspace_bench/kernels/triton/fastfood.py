@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from . import on_device
-from .permutations import permute_index, philox
+from .permutations import permute_index, signs
 
 _TILE = 1024  # elements that a program holds; fewer where blocks are shorter
 # Triton compiles a kernel anew for special values of integers (1, multiples of 16), unless told not
@@ -48,11 +48,7 @@ def _multiply_signs(x, k0, k1, first, blocks, TILES: tl.constexpr, TILE: tl.cons
     tile = tl.program_id(0).to(tl.int64)
     block = first + (tile // TILES) % blocks
     inside = tl.arange(0, TILE)
-    i = (tile % TILES) * TILE + inside
-    a, b, c, d = philox(k0, k1, i >> 7, block, 1)
-    which = (i >> 5) & 3
-    word = tl.where(which == 0, a, tl.where(which == 1, b, tl.where(which == 2, c, d)))
-    minus = (word >> (i & 31).to(tl.uint32)) & 1
+    minus = signs(k0, k1, block, (tile % TILES) * TILE, TILE)
     at = x + tile * TILE + inside
     value = tl.load(at)
     tl.store(at, tl.where(minus != 0, -value, value))

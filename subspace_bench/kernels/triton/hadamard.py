@@ -46,13 +46,13 @@ def _pass(x, size, DONE: tl.constexpr, RUN: tl.constexpr, LEVELS: tl.constexpr, 
         start = ((tile >> runs) << (DONE + LEVELS)) + ((tile & ((1 << runs) - 1)) << RUN)
         at = start + ((place >> RUN).to(tl.int64) << DONE) + (place & ((1 << RUN) - 1))
     value = tl.load(x + at, mask=at < size, other=0.0)
-    for level in tl.static_range(LEVELS):
-        value = _level(value, 1 << (RUN + level), 1 << TILE)
+    for done in tl.static_range(LEVELS):
+        value = level(value, 1 << (RUN + done), 1 << TILE)
     tl.store(x + at, value, mask=at < size)
 
 
 @triton.jit
-def _level(value, APART: tl.constexpr, SIZE: tl.constexpr):
+def level(value, APART: tl.constexpr, SIZE: tl.constexpr):
     """One level: sums and differences of numbers that lie APART, among SIZE."""
     pairs = tl.reshape(value, (SIZE // (2 * APART), 2, APART))
     low, high = tl.split(tl.permute(pairs, (0, 2, 1)))

@@ -2,7 +2,8 @@
 
 Row i of a block lies in column (π(i) + the block's first row) mod d, with a sign; see
 projectors/hashed.py. A program of the adjoint sums the rows π⁻¹(p) of its columns over some blocks,
-so there are no atomic additions, and the bits are the same each time. Not timed on a device.
+so there are no atomic additions, and the bits are the same each time. A kernel before it draws the
+signs of all rows, D/8 bytes: a Philox counter has 128 signs, but rows are not read in order.
 """
 
 import torch
@@ -10,11 +11,12 @@ import triton
 import triton.language as tl
 
 from . import on_device
-from .permutations import permutation_keys, permute_index, philox
+from .permutations import inverse_keys, permute_index, sign_words, signs, unpermute
 
 _TILE = 4096  # rows of a program of the forward product; fewer where blocks are shorter
 _PLACES = 1024  # places of a block that a program of the adjoint holds at a time
 _PROGRAMS = 1 << 11  # enough programs to fill a device
+_COUNTERS = 512  # of a program that draws signs
 _WARPS = 8  # of the forward product
 _KEYS = ["k0", "k1"]
 
@@ -54,13 +56,17 @@ def adjoint(
     inverse = torch.empty_like(rest)
     places = torch.arange(len(rest), device=rest.device, dtype=rest.dtype)
     inverse.scatter_(0, rest.long(), places)
+    counters = triton.cdiv(native, 128)
+    words = torch.empty(4 * counters, device=theta.device, dtype=torch.int32)
     sums = theta.new_zeros(parts + 1, count, dim)
     shape = (dim, native, *key, full, span, bits, columns, _PLACES // columns)
     with on_device(theta):
+        grid = (triton.cdiv(counters, _COUNTERS),)
+        _sign_words[grid](words, *key, counters, bits - 7, _COUNTERS)
         if full:
-            _adjoint[tiles, parts, count](theta, sums, inverse, 0, *shape, False)
+            _adjoint[tiles, parts, count](theta, sums, inverse, words, 0, *shape, False)
         if len(rest):
-            _adjoint[tiles, 1, count](theta, sums, inverse, parts, *shape, True)
+            _adjoint[tiles, 1, count](theta, sums, inverse, words, parts, *shape, True)
     return sums.sum(0)
 
 
@@ -82,19 +88,25 @@ def _project(
     first = ((block << BITS) % dim).to(tl.uint32)
     column = ((place + first) % tl.cast(dim, tl.uint32)).to(tl.int64)
     value = tl.load(omega + row * dim + column, mask=inside, other=0.0)
-    # One counter has the signs of 128 rows, in four words.
-    counter = begin // 128 + tl.arange(0, TILE // 128)
-    a, b, c, d = philox(k0, k1, counter, block, 1)
-    words = tl.reshape(tl.join(tl.join(a, c), tl.join(b, d)), (TILE // 32, 1))
-    minus = (words >> tl.arange(0, 32)[None, :].to(tl.uint32)) & 1
-    minus = tl.reshape(minus, (TILE,))
+    minus = signs(k0, k1, block, begin, TILE)
     value = tl.where(minus != 0, -value, value)
     tl.store(theta + row * native + (block << BITS) + i, value, mask=inside)
 
 
+@triton.jit(do_not_specialize=_KEYS)
+def _sign_words(words, k0, k1, counters, BITS: tl.constexpr, COUNTERS: tl.constexpr):
+    """The signs of all rows, a bit each; a block has 2^BITS counters."""
+    begin = tl.program_id(0).to(tl.int64) * COUNTERS
+    counter = begin + tl.arange(0, COUNTERS)
+    drawn = sign_words(k0, k1, counter >> BITS, counter & ((1 << BITS) - 1))
+    at = 4 * begin + tl.arange(0, 4 * COUNTERS)
+    drawn = tl.reshape(drawn, (4 * COUNTERS,)).to(tl.int32, bitcast=True)
+    tl.store(words + at, drawn, mask=at < 4 * counters)
+
+
 @triton.jit(do_not_specialize=[*_KEYS, "dim", "native", "part", "full", "span"])
 def _adjoint(
-    theta, sums, inverse, part, dim, native, k0, k1, full, span,
+    theta, sums, inverse, words, part, dim, native, k0, k1, full, span,
     BITS: tl.constexpr, COLUMNS: tl.constexpr, TIMES: tl.constexpr, REST: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(2).to(tl.int64)
@@ -109,41 +121,16 @@ def _adjoint(
         rows = (native - start).to(tl.int32) if REST else 1 << BITS
         first = (start % dim).to(tl.int32)
         place = (column + dim - first) % dim  # of the block's first row in each column
-        m0, m1, m2, m3, m4, a0, a1, a2, a3, a4 = permutation_keys(k0, k1, block)
-        m0, m1, m2, m3, m4 = _inverse(m0), _inverse(m1), _inverse(m2), _inverse(m3), _inverse(m4)
+        m0, m1, m2, m3, m4, a0, a1, a2, a3, a4 = inverse_keys(k0, k1, block)
         for time in range(0, tl.cdiv(rows, dim), TIMES):
             p = place[None, :] + (time + times) * dim
             inside = (p < rows) & (column < dim)[None, :]
             if REST:
                 i = tl.load(inverse + p, mask=inside, other=0).to(tl.uint32)
             else:
-                i = p.to(tl.uint32)
-                i = i ^ (i >> ((BITS + 1) // 2))
-                i = _unround(i, m4, a4, BITS)
-                i = _unround(i, m3, a3, BITS)
-                i = _unround(i, m2, a2, BITS)
-                i = _unround(i, m1, a1, BITS)
-                i = _unround(i, m0, a0, BITS)
+                i = unpermute(p, m0, m1, m2, m3, m4, a0, a1, a2, a3, a4, BITS)
             value = tl.load(theta + row * native + start + i.to(tl.int64), mask=inside, other=0.0)
-            a, b, c, d = philox(k0, k1, i >> 7, block, 1)
-            which = (i >> 5) & 3
-            word = tl.where(which == 0, a, tl.where(which == 1, b, tl.where(which == 2, c, d)))
-            minus = (word >> (i & 31)) & 1
+            word = tl.load(words + (start >> 5) + (i >> 5), mask=inside, other=0)
+            minus = (word >> (i & 31).to(tl.int32)) & 1
             total += tl.sum(tl.where(minus != 0, -value, value), 0)
     tl.store(sums + (part * tl.num_programs(2) + row) * dim + column, total, mask=column < dim)
-
-
-@triton.jit
-def _inverse(odd):
-    """1/odd modulo 2³²: Newton's steps double the right bits, of which odd has three."""
-    inverse = odd
-    for _ in tl.static_range(4):
-        inverse = inverse * (2 - odd * inverse)
-    return inverse
-
-
-@triton.jit
-def _unround(p, inverse, addend, BITS: tl.constexpr):
-    """The inverse of a round of `permute_index`."""
-    p = ((p - addend) * inverse) & ((1 << BITS) - 1)
-    return p ^ (p >> ((BITS + 1) // 2))
