@@ -24,6 +24,7 @@ from benchmarks import (
     peers,
     scaling,
     sharded,
+    sparsity_page,
     speed,
 )
 from benchmarks.peer_timings import hadamard_transforms, ours
@@ -48,6 +49,7 @@ PAGES = {
     "sharded": sharded.page,
     "autoencoder": autoencoder_page.page,
     "bases": bases_page.page,
+    "sparsity": sparsity_page.page,
     "bloat": bloat_page.page,
     "cart-pole": cart_pole_page.page,
     "intrinsic-dimension": intrinsic_dimension_page.page,
