@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder of the archive; of the pages to --import")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--dry", action="store_true", help="tiny sizes: tries the code")
-    parser.add_argument("--only", choices=list(STAGES), help="run this stage alone")
+    parser.add_argument("--only", choices=list(STAGES), nargs="+", help="run these stages alone")
     parser.add_argument("--first", choices=list(STAGES), help="run this stage before the others")
     parser.add_argument("--import", type=Path, dest="archive", help="put an archive into --out")
     parser.add_argument("--rebuild", action="store_true", help="write the pages in --out again")

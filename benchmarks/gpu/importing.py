@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import measurements
-from benchmarks.gpu import archive, page
+from benchmarks.gpu import archive, claims, page
 from benchmarks.gpu.log import STARTED, Log
 from benchmarks.gpu.stages import STAGES
 from subspace_bench.common.errors import UserError
@@ -23,7 +23,7 @@ from subspace_bench.records import provenance
 from subspace_bench.records.store import Store
 
 TABLE = "projectors-cuda"
-RECORDS = "records"  # folder of the archive
+RECORDS = "records"  # folder of the archive, and of committed records
 
 
 def import_archive(path: Path, out: Path) -> list[Path]:
@@ -49,17 +49,30 @@ def import_archive(path: Path, out: Path) -> list[Path]:
         facts |= origin(facts["sources"])
         written = []
         if rows:
+            name = file_name(out, facts)
+            rows = [*rows, *earlier_rows(name, out, {row["stage"] for row in rows})]
+            rows.sort(key=lambda row: list(STAGES).index(row["stage"]))
             frame = pd.DataFrame(rows).assign(seconds=lambda f: f["seconds"].fillna(0.0))
-            measurements.save(file_name(out, facts), out, frame, facts)
+            measurements.save(name, out, frame, facts)
             written += page.rebuild(out)
         import_records(work / RECORDS, out / f"{RECORDS}-batched")
+        import_records(work / claims.RECORDS, out / RECORDS)
         if (work / f"{TABLE}.csv").is_file():
             written += import_table(work / f"{TABLE}.csv", out, facts["revision"])
     return written
 
 
+def earlier_rows(name: str, out: Path, measured: set[str]) -> list[dict[str, Any]]:
+    """What the same GPU's table has of stages that the archive does not have."""
+    if not (out / f"{name}.json").is_file():
+        return []
+    frame = measurements.load(name, out).numbers
+    kept = frame[~frame["stage"].isin(measured)].to_dict("records")
+    return [{k: v for k, v in row.items() if not pd.isna(v)} for row in kept]
+
+
 def import_records(source: Path, out: Path) -> None:
-    """Copies the records of batched runs into a folder of their own.
+    """Copies the records of batched runs into a folder.
 
     Raises:
         UserError: if one is damaged.

@@ -160,8 +160,9 @@ def summary(log: Log, stage: Stage, seconds: float) -> str:
     return "\n".join([line, *reasons])
 
 
-def chosen_stages(only: str | None, first: str | None) -> list[Stage]:
-    """The stages in the order to run them: `only` this one, or `first` this one."""
+def chosen_stages(only: Sequence[str] | None, first: str | None) -> list[Stage]:
+    """The stages in the order to run them: `only` these, or `first` this one."""
     if only:
-        return [STAGES[only]]
-    return sorted(STAGES.values(), key=lambda stage: stage.name != first)
+        return [STAGES[name] for name in only]
+    usual = [stage for stage in STAGES.values() if stage.usual or stage.name == first]
+    return sorted(usual, key=lambda stage: stage.name != first)

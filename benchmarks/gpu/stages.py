@@ -53,11 +53,13 @@ class Stage:
     Attributes:
         share: its part of the time, relative to the others'. What it leaves goes to the later ones.
         about: what it measures, in a few words.
+        usual: whether it runs without being named.
     """
 
     name: str
     share: float
     about: str
+    usual: bool = True
 
     def items(self, setting: Setting) -> list[Item]:
         """Its items, from the function `items` of its module."""
@@ -75,5 +77,6 @@ STAGES = {
         Stage("steps", 10, "training steps, alone and batched"),
         Stage("tables", 24, "the post's tables, five seeds of a cell as one batch"),
         Stage("peers", 8, "other implementations"),
+        Stage("claims", 30, "planned seeds of the post's claims, as batches", usual=False),
     )
 }

@@ -14,7 +14,7 @@ from benchmarks.gpu.stages import Item, Setting, Values
 from subspace_bench.datasets.catalog import EMBEDDED
 from subspace_bench.datasets.loading import load_or_embedded
 from subspace_bench.experiments import mnist_lite, subspace, ultra_small
-from subspace_bench.experiments.study import Plan
+from subspace_bench.experiments.study import Evidence, Plan
 from subspace_bench.records.committed import committed_store
 from subspace_bench.records.config import RunConfig
 from subspace_bench.records.store import Record, Store
@@ -58,13 +58,13 @@ def show(dim: int | None) -> str:
     return "D" if dim is None else f"{dim:,}"
 
 
-def train_cell(runs: Sequence[RunConfig], setting: Setting) -> Values:
+def train_cell(runs: Sequence[RunConfig], setting: Setting, folder: str = RECORDS) -> Values:
     """Trains a cell, stores its records, and compares accuracies with the committed ones."""
     if not fits_device(runs[0], len(runs), setting):
         return {"status": "does not fit: the columns of all nets need more memory than is free"}
     dataset = load_or_embedded(EMBEDDED if setting.dry else "mnist")
     records = train_together([replace(run, dataset=dataset.name) for run in runs], dataset)
-    store = Store(setting.work / RECORDS)
+    store = Store(setting.work / folder)
     for record in records:
         store.put(record)
     facts, steps = records[0].provenance, runs[0].protocol.steps
@@ -81,13 +81,13 @@ def train_cell(runs: Sequence[RunConfig], setting: Setting) -> Values:
         "accuracy": accuracies.mean,
         "accuracy_sd": accuracies.sd,
     }
-    return values | committed_accuracies(runs)
+    return values | committed_accuracies(runs[0])
 
 
-def committed_accuracies(runs: Sequence[RunConfig]) -> Values:
-    """Mean and deviation of the committed records of the same runs, each trained alone on a CPU."""
-    store = committed_store()
-    known = scores([store.get(replace(run, device="cpu")) for run in runs])
+def committed_accuracies(run: RunConfig) -> Values:
+    """Mean and deviation of the committed runs of all seeds, each trained alone on a CPU."""
+    records = Evidence(Plan(), committed_store()).committed(run)
+    known = scores([r for r in records if r.run.device == "cpu" and not r.run.batched])
     if not known.n:
         return {}
     return {"cpu_nets": known.n, "cpu_accuracy": known.mean, "cpu_accuracy_sd": known.sd}

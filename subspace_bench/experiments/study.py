@@ -50,8 +50,8 @@ class Plan:
 class Evidence:
     """The records that a page is made from: the committed ones, and the user's local ones.
 
-    Records of all devices count, one per seed; the plan's device takes precedence. Records of
-    datasets other than the plan's are ignored.
+    Records of all devices count, one per seed. A run alone takes precedence over one of a batch,
+    then the plan's device over others. Records of datasets other than the plan's are ignored.
 
     Arguments:
         committed, local: records, or a store, which is read once. If `local` is None, the page
@@ -127,8 +127,9 @@ class Evidence:
 
 
 def without_seed(run: RunConfig) -> RunConfig:
-    """The run with seed 0 on the CPU: equal for runs that differ only in seed and device."""
-    return replace(run, seed=0, device="cpu")
+    """The run with seed 0, alone on the CPU: equal for runs that differ only in seed, device and
+    whether they were batched."""
+    return replace(run, seed=0, device="cpu", batched=False)
 
 
 def _grouped(records: Store | Iterable[Record] | None, device: str) -> Groups:
@@ -142,11 +143,14 @@ def _insert(groups: Groups, record: Record, device: str) -> None:
     """Adds a record, unless one that takes precedence has the same seed."""
     by_seed = groups.setdefault(without_seed(record.run), {})
     present = by_seed.get(record.run.seed)
-    on_device = record.run.device == device
+
+    def rank(run: RunConfig) -> tuple[bool, bool]:
+        return not run.batched, run.device == device
+
     if (
         present is None
         or present.run == record.run  # trained again
-        or (on_device and present.run.device != device)
+        or rank(record.run) > rank(present.run)
     ):
         by_seed[record.run.seed] = record
 
