@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmarks import measurements
 from benchmarks.gpu import archive, claims, page
-from benchmarks.gpu.log import STARTED, Log
+from benchmarks.gpu.log import STARTED, Log, Row
 from benchmarks.gpu.stages import STAGES
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
@@ -23,6 +23,7 @@ from subspace_bench.records import provenance
 from subspace_bench.records.store import Store
 
 TABLE = "projectors-cuda"
+HIDDEN = ("limit", "time")  # of a row
 RECORDS = "records"  # folder of the archive, and of committed records
 
 
@@ -40,18 +41,12 @@ def import_archive(path: Path, out: Path) -> list[Path]:
         facts: dict[str, Any] = manifest["facts"]
         if facts["dry"]:
             raise UserError(f"{path} is of a dry run, whose numbers mean nothing")
-        rows = [
-            {"stage": stage, **{k: v for k, v in row.items() if k not in ("limit", "time")}}
-            for stage in STAGES
-            for row in Log.read(work / f"{stage}.jsonl").rows.values()
-            if row["status"] != STARTED
-        ]
         facts |= origin(facts["sources"])
         written = []
-        if rows:
+        logs = {stage: Log.read(work / f"{stage}.jsonl") for stage in STAGES}
+        if any(log.rows for log in logs.values()):
             name = file_name(out, facts)
-            rows = [*rows, *earlier_rows(name, out, {row["stage"] for row in rows})]
-            rows.sort(key=lambda row: list(STAGES).index(row["stage"]))
+            rows = merge(logs, earlier_rows(name, out))
             frame = pd.DataFrame(rows).assign(seconds=lambda f: f["seconds"].fillna(0.0))
             measurements.save(name, out, frame, facts)
             written += page.rebuild(out)
@@ -62,13 +57,29 @@ def import_archive(path: Path, out: Path) -> list[Path]:
     return written
 
 
-def earlier_rows(name: str, out: Path, measured: set[str]) -> list[dict[str, Any]]:
-    """What the same GPU's table has of stages that the archive does not have."""
-    if not (out / f"{name}.json").is_file():
-        return []
-    frame = measurements.load(name, out).numbers
-    kept = frame[~frame["stage"].isin(measured)].to_dict("records")
-    return [{k: v for k, v in row.items() if not pd.isna(v)} for row in kept]
+def earlier_rows(name: str, out: Path) -> dict[str, dict[str, Row]]:
+    """Stage → item → its row in the same GPU's table, if there is one."""
+    found: dict[str, dict[str, Row]] = {stage: {} for stage in STAGES}
+    if (out / f"{name}.json").is_file():
+        for row in measurements.load(name, out).numbers.to_dict("records"):
+            given = {str(k): v for k, v in row.items() if not pd.isna(v)}
+            found.setdefault(given["stage"], {})[given["item"]] = given
+    return found
+
+
+def merge(logs: dict[str, Log], earlier: dict[str, dict[str, Row]]) -> list[Row]:
+    """The rows of an archive; of what it has not measured, an earlier one's."""
+    rows = []
+    for stage, log in logs.items():
+        old, new = earlier[stage], {k: r for k, r in log.rows.items() if r["status"] != STARTED}
+        for item in dict.fromkeys([*log.planned, *new] if new else old):
+            row = new.get(item) or old.get(item)
+            if row and not row["status"].startswith(("ok", "failed")):
+                row = old.get(item, row)
+            if row:
+                kept = {k: v for k, v in row.items() if k not in HIDDEN}
+                rows.append({"stage": stage, **kept})
+    return rows
 
 
 def import_records(source: Path, out: Path) -> None:

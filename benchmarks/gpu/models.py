@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from subspace_bench.common.formatting import format_significant
 
 Ceilings = dict[str, float]  # item of the stage `ceilings` → its value
+EARLIER = "*"  # after the name of a kernel that was measured with older code
 BATCHED = r"(\d+) nets, d = (.+)"
 
 
@@ -29,7 +30,7 @@ def kernels_table(frame: pd.DataFrame, ceilings: Ceilings) -> pd.DataFrame:
         target = row.get("target") or 0.0
         lines.append(
             {
-                "kernel": row["item"],
+                "kernel": row["item"] + EARLIER * (row.get("earlier") is True),
                 "ms": format_significant(row["device_ms"]),
                 "model, ms": "" if computed or math.isnan(model) else format_significant(model),
                 "of the limit": reached and f"{reached} of {limit}",

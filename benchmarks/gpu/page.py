@@ -53,13 +53,16 @@ def not_measured(needs: pd.DataFrame | None) -> Page:
 
 def page(name: str, measured: measurements.Measurements, needs: pd.DataFrame | None = None) -> Page:
     """The page of one GPU."""
+    numbers = measured.numbers.assign(
+        earlier=lambda f: f["sources"].notna() & (f["sources"] != measured.facts["sources"])
+    )
     rows = {stage: frame.dropna(axis="columns", how="all")
-            for stage, frame in measured.numbers.groupby("stage", sort=False)}  # fmt: skip
+            for stage, frame in numbers.groupby("stage", sort=False)}  # fmt: skip
     done = {stage: frame[frame["status"] == "ok"] for stage, frame in rows.items()}
     ceilings = ceilings_of(done.get("ceilings"))
     gpu = str(measured.facts.get("gpu") or "a GPU")
     tables = {
-        "stages": stages_table(measured.numbers),
+        "stages": stages_table(numbers),
         **{key: make(done[key]) for key, make in TABLES.items() if key in done},
         **{key: hold(done[key], ceilings) for key, hold in HELD.items() if key in done},
         **compiler_table(needs),
@@ -115,6 +118,7 @@ def stages_table(numbers: pd.DataFrame) -> pd.DataFrame:
         about = STAGES[str(stage)].about if stage in STAGES else ""
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         lines.append({"stage": stage, "what": about, "items": counts,
+                      "of earlier code": str(frame["earlier"].sum() or ""),
                       "seconds": format_significant(float(frame["seconds"].sum()))})  # fmt: skip
     return pd.DataFrame(lines)
 
@@ -147,7 +151,7 @@ def errors_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def plain_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Every number of a stage, without quartiles (the csv has them)."""
-    hidden = ("stage", "status", "seconds", "sources")
+    hidden = ("stage", "status", "seconds", "sources", "earlier")
     columns = [c for c in frame.columns if c not in hidden and not c.endswith(("_q25", "_q75"))]
     return frame[columns].map(show)
 
@@ -168,6 +172,7 @@ HELD = {
     "kernels": models.kernels_table,
     "steps": models.steps_table,
     "tables": models.tables_table,
+    "claims": models.tables_table,
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from stored_record import FACTS, RESULT, RUN
 
-from benchmarks.gpu import archive, models, page
+from benchmarks.gpu import archive, importing, models, page
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.log import Log
 from subspace_bench.experiments import projectors as projectors_page
@@ -153,6 +153,21 @@ def test_imported_results_land_in_the_pages(tmp_path, monkeypatch) -> None:
     before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
     assert main(["--import", str(make_archive(tmp_path, "A")), "--out", str(out)]) == 0
     assert before == {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+
+
+def test_what_an_archive_lacks_is_kept_of_an_earlier_one(tmp_path) -> None:
+    log = Log(tmp_path / "peers.jsonl")
+    old = {item: {"item": item, "status": "ok", "ours_ms": 1.0} for item in "abcde"}
+    log.write({"planned": list("dcba")})
+    for item, status in zip("abc", ("ok", "failed: no", "not measured: no time"), strict=True):
+        log.write({"item": item, "status": status})
+    log = Log.read(log.path)
+    rows = importing.merge({"peers": log, "steps": Log(tmp_path)}, {"peers": old, "steps": old})
+    found = {row["item"]: row for row in rows if row["stage"] == "peers"}
+    assert list(found) == ["d", "c", "b", "a"]  # in the order planned; "e" is no item any more
+    assert [row["status"] for row in found.values()] == ["ok", "ok", "failed: no", "ok"]
+    assert [item for item, row in found.items() if "ours_ms" in row] == ["d", "c"]
+    assert [row["item"] for row in rows if row["stage"] == "steps"] == list("abcde")
 
 
 def test_the_committed_page_is_rebuilt_byte_for_byte(tmp_path) -> None:

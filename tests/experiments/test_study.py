@@ -65,6 +65,13 @@ def test_a_seed_counts_once_with_the_device_of_the_plan_first() -> None:
         assert Evidence(Plan(device="cuda"), given).sample(RUN).values == (95.0,)
 
 
+def test_a_seed_trained_alone_comes_before_the_same_seed_of_a_batch() -> None:
+    batched = [record(replace(RUN, seed=s, device="cuda", batched=True), 90.0) for s in (0, 1)]
+    for given in ([record(RUN, 94.0), *batched], [*batched, record(RUN, 94.0)]):
+        for plan in (Plan(), Plan(device="cuda")):
+            assert Evidence(plan, given).sample(RUN).values == (94.0, 90.0)
+
+
 def test_a_quick_plan_reads_shortened_local_runs_and_full_committed_ones() -> None:
     plan, run = Plan(profile="quick"), presets.post("conv", 1_000, 10)
     short = plan.adapt(run)
