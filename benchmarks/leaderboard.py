@@ -45,8 +45,10 @@ class Rows:
     def add(self, entry: Entry, dim: int, seed: int, data: Dataset, device: str) -> None:
         """Trains once and writes the csv; rows of the entry's earlier code go."""
         score = entry.score(dim, seed, data, device)
-        row = {"entry": entry.name, "digest": entry.digest, "d": dim, "seed": seed, **asdict(score)}
-        row["device"] = device
+        row = {
+            "entry": entry.name, "net": entry.header["net"], "dataset": entry.header["dataset"],
+            "digest": entry.digest, "d": dim, "seed": seed, **asdict(score), "device": device,
+        }  # fmt: skip
         same = (self.frame["entry"] != entry.name) | (self.frame["digest"] == entry.digest)
         self.frame = pd.concat([self.frame[same], pd.DataFrame([row])])
         self.frame = self.frame.sort_values(KEYS).reset_index(drop=True)

@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from benchmarks.leaderboard_entries import ANY, POST, Entry
+from benchmarks.leaderboard_entries import Entry
 from benchmarks.measurements import Measurements
 from subspace_bench.experiments import front_page, published
+from subspace_bench.experiments.front_page import NETS
 from subspace_bench.experiments.study import Evidence, Plan
 from subspace_bench.records.committed import committed_store
 from subspace_bench.regression.rank_test import p_value
@@ -24,7 +25,6 @@ from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import MIN_SEEDS, Sample
 
 NAME = "leaderboard"
-NETS = {POST: "the post's net", ANY: "any net"}
 CAPTION = "Test accuracy over trained numbers, MNIST. Grey: the post's nets, trained here"
 SHOWN = (10, 50, 80, 90, 95, 98, 99, 99.5)  # ticks of the figure, in %
 SERIES = {  # of `front_page.answer` → style
@@ -204,7 +204,7 @@ def _draw(best: dict[tuple[str, str], list[Row]]) -> Figure:
         [100 - result["accuracy"] for result in known],
         "x", color="0.2", label="public: one run, or chosen on the test set",
     )  # fmt: skip
-    for net, colour in ((POST, "C0"), (ANY, "C3")):
+    for net, colour in zip(NETS, ("C0", "C3"), strict=True):
         leaders = best.get(("mnist", net), [])
         if not leaders:
             continue
