@@ -1,0 +1,43 @@
+"""Oriented gradients, three convolutions and a dense layer with d weights that are not zero."""
+
+import functools
+
+import torch
+from torch import Tensor, nn
+
+from entries.oriented import Behind, augmented, oriented
+from entries.packed import Sparse
+from entries.penalty import l1
+from entries.training import BATCH, he_normal
+
+CELL, STRIDE = 4, 2
+WIDTHS, POOLED = (16, 32, 64), 4
+EPOCHS = 20
+PEAK = 0.004
+DEGREES, SCALE = 10.0, 0.1
+
+
+def build(dim: int, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    a, b, c = WIDTHS
+    net = nn.Sequential(
+        nn.Conv2d(8, a, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(a, b, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(b, c, 3), nn.ReLU(), nn.Flatten(), nn.Linear(c * POOLED**2, 10),
+    )  # fmt: skip
+    he_normal(net)
+    return Behind(functools.partial(oriented, cell=CELL, stride=STRIDE), Sparse(net, dim))
+
+
+def train(net: nn.Module, images: Tensor, labels: Tensor, seed: int) -> None:
+    assert isinstance(net, Behind)
+    sparse = net.inner
+    assert isinstance(sparse, Sparse)
+    steps = EPOCHS * (len(images) // BATCH)
+    sparse.fit(
+        images, labels, seed, epochs=EPOCHS, peak=PEAK,
+        augment=functools.partial(
+            augmented, cell=CELL, stride=STRIDE, degrees=DEGREES, scale=SCALE
+        ),
+        after_gradient=l1(sparse.net.parameters(), len(sparse.packed), steps),
+    )  # fmt: skip
