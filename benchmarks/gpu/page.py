@@ -53,9 +53,10 @@ def not_measured(needs: pd.DataFrame | None) -> Page:
 
 def page(name: str, measured: measurements.Measurements, needs: pd.DataFrame | None = None) -> Page:
     """The page of one GPU."""
-    numbers = measured.numbers.assign(
-        earlier=lambda f: f["sources"].notna() & (f["sources"] != measured.facts["sources"])
-    )
+    numbers = measured.numbers.assign(earlier=False)
+    if "sources" in numbers:  # absent if every item failed
+        known = numbers["sources"].notna()
+        numbers["earlier"] = known & (numbers["sources"] != measured.facts["sources"])
     rows = {stage: frame.dropna(axis="columns", how="all")
             for stage, frame in numbers.groupby("stage", sort=False)}  # fmt: skip
     done = {stage: frame[frame["status"] == "ok"] for stage, frame in rows.items()}

@@ -160,7 +160,22 @@ def machine_table(frame: pd.DataFrame, missing: int) -> pd.DataFrame:
         "cases still to be measured": f"{missing}",
         "revision": ", ".join(f"{name} ({count} cases)" for name, count in revisions.items()),
     }
+    if older := older_cases(frame):
+        rows["measured before the projector's code changed"] = ", ".join(older)
     return pd.DataFrame(rows.items(), columns=["", "value"])
+
+
+def older_cases(frame: pd.DataFrame) -> list[str]:
+    """The measured cases whose projector had other code when its smallest case was measured.
+
+    A projector whose code changed is measured again from its smallest case on.
+    """
+    if "sources" not in frame:
+        return []
+    measured = frame[frame.status == "ok"].sort_values(["native", "dim"], kind="stable")
+    newest = measured.groupby("projector")["sources"].transform("first")
+    return [f"{row['projector']} {row['native']:,} × {row['dim']:,}"
+            for row in measured[measured.sources != newest].to_dict("records")]  # fmt: skip
 
 
 def compare_at_sizes(measurements: pd.DataFrame, show: Callable[[Row], str]) -> pd.DataFrame:

@@ -102,7 +102,8 @@ def make_archive(tmp_path: Path, gpu: str) -> Path:
     }  # fmt: skip
     for stage, rows in written.items():
         for row in rows:
-            Log(work / f"{stage}.jsonl").write({"seconds": 1.0, **row})
+            sources = "older" if row["item"].startswith("regenerated") else archive.sources_digest()
+            Log(work / f"{stage}.jsonl").write({"seconds": 1.0, "sources": sources, **row})
     table = pd.read_csv(RESULTS / "projectors-cpu.csv", keep_default_na=False, dtype=str)
     table = table.assign(device="cuda", gpu=gpu, revision="")[table["native"] == "21840"]
     table.to_csv(work / "projectors-cuda.csv", index=False, lineterminator="\n")
@@ -139,6 +140,8 @@ def test_imported_results_land_in_the_pages(tmp_path, monkeypatch) -> None:
     assert cells["batched on the GPU, %"] == "90.00 ± 0.50"
     assert cells["alone on a CPU, %"] == "91.00 ± 0.25 (20)"
     assert models.whole_seconds(of["tables"]) == 3.0
+    assert "| dense bf16 Pω  " in text
+    assert "| regenerated signs Pω* " in text  # of older code
     assert (out / "figures" / "gpu-models.svg").is_file()
     [record] = Store(out / "records-batched").records()
     assert record.provenance["batched_seeds"] == [0, 1]

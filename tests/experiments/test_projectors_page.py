@@ -53,6 +53,16 @@ def test_a_page_counts_its_cases() -> None:
     assert markdown(page)
 
 
+def test_a_page_names_the_cases_of_older_code() -> None:
+    frame = read_frame(RESULTS / "projectors-cpu.csv")
+    frame = frame[(frame.projector == "hashed") & (frame.status == "ok")][:3].copy()
+    assert module.older_cases(frame) == []  # no code is known
+    assert module.older_cases(frame.assign(sources="a")) == []
+    frame = frame.assign(sources=["b", "b", "a"])
+    last = frame.iloc[2]
+    assert module.older_cases(frame[::-1]) == [f"hashed {last.native:,} × {last.dim:,}"]
+
+
 def test_detail_shows_dtype_and_cache() -> None:
     shown = module.detail(derive(ROW))
     assert shown["projector"] == "srht (bfloat16)"
