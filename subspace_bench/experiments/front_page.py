@@ -219,7 +219,8 @@ def best_entries(out: Path) -> list[Row]:
         for (net, dim, _), seeds in frame.groupby(["net", "d", "entry"]):
             sample = Sample(tuple(seeds["accuracy"].astype(float)))
             if sample.n >= MIN_SEEDS:
-                found.setdefault((NETS[str(net)], int(str(dim))), []).append(sample)
+                for name in dict.fromkeys((NETS[str(net)], NETS["any"])):  # also the post's
+                    found.setdefault((name, int(str(dim))), []).append(sample)
     except (OSError, ValueError, KeyError, pd.errors.UndefinedVariableError) as failure:
         raise UserError(f"{path} is no table of the leaderboard: move it away") from failure
     best = {key: max(samples, key=lambda sample: sample.mean) for key, samples in found.items()}
