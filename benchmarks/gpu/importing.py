@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import measurements
-from benchmarks.gpu import archive, claims, page
+from benchmarks.gpu import archive, page, planned
 from benchmarks.gpu.log import STARTED, Log, Row
 from benchmarks.gpu.stages import STAGES
 from subspace_bench.common.errors import UserError
@@ -51,7 +51,7 @@ def import_archive(path: Path, out: Path) -> list[Path]:
             measurements.save(name, out, frame, facts)
             written += page.rebuild(out)
         import_records(work / RECORDS, out / f"{RECORDS}-batched")
-        import_records(work / claims.RECORDS, out / RECORDS)
+        import_records(work / planned.RECORDS, out / RECORDS)
         if (work / f"{TABLE}.csv").is_file():
             written += import_table(work / f"{TABLE}.csv", out, facts["revision"])
     return written

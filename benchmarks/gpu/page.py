@@ -173,7 +173,7 @@ HELD = {
     "kernels": models.kernels_table,
     "steps": models.steps_table,
     "tables": models.tables_table,
-    "claims": models.tables_table,
+    "planned": models.tables_table,
 }
 
 

@@ -77,6 +77,6 @@ STAGES = {
         Stage("steps", 10, "training steps, alone and batched"),
         Stage("tables", 24, "the post's tables, five seeds of a cell as one batch"),
         Stage("peers", 8, "other implementations"),
-        Stage("claims", 30, "planned seeds of the post's claims, as batches", usual=False),
+        Stage("planned", 30, "planned trainings that are missing, as batches", usual=False),
     )
 }

@@ -1,7 +1,7 @@
 """The tables and figures of the post, five seeds of every cell, trained as one batch each.
 
 The records are in the archive, in `records/`. They are of `batched` runs, which no verdict reads;
-those of `claims` are read.
+those of `planned` are read.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ WARM_UPS = 3  # steps before a CUDA graph is recorded: kernels compile, librarie
 
 
 class BatchedTraining:
-    """N runs that take each step together; on CUDA, steps of Adam replay a graph.
+    """N runs that take each step together; on CUDA, steps of Adam, and of SGD at a constant
+    rate, replay a graph.
 
     Arguments:
         runs: equal but for their seeds.
@@ -81,7 +82,8 @@ class BatchedTraining:
         if plain and self.theta.is_cuda:  # numbers that change from step to step, for replays
             for group in self.optimizer.param_groups:
                 group.update(capturable=True, lr=self.theta.new_tensor(group["lr"]))
-        self.recordable = plain and self.theta.is_cuda
+        constant = self.protocol.optimizer == "sgd" and self.protocol.schedule == "constant"
+        self.recordable = (plain or constant) and self.theta.is_cuda
         self.recorded: Recorded | None = None
         self.batches = [make_batches(run, dataset) for run in runs]
         for each in self.batches:  # one copy of the images on a GPU

@@ -16,7 +16,7 @@ import pytest
 import torch
 from stored_record import FACTS, RESULT
 
-from benchmarks.gpu import archive, claims, costs, facts, importing, runner, tables, worker
+from benchmarks.gpu import archive, costs, facts, importing, planned, runner, tables, worker
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.log import Log
 from benchmarks.gpu.stages import STAGES, Setting
@@ -179,21 +179,21 @@ def test_a_stage_that_does_not_import_is_one_failure(tmp_path, monkeypatch) -> N
 
 def test_stages_in_the_order_asked_for() -> None:
     usual = [s.name for s in runner.chosen_stages(None, None)]
-    assert usual == [name for name in STAGES if name != "claims"]
+    assert usual == [name for name in STAGES if name != "planned"]
     assert [s.name for s in runner.chosen_stages(["peers", "steps"], None)] == ["peers", "steps"]
     first = [s.name for s in runner.chosen_stages(None, "peers")]
     assert first == ["peers", *(name for name in usual if name != "peers")]
-    assert [s.name for s in runner.chosen_stages(None, "claims")] == ["claims", *usual]
+    assert [s.name for s in runner.chosen_stages(None, "planned")] == ["planned", *usual]
 
 
 def test_only_planned_seeds_that_are_missing_are_trained(monkeypatch) -> None:
-    monkeypatch.setattr(claims, "committed_store", lambda: ())
-    every = claims.missing_seeds("cuda")
+    monkeypatch.setattr(planned, "committed_store", lambda: ())
+    every = planned.missing_seeds("cuda")
     assert [run.seed for run in every["conv, d = 10,000"]] == list(range(12))
     committed = [Record(replace(run, device="cpu"), RESULT, FACTS)
                  for run in every["conv, d = 10,000"][:5]]  # fmt: skip
-    monkeypatch.setattr(claims, "committed_store", lambda: committed)
-    left = claims.missing_seeds("cuda")
+    monkeypatch.setattr(planned, "committed_store", lambda: committed)
+    left = planned.missing_seeds("cuda")
     assert [run.seed for run in left["conv, d = 10,000"]] == list(range(5, 12))
     assert left.keys() == every.keys()
 

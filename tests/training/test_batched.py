@@ -47,6 +47,9 @@ RUNS = {
         scaling="fan-in",
     ),
     "a net of the MNIST-lite table": presets.lite("cnn-3369", 1),
+    "a tutorial's net, by SGD": replace(
+        presets.tutorial("5"), protocol=replace(presets.tutorial("5").protocol, batch=8)
+    ),
 }
 
 
