@@ -13,7 +13,6 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from subspace_bench.common.formatting import format_significant
 
 Ceilings = dict[str, float]  # item of the stage `ceilings` → its value
-EARLIER = "*"  # after the name of a kernel that was measured with older code
 BATCHED = r"(\d+) nets, d = (.+)"
 
 
@@ -30,7 +29,7 @@ def kernels_table(frame: pd.DataFrame, ceilings: Ceilings) -> pd.DataFrame:
         target = row.get("target") or 0.0
         lines.append(
             {
-                "kernel": row["item"] + EARLIER * (row.get("earlier") is True),
+                "kernel": name_of(row),
                 "ms": format_significant(row["device_ms"]),
                 "model, ms": "" if computed or math.isnan(model) else format_significant(model),
                 "of the limit": reached and f"{reached} of {limit}",
@@ -40,6 +39,11 @@ def kernels_table(frame: pd.DataFrame, ceilings: Ceilings) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(lines)
+
+
+def name_of(row: dict[Any, Any]) -> str:
+    """The name of an item, with a * if it was measured with older code."""
+    return str(row["item"]) + "*" * (row.get("earlier") is True)
 
 
 def least_ms(row: dict[Any, Any], ceilings: Ceilings) -> tuple[float, float]:
@@ -56,7 +60,7 @@ def steps_table(frame: pd.DataFrame, ceilings: Ceilings) -> pd.DataFrame:
         memory, arithmetic = least_ms(row, ceilings)
         lines.append(
             {
-                "step": row["item"],
+                "step": name_of(row),
                 "ms": number(row, "step_ms"),
                 "in the graph, ms": number(row, "graph_ms"),
                 "bytes allow, ms": blank(memory),
@@ -76,7 +80,7 @@ def tables_table(frame: pd.DataFrame, ceilings: Ceilings) -> pd.DataFrame:
         least = [ms * row["steps"] / 1e3 for ms in least_ms(row, ceilings)]
         lines.append(
             {
-                "cell": row["item"],
+                "cell": name_of(row),
                 "runs": f"{row['nets']:.0f}",
                 "set-up, s": number(row, "seconds_set_up"),
                 "training, s": number(row, "seconds_training"),

@@ -97,7 +97,10 @@ def summarize(numbers: pd.DataFrame, ceilings: dict[str, float]) -> str:
     tables = numbers[(numbers["stage"] == "tables") & (numbers["status"] == "ok")]
     if len(tables):
         seconds = format_duration(models.whole_seconds(tables))
-        parts.append(f"{len(tables)} cells of the post's tables trained in {seconds}")
+        whole = len(post_cells("cuda"))
+        parts.append(
+            f"{len(tables)} of the {whole} cells of the post's tables trained in {seconds}"
+        )
     if "copy" in ceilings:
         parts.append(f"memory is copied at {format_significant(ceilings['copy'])} GB/s")
     return "; ".join(parts)
@@ -157,6 +160,13 @@ def plain_table(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[columns].map(show)
 
 
+def peers_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Times of ours and of peers."""
+    names = {"item": "item", "ours_ms": "ours, ms", "theirs_ms": "peer's, ms",
+             "times_ours": "peer's ÷ ours"}  # fmt: skip
+    return plain_table(frame)[[name for name in names if name in frame]].rename(columns=names)
+
+
 def show(cell: Any) -> str:
     """A cell: three digits, or blank where there is no number."""
     if isinstance(cell, str):
@@ -167,7 +177,7 @@ def show(cell: Any) -> str:
 TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "ceilings": ceilings_table,
     "correctness": errors_table,
-    "peers": plain_table,
+    "peers": peers_table,
 }
 HELD = {
     "kernels": models.kernels_table,

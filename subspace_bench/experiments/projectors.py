@@ -6,7 +6,7 @@ A page depends only on its csv and on the accuracy records, so any machine can r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes, format_significant
 from subspace_bench.experiments import projectors_predicted
 from subspace_bench.experiments.projector_accuracy import accuracies
+from subspace_bench.experiments.projectors_at_sizes import (
+    case_name,
+    compare_at_sizes,
+    older_cases,
+    show_graphs,
+)
 from subspace_bench.experiments.study import Evidence, Plan
 from subspace_bench.profiling import recommendation
 from subspace_bench.profiling.cases import DIMS, LAYERED_MODELS, NATIVE, grid
@@ -39,10 +45,9 @@ from subspace_bench.reporting.render import write_page
 
 # Fraction of a GPU's read bandwidth, or of its copies for transforms, that products are to reach.
 TARGETS = {"dense": 0.85, "Hadamard transforms, each pass": 0.80, "hashed": 0.70}
+NONE = pd.DataFrame()  # no table
 LARGE_DIM = 100  # from which on the summary says which projector always wins
 MARKERS, COLOURS = "osD^vP*Xdhp<>", plt.get_cmap("tab10")  # one per projector
-# By the status of a case, up to its colon.
-REASONS = {"does not fit": "too large", "not measured": "too slow", "failed": "failed"}
 
 
 def write_page_of(table: Path, missing: int = 0) -> list[Path]:
@@ -73,12 +78,13 @@ def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) 
     measured = successful(measurements)
     accuracy = recommendation.AccuracyComparison.of(samples)
     recommendations = recommendation.recommend(measured, accuracy)
-    device, facts = str(frame.device.iloc[0]), frame.iloc[0]
+    device, facts, older = str(frame.device.iloc[0]), frame.iloc[0], older_cases(frame)
     sections = {f"native_{native}": native for native in sorted(set(frame.native))}
     tables = {
         "recommendation": recommendation.recommendation_table(recommendations, accuracy),
         "accuracy": recommendation.accuracy_table(accuracy),
-        "times": compare_at_sizes(measurements, lambda row: format_significant(row["ms"])),
+        "times": compare_at_sizes(measurements, lambda row: format_significant(row["ms"]), older),
+        "graphs": compare_at_sizes(measurements, show_graphs, older) if device == "cuda" else NONE,
         "memory": compare_at_sizes(measurements, lambda row: format_peak(row["peak_bytes"])),
         "machine": machine_table(frame, missing),
         **{key: details(measurements, native) for key, native in sections.items()},
@@ -86,7 +92,7 @@ def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) 
     return Page(
         name=name,
         title=f"What projectors cost on {facts.gpu or facts.cpu}",
-        summary=summarize(recommendations),
+        summary=summarize(recommendations, older),
         tables={key: table for key, table in tables.items() if not table.empty},
         values={
             "sections": [(key, n, NATIVE.get(n, "")) for key, n in sections.items()],
@@ -97,6 +103,8 @@ def page(name: str, frame: pd.DataFrame, samples: Accuracies, missing: int = 0) 
             "columns": COLUMNS,
             "read_from": format_bytes(READ_FROM_BYTES),
             "layered": LAYERED_MODELS,
+            "device": device,
+            "older": older,
         },
         figures=figures(name, measured),
         command=f"subspace-bench compare --device {device} --rebuild",
@@ -122,7 +130,7 @@ def not_measured(device: str) -> Page:
     )
 
 
-def summarize(recommendations: list[Recommendation]) -> str:
+def summarize(recommendations: list[Recommendation], older: Sequence[str]) -> str:
     """Which projector is recommended most often, from which D on, and what it takes there."""
     best = {
         (each.native, each.dim): each.candidates[0] for each in recommendations if each.candidates
@@ -134,11 +142,12 @@ def summarize(recommendations: list[Recommendation]) -> str:
     others = [native for (native, dim), row in best.items()
               if dim >= LARGE_DIM and row["projector"] != name]  # fmt: skip
     large = {at: row for at, row in best.items()
-             if at[0] > max(others, default=0) and at[1] >= LARGE_DIM}  # fmt: skip
+             if at[0] > max(others, default=0) and at[1] >= LARGE_DIM
+             and case_name(row) not in older}  # fmt: skip
     if large:
         (native, dim), row = max(large.items())
         parts.append(
-            f"always from D = {min(large)[0]:,} and d = {LARGE_DIM} on: "
+            f"always from D = {min(large)[0]:,} and d = {min(d for _, d in large):,} on: "
             f"{format_significant(row['ms'])} ms forward and transpose at {native:,} × {dim:,}"
         )
     return ", ".join(parts) + "; elsewhere see the table"
@@ -163,32 +172,6 @@ def machine_table(frame: pd.DataFrame, missing: int) -> pd.DataFrame:
     if older := older_cases(frame):
         rows["measured before the projector's code changed"] = ", ".join(older)
     return pd.DataFrame(rows.items(), columns=["", "value"])
-
-
-def older_cases(frame: pd.DataFrame) -> list[str]:
-    """The measured cases whose projector had other code when its smallest case was measured.
-
-    A projector whose code changed is measured again from its smallest case on.
-    """
-    if "sources" not in frame:
-        return []
-    measured = frame[frame.status == "ok"].sort_values(["native", "dim"], kind="stable")
-    newest = measured.groupby("projector")["sources"].transform("first")
-    return [f"{row['projector']} {row['native']:,} × {row['dim']:,}"
-            for row in measured[measured.sources != newest].to_dict("records")]  # fmt: skip
-
-
-def compare_at_sizes(measurements: pd.DataFrame, show: Callable[[Row], str]) -> pd.DataFrame:
-    """One row per (D, d), one column per projector; float32 only."""
-    names = measurements.projector.unique()
-    lines: dict[tuple[int, int], dict[str, str]] = {}
-    for row in measurements.to_dict("records"):
-        size = {"D": f"{row['native']:,}", "d": f"{row['dim']:,}"}
-        line = lines.setdefault((row["native"], row["dim"]), size | dict.fromkeys(names, ""))
-        if row["dtype"] == "float32":
-            kind = row["status"].partition(":")[0]
-            line[row["projector"]] = show(row) if kind == "ok" else REASONS[kind]
-    return pd.DataFrame(lines.values())
 
 
 def details(measurements: pd.DataFrame, native: int) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from subspace_bench.experiments import projectors as module
-from subspace_bench.experiments import projectors_predicted
+from subspace_bench.experiments import projectors_at_sizes, projectors_predicted
 from subspace_bench.profiling.derived import derive
 from subspace_bench.profiling.table import read_frame
 from subspace_bench.reporting.render import markdown, write_page
@@ -56,11 +56,13 @@ def test_a_page_counts_its_cases() -> None:
 def test_a_page_names_the_cases_of_older_code() -> None:
     frame = read_frame(RESULTS / "projectors-cpu.csv")
     frame = frame[(frame.projector == "hashed") & (frame.status == "ok")][:3].copy()
-    assert module.older_cases(frame) == []  # no code is known
-    assert module.older_cases(frame.assign(sources="a")) == []
+    assert projectors_at_sizes.older_cases(frame) == []  # no code is known
+    assert projectors_at_sizes.older_cases(frame.assign(sources="a")) == []
     frame = frame.assign(sources=["b", "b", "a"])
     last = frame.iloc[2]
-    assert module.older_cases(frame[::-1]) == [f"hashed {last.native:,} × {last.dim:,}"]
+    assert projectors_at_sizes.older_cases(frame[::-1]) == [
+        f"hashed {last.native:,} × {last.dim:,}"
+    ]
 
 
 def test_detail_shows_dtype_and_cache() -> None:
