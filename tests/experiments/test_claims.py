@@ -19,7 +19,7 @@ from subspace_bench.training import presets
 def test_claims_are_decided_by_their_criteria() -> None:
     noise = np.array([-0.05, 0.0, 0.05, 0.02, -0.02])
     levels = {None: 98.9, 10_000: 98.7, 10_920: 98.6, 4_368: 97.5, 2_184: 96.0, 3_000: 97.2}
-    runs = {presets.post("conv", d, 100): list(v + np.tile(noise, 4)) for d, v in levels.items()}
+    runs = {presets.post("conv", d, 100): list(v + np.tile(noise, 10)) for d, v in levels.items()}
     runs[presets.lite("cnn-10754", 100)] = list(98.85 + np.tile(noise, 5))
     runs[presets.tutorial("2")] = list(99.0 + noise)
     runs[presets.lite("cnn-10754")] = list(97.6 + noise)
@@ -82,7 +82,7 @@ def test_planned_claims_are_decided_by_exactly_the_planned_seeds() -> None:
 
 def test_the_full_profile_trains_the_planned_seeds() -> None:
     seeds = Counter(replace(run, seed=0) for run in study.cases(Plan("full", seeds=2)))
-    assert seeds[presets.post("conv", None, 100)] == 12
+    assert seeds[presets.post("conv", None, 100)] == 48
     assert seeds[presets.post("conv", 10_920, 100)] == 5
     assert seeds[presets.lite("cnn-10754", 100)] == 24
     assert seeds[presets.lite("cnn-10754")] == 2  # ten epochs
