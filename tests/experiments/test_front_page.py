@@ -18,7 +18,7 @@ from subspace_bench.records.store import Record
 from subspace_bench.reporting.index_html import to_json
 
 RESULTS = Path(__file__).parents[2] / "results"
-READ = ("*.md", "projectors-*.csv", "leaderboard.csv")  # what the file is made from, besides records
+READ = ("*.md", "projectors-*.csv", "leaderboard.csv")  # besides records
 
 
 @pytest.fixture(scope="module")
