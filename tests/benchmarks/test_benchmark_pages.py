@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import (
+    ablation_page,
     asv_detection,
     autoencoder_page,
     bases_page,
@@ -47,6 +48,7 @@ PAGES = {
     "dimension-search": dimension_search.page,
     "scaling": scaling.page,
     "sharded": sharded.page,
+    "ablation": ablation_page.page,
     "autoencoder": autoencoder_page.page,
     "bases": bases_page.page,
     "sparsity": sparsity_page.page,
