@@ -92,7 +92,7 @@ def collect(rows: pd.DataFrame, entries: Sequence[Entry]) -> list[Row]:
 
 
 def ranked(rows: Sequence[Row], dataset: str, *nets: str) -> dict[int, list[Row]]:
-    """d → its rows, the best verified mean first, then the others."""
+    """d → its rows of these nets, the best verified mean first, then the others."""
     chosen = [
         row
         for row in rows

@@ -1,7 +1,7 @@
 """The tables and figures of the post, five seeds of every cell, trained as one batch each.
 
-The records are in the archive, in `records/`. They are of `batched` runs, which no verdict reads;
-those of `planned` are read.
+The records are in the archive, in `records/`. No verdict reads them: the same seeds were trained
+alone.
 """
 
 from __future__ import annotations
@@ -60,7 +60,11 @@ def show(dim: int | None) -> str:
 
 
 def train_cell(runs: Sequence[RunConfig], setting: Setting, folder: str = RECORDS) -> Values:
-    """Trains a cell, stores its records, and compares accuracies with the committed ones."""
+    """Trains a cell, stores its records, and compares accuracies with the committed ones.
+
+    Arguments:
+        folder: of the records, in the archive.
+    """
     if not fits_device(runs[0], len(runs), setting):
         return {"status": "does not fit: the columns of all nets need more memory than is free"}
     dataset = load_or_embedded(EMBEDDED if setting.dry else "mnist")

@@ -207,6 +207,8 @@ def answer(evidence: Evidence, number: Mapping[str, int]) -> list[Row]:
 def best_entries(out: Path) -> list[Row]:
     """The best mean accuracy at each d of the leaderboard, over at least MIN_SEEDS seeds, on MNIST.
 
+    "Any net" may be the post's.
+
     Raises:
         UserError: if `leaderboard.csv` is damaged.
     """
