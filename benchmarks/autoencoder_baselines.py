@@ -40,14 +40,23 @@ def other_images(test: Tensor) -> dict[str, Images]:
 
 
 def baselines(train: Tensor, scored: dict[str, Images]) -> dict[str, dict[str, float]]:
-    """Mean squared errors per pixel of the mean image and of PCA, and how many numbers each has.
+    """Mean squared errors per pixel without a net, and how many numbers each way has.
+
+    One grey value: the mean pixel of the training images, everywhere.
 
     PCA is the best linear denoiser of its rank: the leading eigenvectors v of the covariance of
     the training images, the component along v multiplied by λ / (λ + variance of the noise).
     """
     mean = train.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov(train.double().T, correction=0))
-    found = {}
+    grey = train.mean()
+    found = {
+        "one grey value": {"numbers": 1.0}
+        | {
+            kind: round(float((images - grey).square().mean()), 7)
+            for kind, (images, _) in scored.items()
+        }
+    }
     for rank in (0, *RANKS):
         basis = vectors[:, len(values) - rank :]
         shrinking = values[len(values) - rank :]

@@ -28,13 +28,16 @@ def page(measurements: Measurements) -> Page:
     rows, facts = measurements.numbers, measurements.facts
     final = rows[rows["stage"] == "final"]
     mean = UNIT * final.groupby("d")["error"].mean()
-    flat = UNIT * facts["baselines"]["mean image"]["error"]
+    grey, flat = (
+        UNIT * facts["baselines"][name]["error"] for name in ("one grey value", "mean image")
+    )
     enough = [int(str(d)) for d, error in mean.items() if error < flat]
     first = min(enough, default=NATIVE)
     summary = (
-        f"Mean squared error of denoised digits, in thousandths: {mean.loc[THEIRS]:.1f} in a "
-        f"random subspace of {THEIRS} numbers, {mean.loc[NATIVE]:.1f} with all {NATIVE:,}; "
-        f"the mean image alone gives {flat:.1f}, which d = {first:,} is the first to beat"
+        f"Mean squared error of denoised digits, in thousandths: {mean.loc[NATIVE]:.1f} with all "
+        f"{NATIVE:,} numbers; {mean.loc[THEIRS]:.1f} in a random subspace of {THEIRS}, where one "
+        f"grey value gives {grey:.1f}; the mean image alone gives {flat:.1f}, which d = {first:,} "
+        "is the first to beat"
     )
     pictures: dict[str, dict[str, str]] = facts["pictures"]
     figures = {
@@ -85,9 +88,9 @@ def _lines(final: pd.DataFrame) -> Iterator[dict[str, str]]:
         number = int(str(d))
         yield {
             "trained numbers": name(number),
-            "of": "the autoencoder" + (f"; the paper's: roughly {THEIRS}" * (number == THEIRS)),
+            "model": "autoencoder" + (f" (the paper has roughly {THEIRS})" * (number == THEIRS)),
             **{title: _shown(group[kind]) for kind, title in KINDS.items()},
-            "times that of all": f"{group['error'].mean() / full:.2f}",
+            "error ÷ that of all parameters": f"{group['error'].mean() / full:.2f}",
             "seconds": f"{group['seconds'].median():.0f}",
         }
 
@@ -103,12 +106,12 @@ def _baselines(found: dict[str, dict[str, float]]) -> Iterator[dict[str, str]]:
     for title, errors in found.items():
         yield {
             "trained numbers": f"{errors['numbers']:,.0f}",
-            "of": title,
+            "model": title,
             **{
                 shown: f"{UNIT * errors[kind]:.2f}" if kind in errors else NOT_AT_HAND
                 for kind, shown in KINDS.items()
             },
-            "times that of all": "",
+            "error ÷ that of all parameters": "",
             "seconds": "",
         }
 

@@ -25,9 +25,11 @@ from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import MIN_SEEDS, Sample
 
 NAME = "leaderboard"
-SHORT = {POST: "the post's net", ANY: "the best net"}
 CLASSES = {POST: (POST,), ANY: (POST, ANY)}  # "any net" may be the post's
-CAPTION = "Test accuracy over trained numbers, MNIST. Grey: the post's nets, trained here"
+CAPTION = (
+    "Test accuracy over trained numbers, MNIST (axis: logarithm of the error). "
+    "Grey: the post's nets, trained as in the post; coloured: entries, with their own recipes"
+)
 SHOWN = (10, 50, 80, 90, 95, 98, 99, 99.5)  # ticks of the figure, in %
 SERIES = {  # of `front_page.answer` → style
     "conv net, 100 epochs": "s--",
@@ -45,7 +47,7 @@ class Row:
     Attributes:
         numbers, stored_bytes: the most that a seed needed; 0 where nothing was run.
         accuracies: one for each seed.
-        seconds: mean of a training.
+        seconds: median of a training, by the clock.
     """
 
     entry: Entry
@@ -86,7 +88,7 @@ def collect(rows: pd.DataFrame, entries: Sequence[Entry]) -> list[Row]:
             seeds = own[own["d"] == dim]
             numbers, size = (0, 0) if seeds.empty else seeds[["numbers", "stored_bytes"]].max()
             accuracies = Sample(tuple(seeds["accuracy"]))
-            seconds = float(seeds["seconds"].mean())
+            seconds = float(seeds["seconds"].median())
             found.append(Row(entry, dim, int(numbers), int(size), accuracies, seconds))
     return found
 
@@ -109,8 +111,9 @@ def ranked(rows: Sequence[Row], dataset: str, *nets: str) -> dict[int, list[Row]
 
 def page(measurements: Measurements, entries: Sequence[Entry]) -> Page:
     """The page results/leaderboard.md."""
-    # An entry that claims nothing and was not run is left out.
-    rows = [row for row in collect(measurements.numbers, entries) if row.mean]
+    found = collect(measurements.numbers, entries)
+    rows = [row for row in found if row.mean]  # run here, or claimed
+    absent = [f"{row.entry.name} at {row.dim:,}" for row in found if not row.mean]
     datasets = sorted({entry.header["dataset"] for entry in entries}, reverse=True)
     boards = {
         (dataset, net): board
@@ -124,11 +127,11 @@ def page(measurements: Measurements, entries: Sequence[Entry]) -> Page:
     }
     tables = {
         "best": pd.DataFrame(_best(best)),
-        **{" ".join(key): pd.DataFrame(_lines(board)) for key, board in boards.items()},
+        **{" ".join(key): _board(board) for key, board in boards.items()},
         "public": pd.DataFrame(_public()),
     }  # fmt: skip
     summary = "; ".join(
-        f"{row.dim:,} numbers reach {row.mean:.1f}% with {SHORT[net]}"
+        f"{row.dim:,} numbers reach {row.mean:.1f}% with {NETS[net]}"
         for (dataset, net), leaders in best.items()
         for row in leaders
         if dataset == "mnist" and row.dim in (100, 1_000)
@@ -140,7 +143,13 @@ def page(measurements: Measurements, entries: Sequence[Entry]) -> Page:
         summary,
         tables,
         measurements.text,
-        {"titles": titles, "seeds": MIN_SEEDS, "beaten": BEATEN, "missed": _missed(best)},
+        {
+            "titles": titles,
+            "seeds": MIN_SEEDS,
+            "beaten": BEATEN,
+            "missed": _missed(best),
+            "absent": ", ".join(absent),
+        },
         figures={NAME: PageFigure(functools.partial(_draw, best), CAPTION)},
         command="python -m benchmarks.leaderboard --rebuild",
     )
@@ -172,6 +181,12 @@ def _missed(best: dict[tuple[str, str], list[Row]]) -> str:
         if (gap := targets.get(dataset, {}).get(net, {}).get(str(row.dim), 0.0) - row.mean) > 0
     ]
     return f"Missed, in points: {'; '.join(gaps)}." if gaps else "All targets are reached."
+
+
+def _board(board: dict[int, list[Row]]) -> pd.DataFrame:
+    """All rows; without a column of claims where nobody claims anything."""
+    frame = pd.DataFrame(_lines(board))
+    return frame if frame["claimed"].any() else frame.drop(columns="claimed")
 
 
 def _lines(board: dict[int, list[Row]]) -> Iterator[dict[str, str]]:

@@ -220,7 +220,7 @@ class Method:
 DIRECT, OMEGA = (0.002, 0.004, 0.008), (0.1, 0.2, 0.4)  # of weights, and of ω
 FEWER = NUMBERS[:-1]
 L1_FACTORS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 5e-3, 1e-2)
-L2_FACTORS = (1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+L2_FACTORS = (1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 METHODS = {
     PLAIN: Method(plain, sparse_bytes, rates=DIRECT, thresholded=True),
     L1: Method(plain, sparse_bytes, penalties=L1_FACTORS, thresholded=True),

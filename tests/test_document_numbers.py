@@ -21,8 +21,8 @@ SHARED = r"one peak rate of Adam, (\S+), is within 1 point of the best rate in (
 CONSTANT = r"adam, constant +\| \S+ to \S+ +\| (\S+)"
 SGD = r"sgd, one-cycle +\| (\S+) to (\S+)"
 OVER_LORA = r"over LoRA's factors, r = 32 \|.*\| \+(\S+) \["
-HUNDRED = r"\b100 numbers reach (\S+)% with the best"
-THOUSAND = r"1,000 numbers reach (\S+)% with the best"
+HUNDRED = r"\b100 numbers reach (\S+)% with any net"
+THOUSAND = r"1,000 numbers reach (\S+)% with any net"
 MUTATIONS = r"Of (\d+) mutations above the minimum detectable effect, (\d+)"
 
 # Document, its sentence, and the page with the pattern whose groups are the sentence's numbers.

@@ -39,9 +39,9 @@ SMALL = {"width": 30}
     ("recipe", "stored"),
     [
         (Recipe("fastfood", stages=3, **SMALL), 80),
-        (Recipe("fastfood", stages=3, bits=8, **SMALL), 60),
+        (Recipe("fastfood", stages=3, bits=8, **SMALL), 64),
         (Recipe("hashed", constant=True, average=True, **SMALL), 80),
-        (Recipe("hashed", bits=8, tried=2, **SMALL), 20),
+        (Recipe("hashed", bits=8, tried=2, **SMALL), 24),
         (Recipe("hashed", top=0.5, normalise=True, front="pixels", **SMALL), 80),
     ],
 )

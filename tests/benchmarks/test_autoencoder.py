@@ -19,6 +19,7 @@ from subspace_bench.models import parameter_count
 
 DIMS = (10, 200, NATIVE)
 BASELINES = {
+    "one grey value": {"numbers": 1.0, "error": 0.1, "rotated": 0.1},
     "mean image": {"numbers": 784.0, "error": 0.07, "rotated": 0.08},
     "PCA, 1 component": {"numbers": 1_569.0, "error": 0.06, "rotated": 0.08},
 }
@@ -42,6 +43,7 @@ def test_more_components_help_up_to_the_rank_of_the_images() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(400, 3, generator=generator) @ torch.rand(3, 784, generator=generator) / 3
     found = baselines(images, {"error": (images, noisy(images))})
+    assert found["one grey value"]["error"] == pytest.approx(float(images.var()), rel=1e-3)
     errors = [found[name]["error"] for name in ("mean image", "PCA, 1 component")]
     errors.append(found["PCA, 3 components"]["error"])
     assert errors == sorted(errors, reverse=True)

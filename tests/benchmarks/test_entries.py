@@ -61,18 +61,6 @@ def test_a_pruned_net_has_d_weights() -> None:
     assert 0 < int((weights != 0).sum()) <= 50
 
 
-def test_folding_a_norm_changes_nothing() -> None:
-    torch.manual_seed(0)
-    layer, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
-    for tensor in (norm.running_mean, norm.weight, norm.bias):
-        tensor.data.normal_()
-    norm.running_var.uniform_(0.5, 2)
-    images = torch.randn(2, 3, 9, 9)
-    both = nn.Sequential(layer, norm).eval()(images)
-    ENTRIES["folded-direct"].code.fold(layer, norm)
-    torch.testing.assert_close(layer(images), both)
-
-
 def test_deskewing_centres_and_removes_the_slant(digits: Dataset) -> None:
     images = digits.train_images[:100, None].float() / 255
     reach = torch.arange(28.0) - 13.5

@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -191,6 +192,20 @@ def test_an_interrupted_measurement_goes_on(complete, tmp_path: Path) -> None:
         sparsity.measure(tmp_path)
     assert again == complete[1][-3:]
     assert path.read_text(encoding="utf-8") == "".join(lines)
+
+
+def test_a_grown_grid_replaces_what_was_chosen(
+    complete, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for suffix in ("csv", "json"):
+        shutil.copy(complete[0] / f"sparsity.{suffix}", tmp_path)
+    smaller = replace(METHODS[L1], penalties=(1e-2,))
+    monkeypatch.setitem(METHODS, L1, smaller)
+    with recorded():
+        sparsity.measure(tmp_path)
+    rows = load("sparsity", tmp_path).numbers.query("method == @L1 and stage == 'final'")
+    assert set(rows["penalty"]) == {1e-2}
+    assert not rows.duplicated(["size", "seed"]).any()
 
 
 def test_the_page_shows_every_method_at_equal_numbers_and_bytes(complete) -> None:
