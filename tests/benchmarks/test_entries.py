@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.leaderboard_entries import load_all
@@ -59,6 +60,21 @@ def test_a_pruned_net_has_d_weights() -> None:
     net.fit(torch.rand(2 * BATCH, 1, 28, 28), torch.arange(2 * BATCH) % 10, 0, epochs=4, peak=0.01)
     weights = torch.cat([p.flatten() for p in net.merge().parameters()])
     assert 0 < int((weights != 0).sum()) <= 50
+
+
+def test_a_student_gets_the_gradient_of_the_divergence_from_its_teacher() -> None:
+    torch.manual_seed(0)
+    code = ENTRIES["joined-taught"].code
+    teacher, student, x = nn.Linear(4, 10), code.Taught(nn.Linear(4, 10), 50), torch.randn(6, 4)
+    student.teacher, student.is_training = teacher.forward, True
+    F.cross_entropy(student(x), torch.zeros(6).long()).backward()
+    found = student.net.weight.grad.clone()
+    student.zero_grad()
+    logs = [F.log_softmax(net(x) / code.TEMPERATURE, 1) for net in (student.net, teacher)]
+    loss = F.kl_div(*logs, reduction="batchmean", log_target=True) * code.TEMPERATURE**2
+    loss.backward()
+    torch.testing.assert_close(found, student.net.weight.grad)
+    assert "teacher" not in "".join(student.state_dict())
 
 
 def test_deskewing_centres_and_removes_the_slant(digits: Dataset) -> None:
