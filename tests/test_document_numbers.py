@@ -53,6 +53,18 @@ SENTENCES = [
     ),
     (
         "results/claims.md",
+        "where both have the same, 1,000 numbers reach {}%",
+        "sparsity.md",
+        r"\| L1 penalty, largest k +\| [^|]+\| (\S+) ±",
+    ),
+    (
+        "results/claims.md",
+        "% and all 21,840 reach {}%",
+        "sparsity.md",
+        r"\| no penalty, largest k .*\| (\S+) ± \S+; 87,360 B",
+    ),
+    (
+        "results/claims.md",
         "trained as in the post, reach {}%",
         "subspace.md",
         r"\| 21,840 +\| 99.0 +\| (\S+) ±",
