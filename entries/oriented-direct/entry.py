@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from entries.oriented import Behind, oriented
 from entries.training import fit, he_normal
-from entries.widths import widest
+from subspace_bench import models
 
 CELL, STRIDE = 4, 2
 EPOCHS = 30
@@ -26,7 +26,10 @@ def pooled(width: int) -> nn.Module:
 
 def build(dim: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    net = widest(pooled, dim)
+    width = 1
+    while models.parameter_count(pooled(width + 1)) <= dim:
+        width += 1
+    net = pooled(width)
     he_normal(net)
     return Behind(functools.partial(oriented, cell=CELL, stride=STRIDE), net)
 
