@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from benchmarks.ablation_recipes import BASE, CHANGES
+from benchmarks.ablation_recipes import BASE, CHANGES, stored_bytes
 from benchmarks.measurements import Measurements
 from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.statistics import Interval, Sample, difference
@@ -19,7 +19,8 @@ def page(measurements: Measurements) -> Page:
     """The page results/ablation.md."""
     rows = measurements.numbers
     final = rows[rows["stage"] == "final"]
-    tables = {str(d): pd.DataFrame(_lines(final[final["d"] == d], d)) for d in CHANGES}
+    known = [d for d in CHANGES if (final["d"] == d).any()]
+    tables = {str(d): pd.DataFrame(_lines(final[final["d"] == d], d)) for d in known}
     losses = {
         change: sample(final, SHOWN, BASE).mean - sample(final, SHOWN, change).mean
         for change in CHANGES[SHOWN]
@@ -28,7 +29,7 @@ def page(measurements: Measurements) -> Page:
     reached = sample(final, SHOWN, BASE).mean
     lost = "; ".join(f"{change} ({-losses[change]:+.1f} points)" for change in worst)
     summary = f"{SHOWN} numbers reach {reached:.1f}% of held-out images. What costs most: {lost}"
-    titles = {str(d): f"{d:,} numbers" for d in CHANGES}
+    titles = {str(d): f"{d:,} numbers" for d in known}
     return Page(
         NAME,
         "What makes d numbers good?",
@@ -50,11 +51,13 @@ def _lines(final: pd.DataFrame, d: int) -> Iterator[dict[str, str]]:
     base = sample(final, d, BASE)
     for change in CHANGES[d]:
         found, own = sample(final, d, change), final[final["change"] == change]
+        if own.empty:
+            continue
         yield {
             "change": change,
             "accuracy, %": found.show(),
             "difference, points": "" if change == BASE else _signed(found, base),
-            "bytes": f"{own['stored_bytes'].max():,}",
+            "bytes": f"{stored_bytes(CHANGES[d][change], d):,}",
             "peak rate": f"{own['rate'].iloc[0]:g}",
             "seconds": f"{own['seconds'].median():.0f}",
         }

@@ -1,31 +1,41 @@
-"""The parts of the trainings of `ablation`, and what each change replaces."""
+"""The trainings of `ablation` in a subspace, and what each change replaces."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.held_out import Images, Split, accuracy, normalise, normalised, split
+from benchmarks import ablation_weights
+from benchmarks.ablation_scores import Data, Score, round_to
+from benchmarks.ablation_weights import Weights
+from benchmarks.held_out import Images, accuracy, normalise, normalised, split
 from benchmarks.leaderboard_entries import pixels
-from entries.oriented import deskew, oriented
+from entries.oriented import Behind, deskew, oriented
 from entries.packed import COLUMNS, Chosen, pack
-from entries.training import WARM_UP, fit, he_normal, one_cycle
+from entries.training import WARM_UP, affine, fit, he_normal, one_cycle
 from subspace_bench import Subspace
 from subspace_bench.datasets.dataset import Dataset
 
 AVERAGED = 0.99  # of the average of ω stays at each step
 SEED_STRIDE = 1_000_000  # between the seeds of which one is chosen
 LOSS_IMAGES = 10_000
+CHANNELS = (32, 64)  # of the two convolutions
+edges = partial(oriented, cell=8, stride=4)  # (n, 1, 28, 28) → (n, 8, 6, 6)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training of `width` hidden units.
+    """A training of a dense net in a subspace.
 
     Attributes:
+        layers: "dense", with `width` hidden units; "conv", two convolutions; or "mean", these with
+            the mean over the map.
+        augmented: whether images are turned, scaled and moved.
         front: what the net sees: "oriented", "deskewed" or "pixels".
         stages: in which the gradient chooses directions; 0 trains d given ones.
         origin: factor of He's initial weights.
@@ -38,6 +48,8 @@ class Recipe:
     projector: str
     stages: int = 0
     front: str = "oriented"
+    layers: str = "dense"
+    augmented: bool = False
     width: int = 1_000
     origin: float = 1.0
     scaling: str = "fan-in"
@@ -55,10 +67,13 @@ SHARED = {
     "net: sees pixels": {"front": "pixels"},
     "net: 100 hidden units": {"width": 100},
     "net: 3,000 hidden units": {"width": 3_000},
+    "net: two convolutions": {"layers": "conv"},
+    "net: two convolutions and the mean over the map": {"layers": "mean"},
     "net: LayerNorm without numbers": {"normalise": True},
     "origin: half the weights": {"origin": 0.5},
     "origin: twice the weights": {"origin": 2.0},
     "P: rows not scaled by layer": {"scaling": "none"},
+    "images: turned, scaled, moved": {"augmented": True},
     "rate: constant": {"constant": True},
     "ω: 8 bits": {"bits": 8},
     "ω: 4 bits": {"bits": 4},
@@ -81,22 +96,14 @@ ONLY = {
     },
 }
 BASE = "no change"
-CHANGES = {
-    d: {BASE: base, **{k: replace(base, **v) for k, v in {**SHARED, **ONLY[d]}.items()}}  # type: ignore[arg-type]
-    for d, base in ((100, CHOSEN), (1_000, HASHED))
+CHANGES: dict[int, dict[str, Recipe | Weights]] = {
+    **{
+        d: {BASE: base, **{k: replace(base, **v) for k, v in {**SHARED, **ONLY[d]}.items()}}  # type: ignore[arg-type]
+        for d, base in ((100, CHOSEN), (1_000, HASHED))
+    },
+    300: {BASE: ablation_weights.BASE, **ablation_weights.CHANGES},
 }
-RATES = {100: (0.05, 0.1, 0.2), 1_000: (0.1, 0.2, 0.4)}
-
-Data = dict[str, Split]  # front → what it makes of the images
-
-
-@dataclass(frozen=True)
-class Score:
-    """Accuracy on held-out images, in %, and the bytes that ω takes."""
-
-    accuracy: float
-    stored_bytes: int
-    seconds: float = 0.0
+RATES = {100: (0.05, 0.1, 0.2), 1_000: (0.1, 0.2, 0.4), 300: (0.002, 0.004, 0.008)}
 
 
 def fronts(dataset: Dataset) -> Data:
@@ -104,37 +111,49 @@ def fronts(dataset: Dataset) -> Data:
     return {
         "pixels": split(dataset, normalised),
         "deskewed": split(dataset, lambda images: normalise(deskew(pixels(images)))),
-        "oriented": split(dataset, lambda images: oriented(pixels(images), cell=8, stride=4)),
+        "oriented": split(dataset, lambda images: edges(pixels(images))),
+        "raw": split(dataset, pixels),
     }
 
 
-def train(recipe: Recipe, d: int, rate: float, seed: int, epochs: int, data: Data) -> Score:
+def train(
+    recipe: Recipe | Weights, d: int, rate: float, seed: int, epochs: int, data: Data
+) -> Score:
     """Trains a recipe and scores it."""
-    inputs, labels = images = data[recipe.front].train
+    if isinstance(recipe, Weights):
+        return ablation_weights.train(recipe, d, rate, seed, epochs, data)
+    shown = data["raw" if recipe.augmented else recipe.front]
+    inputs, labels = images = shown.train
     tries = []
     for attempt in range(recipe.tried):
-        net = build(recipe, inputs[0].numel(), d, seed + SEED_STRIDE * attempt)
+        net = build(recipe, data[recipe.front].train[0][0].numel(), d, seed + SEED_STRIDE * attempt)
         fit_net(recipe, net, images, rate, seed, epochs)
         tries.append((training_loss(net, inputs, labels), attempt, net))
     best = min(tries)[2]
     if recipe.bits:
         quantise(best, recipe.bits)
+    return Score(accuracy(best, shown.held_out))
+
+
+def stored_bytes(recipe: Recipe | Weights, d: int) -> int:
+    """Of ω and its places, the step of a rounding, and which seed was chosen."""
+    if isinstance(recipe, Weights):
+        return ablation_weights.stored_bytes(recipe, d)
     bits = 16 + (recipe.bits or 16) if recipe.stages else recipe.bits or 32
     step = 4 if recipe.bits else 0
-    return Score(accuracy(best, data[recipe.front].held_out), d * bits // 8 + step)
+    return math.ceil((d * bits + math.log2(recipe.tried)) / 8) + step
 
 
 def build(recipe: Recipe, inputs: int, d: int, seed: int) -> nn.Module:
-    """A dense net with one hidden layer in a subspace."""
+    """A net in a subspace."""
     torch.manual_seed(seed)
-    first = [nn.Flatten(), nn.Linear(inputs, recipe.width)]
-    if recipe.normalise:
-        first.append(nn.LayerNorm(recipe.width, elementwise_affine=False))
-    net = nn.Sequential(*first, nn.ReLU(), nn.Linear(recipe.width, 10))
+    net = layers(recipe, inputs)
     he_normal(net)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.mul_(recipe.origin)
+    if recipe.augmented:
+        net = nn.Sequential(Behind(edges, net))
     options = {"projector": recipe.projector, "seed": seed, "scaling": recipe.scaling}
     if recipe.stages:
         every = sum(parameter.numel() for parameter in net.parameters())
@@ -148,15 +167,32 @@ def build(recipe: Recipe, inputs: int, d: int, seed: int) -> nn.Module:
     )
 
 
+def layers(recipe: Recipe, inputs: int) -> nn.Sequential:
+    """A dense net with one hidden layer, or two convolutions and a dense layer."""
+    if recipe.layers != "dense":
+        a, b = CHANNELS
+        last = [nn.AdaptiveAvgPool2d(1)] if recipe.layers == "mean" else []
+        return nn.Sequential(
+            nn.Conv2d(8, a, 3, padding=1), nn.ReLU(), nn.Conv2d(a, b, 3), nn.ReLU(),
+            *last, nn.Flatten(), nn.Linear(b if last else 16 * b, 10),
+        )  # fmt: skip
+    first = [nn.Flatten(), nn.Linear(inputs, recipe.width)]
+    if recipe.normalise:
+        first.append(nn.LayerNorm(recipe.width, elementwise_affine=False))
+    return nn.Sequential(*first, nn.ReLU(), nn.Linear(recipe.width, 10))
+
+
 def fit_net(
     recipe: Recipe, net: nn.Module, images: Images, rate: float, seed: int, epochs: int
 ) -> None:
     """Trains ω, and the choice of directions where the recipe has one."""
     schedule = constant if recipe.constant else one_cycle
+    augment = affine if recipe.augmented else None
     if isinstance(net, Chosen):
         net.fit(
             *images, seed,
             epochs=epochs, peak=rate, stages=recipe.stages, choose_until=0.7, schedule=schedule,
+            augment=augment,
         )  # fmt: skip
         return
     omegas: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
@@ -168,7 +204,7 @@ def fit_net(
 
     fit(
         net, omegas, *images, seed,
-        epochs=epochs, peak=rate, schedule=schedule, before=average,
+        epochs=epochs, peak=rate, schedule=schedule, before=average, augment=augment,
     )  # fmt: skip
     if recipe.average:
         with torch.no_grad():
@@ -200,8 +236,3 @@ def quantise(net: nn.Module, bits: int) -> None:
     for omega in net.parameters():
         if omega.requires_grad:
             round_to(omega, bits)
-
-
-def round_to(omega: Tensor, bits: int) -> None:
-    step = omega.abs().max() / (2 ** (bits - 1) - 1)
-    omega.copy_((omega / step).round() * step)

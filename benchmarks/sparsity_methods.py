@@ -15,13 +15,14 @@ from subspace_bench.models.layers import ConvPoolRelu, sequential
 
 PLAIN = "no penalty, largest k"
 L1, L2 = "L1 penalty, largest k", "L2 penalty, largest k"
-PRUNED = "pruned while it trains"
+PRUNED, L1_PRUNED = "pruned while it trains", "L1 penalty, pruned while it trains"
 LOW_RANK = "low rank"
 SHARED = "shared weights"
 SUBSPACE, FASTFOOD = "subspace, hashed P", "subspace, Fastfood P"
 NARROW, SMALL = "narrower net", "3×3 convolutions"
 
 NARROW_WIDTHS = {300: (1, 2, 4), 1_000: (2, 4, 9), 3_000: (4, 7, 17), 10_000: (7, 13, 34)}
+PRUNING_STARTS, PRUNING_ENDS = 0.25, 0.65  # shares of a training
 SMALL_WIDTHS = {
     300: (3, 3, 4),
     1_000: (6, 7, 7),
@@ -176,9 +177,10 @@ def prune_to(net: nn.Module, k: int) -> None:
 def kept_while_training(done: float, k: int) -> int:
     """How many weights remain when a part `done` of the training is over.
 
-    Cubic from D at 0.25 to k at 0.65 (Zhu and Gupta 2017, equation 1); the rest is fine-tuning.
+    Cubic from D at PRUNING_STARTS to k at PRUNING_ENDS (Zhu and Gupta 2017, equation 1); the rest
+    is fine-tuning.
     """
-    part = min(max((done - 0.25) / 0.4, 0.0), 1.0)
+    part = min(max((done - PRUNING_STARTS) / (PRUNING_ENDS - PRUNING_STARTS), 0.0), 1.0)
     return k + round((NATIVE - k) * (1 - part) ** 3)
 
 
@@ -201,6 +203,8 @@ class Method:
         sizes: the k that it can have and that do not just give the plain net.
         rates: peak rates that are tried first; none: those of the plain net serve.
         penalties: weights of its penalty.
+        penalty_times_k: weight of an L1 penalty until PRUNING_ENDS, times k.
+        pruned: whether weights are removed while it trains.
         thresholded: whether one training gives the nets of all sizes, by `keep_largest`.
     """
 
@@ -209,6 +213,8 @@ class Method:
     sizes: tuple[int, ...] = NUMBERS
     rates: tuple[float, ...] = ()
     penalties: tuple[float, ...] = (0.0,)
+    penalty_times_k: float = 0.0
+    pruned: bool = False
     thresholded: bool = False
 
     @property
@@ -225,7 +231,10 @@ METHODS = {
     PLAIN: Method(plain, sparse_bytes, rates=DIRECT, thresholded=True),
     L1: Method(plain, sparse_bytes, penalties=L1_FACTORS, thresholded=True),
     L2: Method(plain, sparse_bytes, penalties=L2_FACTORS, thresholded=True),
-    PRUNED: Method(plain, sparse_bytes, FEWER, (0.004, 0.008, 0.016)),
+    PRUNED: Method(plain, sparse_bytes, FEWER, (0.004, 0.008, 0.016), pruned=True),
+    L1_PRUNED: Method(
+        plain, sparse_bytes, FEWER, (0.004, 0.008, 0.016), penalty_times_k=0.3, pruned=True
+    ),
     LOW_RANK: Method(low_rank, dense_bytes, FEWER[1:], (0.01, 0.02, 0.04)),
     SHARED: Method(shared, seeded_bytes, NUMBERS, (0.2, 0.4, 0.8)),
     SUBSPACE: Method(subspace("hashed"), seeded_bytes, NUMBERS, OMEGA),

@@ -99,15 +99,16 @@ def fit(net: nn.Module, training: Training, images: Images) -> bool:
         optimizer, training.rate, total_steps=len(batches) + 1, pct_start=0.25, cycle_momentum=False
     )
     every = max(1, len(batches) // 100)
+    pruned = METHODS[training.method].pruned
     try:
         for step, batch in enumerate(batches):
-            if training.method == methods.PRUNED and step % every == 0:
+            done = step / len(batches)
+            if pruned and step % every == 0:
                 assert training.size is not None
-                done = step / len(batches)
                 methods.prune_to(net, methods.kept_while_training(done, training.size))
             optimizer.zero_grad()
             loss = cross_entropy(net(images[0][batch]), images[1][batch])
-            if training.penalty:
+            if training.penalty and (not pruned or done < methods.PRUNING_ENDS):
                 loss = loss + training.penalty * norm(trained, training.method)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -118,6 +119,6 @@ def fit(net: nn.Module, training: Training, images: Images) -> bool:
 
 
 def norm(parameters: Sequence[Tensor], method: str) -> Tensor:
-    """‖θ‖₁, or ‖θ‖²/2 whose gradient is that of Adam's `weight_decay`."""
+    """‖θ‖₁, or for L2 ‖θ‖²/2, whose gradient is that of Adam's `weight_decay`."""
     theta = nn.utils.parameters_to_vector(parameters)
-    return theta.abs().sum() if method == methods.L1 else theta.square().sum() / 2
+    return theta.square().sum() / 2 if method == methods.L2 else theta.abs().sum()

@@ -17,7 +17,17 @@ from torch import nn
 from benchmarks import sparsity, sparsity_methods, sparsity_training
 from benchmarks.held_out import Split, normalised, split
 from benchmarks.measurements import Measurements, load
-from benchmarks.sparsity_methods import FASTFOOD, L1, L2, LOW_RANK, METHODS, PLAIN, PRUNED, SUBSPACE
+from benchmarks.sparsity_methods import (
+    FASTFOOD,
+    L1,
+    L1_PRUNED,
+    L2,
+    LOW_RANK,
+    METHODS,
+    PLAIN,
+    PRUNED,
+    SUBSPACE,
+)
 from benchmarks.sparsity_page import page
 from benchmarks.sparsity_storage import (
     NATIVE,
@@ -65,7 +75,7 @@ def test_methods_store_at_most_k_numbers_and_not_many_fewer(method: str) -> None
     exact = METHODS[method].storage is not sparsity_methods.dense_bytes
     for k in METHODS[method].sizes:
         net = METHODS[method].build(k, 0)
-        if method == PRUNED:
+        if METHODS[method].pruned:
             sparsity_methods.prune_to(net, k)
         if METHODS[method].thresholded:
             sparsity_methods.keep_largest(net, k)
@@ -123,6 +133,22 @@ def test_a_training_gives_nets_of_exactly_k(data: Split) -> None:
     assert net.accuracy * 50 % 100 == pytest.approx(0)  # of the 50 test images
 
 
+def test_pruning_stops_its_penalty_when_it_ends(data: Split, monkeypatch) -> None:
+    called = []
+
+    def norm(parameters: Sequence[torch.Tensor], method: str) -> torch.Tensor:
+        called.append(method)
+        return parameters[0].abs().sum()
+
+    monkeypatch.setattr(sparsity_training, "norm", norm)
+    batches = 5  # of the 80 images that are not held out
+    for method, expected in ((L1, batches), (L1_PRUNED, 4)):  # the last starts at 0.8 of the steps
+        size = None if method == L1 else 300
+        sparsity_training.train(Training(method, "select", size, 0.004, 1e-3, 0), [300], data)
+        assert called == [method] * expected
+        called.clear()
+
+
 def test_a_diverged_training_scores_zero(data: Split) -> None:
     data.train[0].fill_(torch.nan)
     for method, size in ((L2, None), (SUBSPACE, 300)):
@@ -134,7 +160,7 @@ def made_up(training: Training, sizes: Sequence[int], data: Split) -> list[Score
     """Accuracy falls from the middle of a grid of rates, and from a penalty of 0.001."""
     middle = (METHODS[training.method].rates or (0.0, 0.004))[1]
     off = abs(math.log2(training.rate / middle))
-    if training.penalty:
+    if METHODS[training.method].thresholded and training.penalty:
         off = abs(math.log10(training.penalty) + 3)
     return [Score(95 + training.seed / 100 - off, n, n // 2, 1.0) for n in sizes]
 
@@ -174,6 +200,7 @@ def test_stages_follow_the_protocol_and_resume(complete) -> None:
     assert {t.seed for t in finals} == {10, 11}
     assert {t.penalty for t in finals if t.method == L1} == {1e-3}
     assert {t.rate for t in finals if t.method == FASTFOOD} == {0.2}
+    assert {t.penalty for t in finals if t.method == L1_PRUNED and t.size == 300} == {0.3 / 300}
     sizes = {t.size for t in finals if t.method == PRUNED}
     assert sizes == {*NUMBERS[:-1], *map(equal_size, NUMBERS[:-1])}
     before = (out / "sparsity.csv").read_bytes()
