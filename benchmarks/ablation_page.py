@@ -27,8 +27,10 @@ def page(measurements: Measurements) -> Page:
     }
     worst = sorted(losses, key=lambda change: -losses[change])[:3]
     reached = sample(final, SHOWN, BASE).mean
-    lost = "; ".join(f"{change} ({-losses[change]:+.1f} points)" for change in worst)
-    summary = f"{SHOWN} numbers reach {reached:.1f}% of held-out images. What costs most: {lost}"
+    lost = "; ".join(f"“{change}”, {-losses[change]:+.1f} points" for change in worst)
+    summary = (
+        f"{SHOWN} numbers reach {reached:.1f}% on held-out images. What changes that most: {lost}"
+    )
     titles = {str(d): f"{d:,} numbers" for d in known}
     return Page(
         NAME,

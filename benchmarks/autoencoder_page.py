@@ -51,7 +51,8 @@ def page(measurements: Measurements) -> Page:
         ),
         f"{NAME}-filters": PageFigure(
             functools.partial(autoencoder_pictures.draw, labelled(pictures["filters"])),
-            "Weights of the first ten hidden units after training with d numbers; grey is 0",
+            "Weights of the first ten hidden units after training with d numbers; grey is 0, and "
+            "each picture is scaled to its largest weight",
         ),
     }
     tables = {
@@ -123,24 +124,37 @@ def _rates(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
         yield {
             "d": name(int(str(d))),
             "peak rate used": f"{used.loc[d]:g}",
-            "held-out error at each rate": ", ".join(
-                f"{rate:g}: {UNIT * error:.2f}" for rate, error in tried.items()
-            ),
+            "held-out error at each rate": _errors(tried),
         }
 
 
+def _errors(tried: pd.Series[float]) -> str:
+    """Held-out errors by rate; one number if all are alike."""
+    shown = {f"{rate:g}": f"{UNIT * error:.2f}" for rate, error in tried.items()}
+    if len(set(shown.values())) == 1:
+        first, *_, last = shown
+        return f"{first} to {last}: {shown[first]}"
+    return ", ".join(f"{rate}: {error}" for rate, error in shown.items())
+
+
 def draw(final: pd.DataFrame, baselines: dict[str, dict[str, float]]) -> Figure:
-    """Test error over d on log axes, beside PCA and the mean image of as many numbers."""
+    """Test error over d, beside PCA and the mean image of as many numbers."""
     figure = Figure(figsize=(6.4, 4))
     axes = figure.subplots()
     samples = {int(str(d)): Sample(tuple(UNIT * group["error"])) for d, group in final.groupby("d")}
-    intervals = [sample.confidence() for sample in samples.values()]
-    axes.errorbar(
-        list(samples),
-        [sample.mean for sample in samples.values()],
-        yerr=[interval.half_width if interval else 0.0 for interval in intervals],
-        fmt="o-", ms=4, capsize=2, label="autoencoder in a subspace, and in full",
-    )  # fmt: skip
+    whole = {d: sample for d, sample in samples.items() if d == NATIVE}
+    parts = {d: sample for d, sample in samples.items() if d != NATIVE}
+    for group, style, label in (
+        (parts, "o-", "autoencoder in a subspace"),
+        (whole, "s", "autoencoder, all parameters"),
+    ):
+        intervals = [sample.confidence() for sample in group.values()]
+        axes.errorbar(
+            list(group),
+            [sample.mean for sample in group.values()],
+            yerr=[interval.half_width if interval else 0.0 for interval in intervals],
+            fmt=style, ms=4, capsize=2, color="C0", label=label,
+        )  # fmt: skip
     linear = {e["numbers"]: UNIT * e["error"] for title, e in baselines.items() if "PCA" in title}
     axes.plot(list(linear), list(linear.values()), "x--", color="C1", label="PCA")
     flat = baselines["mean image"]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 SIDE = 28
+GAP = 2  # white pixels between pictures
 LEVELS = 32  # of grey, which compress to half of what 256 take
 
 
@@ -35,11 +36,14 @@ def decode(text: str) -> np.ndarray:
 
 def draw(rows: dict[str, str]) -> Figure:
     """One row of pictures for each entry, under each other, with its name on the left."""
-    strips = [np.hstack(list(decode(text))) for text in rows.values()]
+    border = ((0, 0), (GAP, 0), (GAP, 0))
+    strips = [
+        np.hstack(list(np.pad(decode(text), border, constant_values=1))) for text in rows.values()
+    ]
     figure = Figure(figsize=(6.4, 0.56 * len(strips) + 0.2))
     axes = figure.subplots()
     axes.imshow(np.vstack(strips), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_yticks([SIDE * (i + 0.5) for i in range(len(rows))], list(rows))
+    axes.set_yticks([(SIDE + GAP) * (i + 0.5) for i in range(len(rows))], list(rows))
     axes.set_xticks([])
     axes.grid(visible=False)
     axes.tick_params(length=0)

@@ -7,7 +7,8 @@
 
 Everything that training changes is counted: the numbers of each parameter or buffer that differs
 from a fresh `build(dim, seed)`, and its bytes as stored. A number has at most 32 bits, so a float64
-counts as two. Only these tensors are handed to the net that is scored, so nothing else can be kept.
+counts as two. Only these tensors are handed to another process, which builds the net anew and
+scores it: what training keeps anywhere else in its own process is lost.
 The digest of an entry covers `entry.py` and the modules `entries/*.py` that it imports.
 """
 
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import multiprocessing
 import sys
 import time
 import tomllib
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -51,7 +54,8 @@ class Header(TypedDict):
         dataset: "mnist" or "fashion-mnist".
         chosen: how its settings were chosen, in a few words.
         claimed: number of trained numbers → mean test accuracy in %. 0 claims nothing.
-        seeds_tried: how many seeds were tried to find the best one; 1 if none was chosen.
+        seeds_tried: how many seeds were tried to find the best one; 1 if none was chosen. Which one
+            it is counts: log₂ of it in bits.
     """
 
     title: str
@@ -68,7 +72,7 @@ class Score:
     """One training of an entry.
 
     Attributes:
-        numbers: numbers that training changed, of 32 bits at most.
+        numbers: numbers of 32 bits at most: those that training changed, and a chosen seed.
         stored_bytes: their bytes.
         accuracy: on the test images, in %.
         seconds: of training.
@@ -84,10 +88,14 @@ class Score:
 class Entry:
     """An entry, ready to be trained."""
 
-    name: str
+    folder: Path
     header: Header
     code: ModuleType
     digest: str
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
 
     @property
     def dims(self) -> list[int]:
@@ -104,17 +112,38 @@ class Entry:
         start = time.perf_counter()
         self.code.train(net, images, labels, seed)
         seconds = time.perf_counter() - start
-        fresh = self.code.build(dim, seed)
-        stored = changed(fresh, net.cpu())
-        numbers = sum(count(tensor) for tensor in stored.values())
+        stored = changed(self.code.build(dim, seed), net.cpu())
+        seed_bits = math.log2(self.header["seeds_tried"])
+        numbers = sum(count(tensor) for tensor in stored.values()) + math.ceil(seed_bits / 32)
         if numbers > dim:
             raise UserError(f"{self.name} at {dim}: training changed {numbers} numbers")
-        fresh.load_state_dict({**fresh.state_dict(), **stored})
-        if self.header["net"] == POST:
-            fresh = as_post_net(self.name, fresh)
-        right = accuracy(fresh, (pixels(dataset.test_images), dataset.test_labels))
-        size = sum(tensor.nbytes for tensor in stored.values())
+        images, labels = dataset.test_images, dataset.test_labels
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as another:
+            right = another.submit(
+                stored_accuracy, self.folder, dim, seed, stored, images, labels
+            ).result()
+        size = sum(tensor.nbytes for tensor in stored.values()) + math.ceil(seed_bits / 8)
         return Score(numbers, size, right, seconds)
+
+
+def stored_accuracy(
+    folder: Path, dim: int, seed: int, stored: dict[str, Tensor], images: Tensor, labels: Tensor
+) -> float:
+    """Accuracy in % of an entry's net with the tensors that training changed.
+
+    Arguments:
+        images: uint8, (n, 28, 28).
+
+    Raises:
+        UserError: if the net is to be the post's and is not.
+    """
+    torch.set_num_threads(1)
+    entry = load(folder)
+    net = entry.code.build(dim, seed)
+    net.load_state_dict({**net.state_dict(), **stored})
+    if entry.header["net"] == POST:
+        net = as_post_net(entry.name, net)
+    return accuracy(net, (pixels(images), labels))
 
 
 def load(folder: Path) -> Entry:
@@ -138,7 +167,7 @@ def load(folder: Path) -> Entry:
         if not callable(getattr(module, function, None)):
             raise UserError(f"{code} has no function {function!r}")
     settings: Any = {k: v for k, v in content.items() if k in ("net", "dataset")}
-    return Entry(folder.name, content, module, digest([source, settings])[:12])
+    return Entry(folder, content, module, digest([source, settings])[:12])
 
 
 def load_all(names: list[str], folder: Path = ENTRIES) -> list[Entry]:

@@ -28,14 +28,15 @@ NAME = "leaderboard"
 CLASSES = {POST: (POST,), ANY: (POST, ANY)}  # "any net" may be the post's
 CAPTION = (
     "Test accuracy over trained numbers, MNIST (axis: logarithm of the error). "
-    "Grey: the post's nets, trained as in the post; coloured: entries, with their own recipes"
+    "Grey: as in the post, filled: trained here, hollow: as published; coloured: entries, with "
+    "their own recipes and 95% intervals"
 )
 SHOWN = (10, 50, 80, 90, 95, 98, 99, 99.5)  # ticks of the figure, in %
-SERIES = {  # of `front_page.answer` → style
-    "conv net, 100 epochs": "s--",
-    "conv net, 10 epochs": "s:",
-    "MNIST-lite nets, 10 epochs": "^",
-    "tutorials' nets": "D",
+SERIES = {  # of `front_page.answer` → style, name
+    "conv net, 100 epochs": ("s--", "subspaces of the post's net, 100 epochs"),
+    "conv net, 10 epochs": ("s:", "subspaces of the post's net, 10 epochs"),
+    "MNIST-lite nets, 10 epochs": ("^", "the post's MNIST-lite nets"),
+    "tutorials' nets": ("D", "the tutorials' nets"),
 }
 BEATEN = 0.01  # two-sided p of the rank test, over at least MIN_SEEDS seeds of each
 
@@ -129,6 +130,7 @@ def page(measurements: Measurements, entries: Sequence[Entry]) -> Page:
         "best": pd.DataFrame(_best(best)),
         **{" ".join(key): _board(board) for key, board in boards.items()},
         "public": pd.DataFrame(_public()),
+        "bytes": pd.DataFrame(_by_bytes([row for rows in best.values() for row in rows])),
     }  # fmt: skip
     summary = "; ".join(
         f"{row.dim:,} numbers reach {row.mean:.1f}% with {NETS[net]}"
@@ -203,10 +205,17 @@ def _lines(board: dict[int, list[Row]]) -> Iterator[dict[str, str]]:
                 "accuracy, %": _accuracy(row),
                 "claimed": f"{row.claimed:g}" if row.claimed else "",
                 "status": row.status,
-                "p against the entry below": "" if math.isnan(p) else f"{p:.3f}",
+                "beats the entry below": _beats(p),
                 "seconds to train": f"{row.seconds:,.0f}" if row.accuracies.n else "",
                 "chosen": header["chosen"] + (f"; best of {tried:,} seeds" if tried > 1 else ""),
             }
+
+
+def _beats(p: float) -> str:
+    """Whether a row beats another, by its p against it."""
+    if math.isnan(p):
+        return ""
+    return f"{'yes' if p < BEATEN else 'not yet'} (p = {p:.3f})"
 
 
 def _accuracy(row: Row) -> str:
@@ -225,6 +234,26 @@ def _public() -> Iterator[dict[str, str]]:
         }
 
 
+def _by_bytes(leaders: Sequence[Row]) -> Iterator[dict[str, str]]:
+    """Public results by stored bytes, and the best entry of no more bytes."""
+    for known in published.load(NAME)["bytes"]:
+        fitting = [
+            row
+            for row in leaders
+            if row.entry.header["dataset"] == known["dataset"] and row.stored_bytes > 0
+            if row.stored_bytes <= known["stored"]
+        ]
+        ours = max(fitting, key=lambda row: row.mean, default=None)
+        yield {
+            "dataset": known["dataset"],
+            "stored bytes": f"{known['stored']:,}",
+            "accuracy, %": f"{known['accuracy']:.2f}",
+            "source": known["source"],
+            "best entry of no more": _accuracy(ours) if ours else "",
+            "its bytes": f"{ours.stored_bytes:,}" if ours else "",
+        }
+
+
 def _draw(best: dict[tuple[str, str], list[Row]]) -> Figure:
     """Accuracies on MNIST over trained numbers; the axis is that of the error's logarithm."""
     figure = Figure(figsize=(7.2, 5.4))
@@ -240,9 +269,11 @@ def _draw(best: dict[tuple[str, str], list[Row]]) -> Figure:
         leaders = best.get(("mnist", net), [])
         if not leaders:
             continue
-        axes.plot(
+        intervals = [row.accuracies.confidence() for row in leaders]
+        axes.errorbar(
             [row.dim for row in leaders], [100 - row.mean for row in leaders],
-            "o-", ms=5, color=colour, label=f"best entries, {NETS[net]}",
+            [interval.half_width if interval else 0.0 for interval in intervals],
+            fmt="o-", ms=5, capsize=2, color=colour, label=f"best entries, {NETS[net]}",
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="trained numbers", ylabel="test accuracy, %")
     axes.invert_yaxis()
@@ -255,10 +286,12 @@ def _draw(best: dict[tuple[str, str], list[Row]]) -> Figure:
 
 
 def _draw_reproduced(axes: Axes) -> None:
-    """The post's nets and subspaces, as reproduced by the committed records."""
+    """The post's nets and subspaces: as reproduced by the committed records, and as published."""
     rows = pd.DataFrame(front_page.answer(Evidence(Plan(), committed_store()), {}))
-    rows = rows[(rows["source"] == "ours") & rows["series"].isin(SERIES)]
-    for series, style in SERIES.items():
+    for series, (style, label) in SERIES.items():
         drawn = rows[rows["series"] == series].sort_values("trained")
-        label = f"the post's: {series}"
-        axes.plot(drawn["trained"], 100 - drawn["accuracy"], style, ms=4, color="0.55", label=label)
+        ours, theirs = (drawn[drawn["source"] == source] for source in ("ours", "the post"))
+        axes.plot(ours["trained"], 100 - ours["accuracy"], style, ms=4, color="0.55", label=label)
+        axes.plot(
+            theirs["trained"], 100 - theirs["accuracy"], style[0], ms=4, color="0.55", mfc="none"
+        )

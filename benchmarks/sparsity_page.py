@@ -21,7 +21,10 @@ NAME = "sparsity"
 SHOWN = 1_000  # numbers, in the summary
 COST = 1.0  # point of held-out accuracy that a penalty may cost there
 Column = Callable[[pd.DataFrame, str, int], tuple[str, str]]  # (rows, method, k) → heading, cell
-OTHERS = {"tutorials": "s", "mnist-lite": "^"}  # committed tables, and their marks in the figure
+OTHERS = {  # committed tables; their marks and names in the figure
+    "tutorials": ("s", "the tutorials' nets"),
+    "mnist-lite": ("^", "the post's MNIST-lite nets"),
+}
 
 
 def page(measurements: Measurements) -> Page:
@@ -29,8 +32,8 @@ def page(measurements: Measurements) -> Page:
     rows = measurements.numbers
     figure = PageFigure(
         functools.partial(draw, rows),
-        "Test accuracy over stored numbers, with 95% intervals; all nets on MNIST "
-        "(axis: logarithm of the error)",
+        "Test accuracy over stored numbers (left) and bytes (right), with 95% intervals cut at "
+        "100%; all nets on MNIST (axis: logarithm of the error)",
     )
     return Page(
         NAME,
@@ -64,8 +67,8 @@ def summary(rows: pd.DataFrame, threshold: float) -> str:
     ranked = sorted((name for name in means if means[name] > 0), key=lambda name: -means[name])
     shown = list(dict.fromkeys([*ranked[:1], SUBSPACE, NARROW]))  # the best, ours, the plain way
     return (
-        f"A penalty that costs at most {COST:g} point leaves at least {left[L2]:,} (L2) and "
-        f"{left[L1]:,} (L1) of {NATIVE:,} weights above {threshold:g}. "
+        f"Of the penalties tried, those that cost at most {COST:g} point leave {left[L2]:,} (L2) "
+        f"or {left[L1]:,} (L1) of {NATIVE:,} weights above {threshold:g}, or more. "
         f"In {seeded_bytes(SHOWN):,} bytes, "
         "test accuracy is " + "; ".join(f"{means[name]:.2f}% ({name})" for name in shown)
     )
@@ -129,10 +132,21 @@ def penalties(rows: pd.DataFrame) -> pd.DataFrame:
                 "penalty": "none" if net.method == PLAIN else str(net.method).partition(" ")[0],
                 "factor": f"{net.penalty:g}",
                 "weights in use": f"{net.large:,}",
+                "in use, other seeds": in_use(rows, str(net.method), float(net.penalty)),
                 **{f"largest {k:,}": f"{accuracies[k]:.2f}" for k in reversed(NUMBERS)},
             }
         )
     return pd.DataFrame(lines)
+
+
+def in_use(rows: pd.DataFrame, method: str, penalty: float) -> str:
+    """Weights in use in the nets of the final seeds, where a factor was chosen for any k."""
+    chosen = rows[(rows["method"] == method) & (rows["penalty"] == penalty)]
+    seeds = chosen[chosen["stage"] == "final"].groupby("seed")["large"].first()
+    if len(seeds) < MIN_SEEDS:
+        return ""
+    interval = Sample(tuple(seeds.astype(float))).confidence()
+    return f"{seeds.mean():,.0f} ± {interval.half_width:,.0f}" if interval else ""
 
 
 def choices(rows: pd.DataFrame) -> pd.DataFrame:
@@ -151,34 +165,41 @@ def choices(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame, folder: Path = RESULTS) -> Figure:
     """Accuracy over numbers: a line for each method, a point for each net of the post's tables."""
-    figure = Figure(figsize=(7.2, 5.2))
-    axes = figure.subplots()
-    for index, name in enumerate(METHODS):
-        nets = rows[(rows["method"] == name) & rows["size"].isin(NUMBERS)]
-        nets = nets[nets["stage"] == "final"]
-        points = []
-        for numbers, scores in nets.groupby("numbers")["accuracy"]:
-            sample = Sample(tuple(scores))
-            interval = sample.confidence()
-            points.append((numbers, 100 - sample.mean, interval.half_width if interval else 0))
-        if points:
-            x, y, half = zip(*points, strict=True)
-            dashed = "--" if name in (NARROW, SMALL) else "-"
-            axes.errorbar(
-                x, y, half, fmt=dashed, marker="o", ms=3, lw=1.2, capsize=2, color=f"C{index}",
-                label=name,
-            )  # fmt: skip
-    for table_name, mark in OTHERS.items():
+    figure = Figure(figsize=(10, 5.2))
+    by_numbers, by_bytes = figure.subplots(1, 2, sharey=True)
+    for index, (name, method) in enumerate(METHODS.items()):
+        nets = rows[(rows["method"] == name) & (rows["stage"] == "final")]
+        style = "--" if name in (NARROW, SMALL) else "-"
+        for axes, size in ((by_numbers, int), (by_bytes, method.storage)):
+            points = [
+                (size(int(str(numbers))), *ends(Sample(tuple(scores))))
+                for numbers, scores in nets.groupby("numbers")["accuracy"]
+            ]
+            if points:
+                x, y, low, high = zip(*points, strict=True)
+                axes.errorbar(
+                    x, y, (low, high), fmt=style, marker="o", ms=3, lw=1.2, capsize=2,
+                    color=f"C{index}", label=name,
+                )  # fmt: skip
+    for table_name, (mark, label) in OTHERS.items():
         other = pd.read_csv(folder / f"{table_name}.csv").dropna(subset="ours_mean")
         error = 100 - other["ours_mean"]
-        axes.plot(other["our count"], error, mark, color="0.35", ms=5, mfc="none", label=table_name)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.invert_yaxis()
-    axes.yaxis.set_major_locator(FixedLocator([0.5, 1, 2, 3, 5, 10, 20, 50, 90]))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 - error:g}"))
-    axes.set_xlabel("stored numbers")
-    axes.set_ylabel("test accuracy, %")
-    axes.legend(fontsize=8, loc="lower right")
+        by_numbers.plot(other["our count"], error, mark, color="0.6", ms=5, mfc="none", label=label)
+    for axes, label in ((by_numbers, "stored numbers"), (by_bytes, "stored bytes")):
+        axes.set_xscale("log")
+        axes.set_xlabel(label)
+    by_numbers.set_yscale("log")
+    by_numbers.set_ylim(95, 0.4)
+    by_numbers.yaxis.set_major_locator(FixedLocator([0.5, 1, 2, 3, 5, 10, 20, 50, 90]))
+    by_numbers.yaxis.set_minor_locator(NullLocator())
+    by_numbers.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 - error:g}"))
+    by_numbers.set_ylabel("test accuracy, %")
+    by_numbers.legend(fontsize=7, loc="lower right")
     return figure
+
+
+def ends(sample: Sample) -> tuple[float, float, float]:
+    """Error, and how far its interval reaches below and above it, within 0 to 100."""
+    error, interval = 100 - sample.mean, sample.confidence()
+    half = interval.half_width if interval else 0.0
+    return error, min(half, 0.9 * error), min(half, 100 - error)

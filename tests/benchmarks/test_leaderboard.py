@@ -20,7 +20,7 @@ author = "a test"
 net = "{net}"
 dataset = "mnist-5k"
 chosen = "not at all"
-seeds_tried = 1
+seeds_tried = {tried}
 claimed = {claimed}
 """
 LOGISTIC = """\
@@ -46,9 +46,9 @@ SUBSPACE = "Subspace(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), dim)"
 
 
 def entry(folder: Path, net: str = SUBSPACE, after: str = "", steps: int = 30, kind: str = "any",
-          claimed: str = "{ 20 = 0 }") -> Entry:  # fmt: skip
+          claimed: str = "{ 20 = 0 }", tried: int = 1) -> Entry:  # fmt: skip
     folder.mkdir(exist_ok=True)
-    (folder / "entry.toml").write_text(HEADER.format(net=kind, claimed=claimed))
+    (folder / "entry.toml").write_text(HEADER.format(net=kind, claimed=claimed, tried=tried))
     (folder / "entry.py").write_text(LOGISTIC.format(net=net, after=after, steps=steps))
     source_digests.code_of.cache_clear()  # of the file as it was
     return load(folder)
@@ -101,6 +101,21 @@ def test_what_is_kept_outside_of_the_state_does_not_score(tmp_path: Path, digits
     after = "net.forward = lambda x: nn.functional.one_hot(labels[: len(x)], 10).float()"
     honest, cheat = entry(tmp_path / "a"), entry(tmp_path / "b", after=after)
     assert honest.score(20, 0, digits).accuracy == cheat.score(20, 0, digits).accuracy
+
+
+def test_what_build_remembers_of_training_does_not_score(tmp_path: Path, digits: Dataset) -> None:
+    untrained = entry(tmp_path / "untrained", steps=0).score(20, 0, digits)
+    after = "import copy; kept = copy.deepcopy(net); globals()['build'] = lambda dim, seed: kept"
+    outcome = entry(tmp_path / "cheat", after=after).score(20, 0, digits)
+    assert (outcome.numbers, outcome.accuracy) == (0, untrained.accuracy)
+
+
+def test_a_seed_that_was_chosen_counts(tmp_path: Path, digits: Dataset) -> None:
+    score = entry(tmp_path / "best", SUBSPACE.replace("dim", "dim - 1"), tried=300)
+    outcome = score.score(20, 0, digits)
+    assert (outcome.numbers, outcome.stored_bytes) == (20, 19 * 4 + 2)  # 300 seeds: 9 bits
+    with pytest.raises(UserError):
+        entry(tmp_path / "more", tried=2).score(20, 0, digits)
 
 
 def test_the_posts_net_has_the_posts_tensors(tmp_path: Path, digits: Dataset) -> None:
