@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from benchmarks.leaderboard_entries import ANY, POST, Entry
 from benchmarks.measurements import Measurements
 from subspace_bench.experiments import front_page, published
-from subspace_bench.experiments.front_page import NETS
+from subspace_bench.experiments.best_entries import NETS
 from subspace_bench.experiments.study import Evidence, Plan
 from subspace_bench.records.committed import committed_store
 from subspace_bench.regression.rank_test import p_value

@@ -157,7 +157,7 @@ class Runs:
         }
         self.scores: dict[Case, float] = {}
         if (out / f"{NAME}.csv").is_file():
-            for row in pd.read_csv(out / f"{NAME}.csv").to_dict("records"):
+            for row in measurements.load(NAME, out).numbers.to_dict("records"):
                 score = row.pop("accuracy")
                 self.scores[Case(**{str(k): v for k, v in row.items()})] = score
 

@@ -1,11 +1,13 @@
 """The measurements of a benchmark script: numbers in `<name>.csv`, facts in `<name>.json`.
 
-A page depends only on these two files, so it can be rebuilt without measuring.
+A page depends only on these two files, so it can be rebuilt without measuring. Each row of the csv
+has a digest: a cell that was changed by hand or by damage is found.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import json
 from collections.abc import Callable
@@ -18,6 +20,7 @@ import pandas as pd
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import read_regular, write_atomically
 from subspace_bench.common.schema import parse_json
+from subspace_bench.records import row_digest
 from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.render import write_page
 
@@ -71,9 +74,22 @@ def run(
 
 def save(name: str, out: Path, rows: pd.DataFrame, facts: dict[str, Any]) -> None:
     """Writes `<name>.csv` and `<name>.json` into `out`."""
-    write_atomically(out / f"{name}.csv", rows.to_csv(index=False, lineterminator="\n"))
+    write_atomically(out / f"{name}.csv", with_digests(rows))
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     write_atomically(out / f"{name}.json", text)
+
+
+def with_digests(rows: pd.DataFrame) -> str:
+    """A csv of the rows, each with a new digest in the last column."""
+    text = rows.drop(columns=row_digest.COLUMN, errors="ignore").to_csv(index=False)
+    columns, *lines = csv.reader(io.StringIO(text, newline=""))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*columns, row_digest.COLUMN])
+    for line in lines:
+        cells = dict(zip(columns, line, strict=True))
+        writer.writerow([*line, row_digest.row_digest(cells)])
+    return file.getvalue()
 
 
 def load(name: str, out: Path) -> Measurements:
@@ -82,19 +98,20 @@ def load(name: str, out: Path) -> Measurements:
     Raises:
         UserError: nothing has been measured into `out` yet, or a file is damaged.
     """
-    csv, facts = out / f"{name}.csv", out / f"{name}.json"
+    table, facts = out / f"{name}.csv", out / f"{name}.json"
     try:
-        return Measurements(
-            text=pd.read_csv(io.BytesIO(read_regular(csv)), dtype=str, keep_default_na=False),
-            numbers=pd.read_csv(csv),
-            facts=parse_json(read_regular(facts)),
-        )
+        data = read_regular(table)
+        text = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+        for number, cells in enumerate(text.to_dict("records"), 2):
+            row_digest.require_digest({str(k): v for k, v in cells.items()}, f"row {number}: ")
+        numbers = pd.read_csv(io.BytesIO(data)).drop(columns=row_digest.COLUMN, errors="ignore")
+        return Measurements(text, numbers, parse_json(read_regular(facts)))
     except FileNotFoundError as failure:
         raise UserError(
-            f"{out} lacks {csv.name} or {facts.name}: measure first, without --rebuild"
+            f"{out} lacks {table.name} or {facts.name}: measure first, without --rebuild"
         ) from failure
     except (OSError, ValueError, RecursionError) as failure:
         first = str(failure).splitlines()[0]
         raise UserError(
-            f"{csv} or {facts.name} is damaged ({first}): restore it, or measure again"
+            f"{table} or {facts.name} is damaged ({first}): restore it, or measure again"
         ) from failure

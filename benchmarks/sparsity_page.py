@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -132,14 +133,14 @@ def penalties(rows: pd.DataFrame) -> pd.DataFrame:
                 "penalty": "none" if net.method == PLAIN else str(net.method).partition(" ")[0],
                 "factor": f"{net.penalty:g}",
                 "weights in use": f"{net.large:,}",
-                "in use, other seeds": in_use(rows, str(net.method), float(net.penalty)),
+                "in use, other seeds": in_use(rows, str(net.method), net.penalty),
                 **{f"largest {k:,}": f"{accuracies[k]:.2f}" for k in reversed(NUMBERS)},
             }
         )
     return pd.DataFrame(lines)
 
 
-def in_use(rows: pd.DataFrame, method: str, penalty: float) -> str:
+def in_use(rows: pd.DataFrame, method: str, penalty: Any) -> str:
     """Weights in use in the nets of the final seeds, where a factor was chosen for any k."""
     chosen = rows[(rows["method"] == method) & (rows["penalty"] == penalty)]
     seeds = chosen[chosen["stage"] == "final"].groupby("seed")["large"].first()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 
+from subspace_bench.common import address_space
 from subspace_bench.common.standard_streams import output_failure, protect_streams
 
 
 def main() -> None:
     """Runs the command line; never exits with 1 for a crash, which `check` means otherwise."""
     protect_streams()
+    if (lacking := address_space.too_little()) and "--help" not in sys.argv:
+        print(f"error: {lacking}", file=sys.stderr)
+        sys.exit(2)
     try:
         from subspace_bench import cli
     except KeyboardInterrupt:  # Ctrl-C while it starts

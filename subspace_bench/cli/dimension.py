@@ -96,13 +96,14 @@ def dimension(
     except KeyboardInterrupt:
         return report_interruption(f"finished trainings are kept in {out}")
     written = page(results, this_command())
+    content = [result.to_dict() for result in results]
+    write_atomically(out / "dimension.json", json.dumps(content, indent=1) + "\n")
+    paths = [*write_page(written, out), out / "dimension.json"]
     for line in [*map(str, results), *written.notices]:
         print(line)
     if len(results) > 1:
         print_table(make_console(), written.title, written.tables["dimensions"])
-    content = [result.to_dict() for result in results]
-    write_atomically(out / "dimension.json", json.dumps(content, indent=1) + "\n")
-    for path in [*write_page(written, out), out / "dimension.json"]:
+    for path in paths:
         print(path)
     return 0
 

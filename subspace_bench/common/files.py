@@ -32,14 +32,31 @@ def digest(content: Any) -> str:
 
 
 def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file; a pipe or device would block, and a folder has none.
+    """The bytes of a regular file.
 
     Raises:
         OSError: if it cannot be read, or is something else.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
+    with open_regular(path) as file:
+        return file.read()
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Opens a regular file to read; a pipe or device would block, and a folder has no bytes.
+
+    Raises:
+        OSError: if it cannot be read, or is something else.
+    """
+    file = open(path, "rb", opener=_without_blocking)  # noqa: SIM115 (the caller closes it)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return path.read_bytes()
+    return file
+
+
+def _without_blocking(path: str, flags: int) -> int:
+    """Opens a pipe at once, which waits for a writer otherwise."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -90,7 +107,7 @@ def _write_part(path: Path, data: bytes) -> None:
 def sweep_parts(folder: Path) -> None:
     """Deletes parts that processes left when they were killed; a living writer holds a lock."""
     for name in filter(PART_NAME.fullmatch, os.listdir(folder)):
-        with contextlib.suppress(OSError), (folder / name).open("rb") as file:
+        with contextlib.suppress(OSError), open_regular(folder / name) as file:
             if _lock(file):
                 (folder / name).unlink()
 

@@ -9,11 +9,13 @@ still written whole.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from subspace_bench.common.files import open_regular
 
 fcntl: Any
 try:
@@ -27,11 +29,14 @@ class Locked(Exception):
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, timeout: float = -1) -> Iterator[None]:
+def exclusive(
+    path: Path, timeout: float = -1, on_wait: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Holds the lock of a file, which need not exist; its folder must.
 
     Arguments:
         timeout: seconds to wait; negative means for ever.
+        on_wait: called before it waits.
 
     Raises:
         Locked: if another process still holds it.
@@ -39,7 +44,12 @@ def exclusive(path: Path, timeout: float = -1) -> Iterator[None]:
     name = path.with_name(f".{path.name}.lock")
     lock = FileLock(name, timeout=timeout, fallback_to_soft=False)
     try:
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if timeout:
+                on_wait()
+            lock.acquire()
     except Timeout:
         raise Locked(f"another process holds {name}") from None
     except OSError:  # no locks here, or a folder that a later write reports as read-only
@@ -61,7 +71,7 @@ def is_locked(path: Path) -> bool:
     """
     name = path.with_name(f".{path.name}.lock")
     try:
-        with name.open("rb") as file:
+        with open_regular(name) as file:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -93,10 +93,20 @@ def measure(
         on_outcome: called after each training, with all that are finished.
 
     Raises:
-        UserError: see `Plan`, `Trainings` and `trial.carry_out`; finished trainings are kept.
+        UserError: see `Plan`, `Trainings` and `trial.carry_out`, and if the plan has rates but
+            `train` takes none; finished trainings are kept.
     """
+    if plan.rates:
+        task.require_rate()
+    with Trainings.only_search(task, out):
+        return search(task, plan, Trainings(task, plan, out), on_outcome)
+
+
+def search(
+    task: Task, plan: Plan, trainings: Trainings, on_outcome: Progress
+) -> IntrinsicDimension:
+    """Trains what is missing, within the budget."""
     deadline = time.monotonic() + (60 * plan.minutes if plan.minutes else math.inf)
-    trainings = Trainings(task, plan, out)
     executor: Executor = InProcess() if plan.jobs == 1 else WorkerPool(plan.jobs, stop_seconds=0)
     threads = None if plan.jobs == 1 else max(1, core_count() // plan.jobs)
     pending: dict[Future[Outcome], Trial] = {}

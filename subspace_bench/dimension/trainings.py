@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -10,6 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from subspace_bench.common.errors import UserError
+from subspace_bench.common.locks import exclusive
 from subspace_bench.common.schema import Count, Name, Natural, Pattern, Seconds
 from subspace_bench.dimension.plan import BASELINES, Plan
 from subspace_bench.dimension.rates import RateComparison, RateStudy, best_of, compare
@@ -63,13 +67,10 @@ class Trainings:
         folder: whose `trainings/<task>.csv` keeps them; None keeps none.
 
     Raises:
-        UserError: if the file is damaged, or belongs to other code, projector or scaling; if the
-            plan has rates but `train` takes none.
+        UserError: if the file is damaged, or belongs to other code, projector or scaling.
     """
 
     def __init__(self, task: Task, plan: Plan, folder: Path | None) -> None:
-        if plan.rates:
-            task.require_rate()
         self.task, self.plan = task, plan
         self.sign = 1.0 if task.higher_is_better else -1.0
         self.outcomes: dict[Trial, Outcome] = {}
@@ -80,6 +81,23 @@ class Trainings:
             key = ("model", "d", "seed", "rate", "target")
             self.table = KeyedTable(path, TrainingRow, key, check=require_consistent)
             self._restore(self.table)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def only_search(task: Task, folder: Path | None) -> Iterator[None]:
+        """Waits until no other process searches for a task in a folder: it would train the same."""
+        if folder is None:
+            yield
+            return
+        path = folder / "trainings" / f"{task.name}.search"
+        with contextlib.suppress(OSError):  # which the first write reports
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+        def announce() -> None:
+            print(f"another process measures {task.name} in {folder}: waiting", file=sys.stderr)
+
+        with exclusive(path, on_wait=announce):
+            yield
 
     def _restore(self, table: KeyedTable) -> None:
         for row in table.rows.values():

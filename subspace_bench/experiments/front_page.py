@@ -11,12 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_significant
 from subspace_bench.experiments import claims, projectors, published, subspace, tutorials
 from subspace_bench.experiments import ultra_small as small
+from subspace_bench.experiments.best_entries import best_entries
 from subspace_bench.experiments.comparison_table import Points
 from subspace_bench.experiments.curves import stacked
 from subspace_bench.experiments.projector_accuracy import DIMS, accuracies, final_run
@@ -29,11 +27,8 @@ from subspace_bench.records.store import Record
 from subspace_bench.reporting.index_html import Section, write_html
 from subspace_bench.reporting.page import Page
 from subspace_bench.reporting.page_list import read_start
-from subspace_bench.reporting.statistics import MIN_SEEDS, Sample
 from subspace_bench.training import presets
 
-LEADERBOARD = "leaderboard.csv"
-NETS = {"post": "the post's net", "any": "any net"}  # of its rows
 MOST_BYTES = 1 << 20  # of a page that is read
 RECIPE = "hashed"  # the projector of the series with our recipe
 MACHINE = ("cpu", "cpu_capability", "gpu", "python", "torch", "numpy", "numba", "subspace-bench")
@@ -202,36 +197,6 @@ def answer(evidence: Evidence, number: Mapping[str, int]) -> list[Row]:
         post = tutorials.published_accuracy(row).value
         add("tutorials' nets", tutorials.counts()[row["id"]], presets.tutorial(row["id"]), post)
     return rows
-
-
-def best_entries(out: Path) -> list[Row]:
-    """The best mean accuracy at each d of the leaderboard, over at least MIN_SEEDS seeds, on MNIST.
-
-    "Any net" may be the post's.
-
-    Raises:
-        UserError: if `leaderboard.csv` is damaged.
-    """
-    path = out / LEADERBOARD
-    if not path.is_file():
-        return []
-    found: dict[tuple[str, int], list[Sample]] = {}
-    try:
-        frame = pd.read_csv(path).query("dataset == 'mnist'")
-        for (net, dim, _), seeds in frame.groupby(["net", "d", "entry"]):
-            sample = Sample(tuple(seeds["accuracy"].astype(float)))
-            if sample.n >= MIN_SEEDS:
-                for name in dict.fromkeys((NETS[str(net)], NETS["any"])):  # also the post's
-                    found.setdefault((name, int(str(dim))), []).append(sample)
-    except (OSError, ValueError, KeyError, pd.errors.UndefinedVariableError) as failure:
-        raise UserError(f"{path} is no table of the leaderboard: move it away") from failure
-    best = {key: max(samples, key=lambda sample: sample.mean) for key, samples in found.items()}
-    return [
-        {"series": f"best entry, {net}", "source": "ours", "trained": dim, "joined": True,
-         "accuracy": round(sample.mean, 4), "low": min(sample.values), "high": max(sample.values),
-         "text": sample.show(), "records": []}
-        for (net, dim), sample in best.items()
-    ]  # fmt: skip
 
 
 def curves(evidence: Evidence, number: Mapping[str, int]) -> list[Row]:

@@ -5,8 +5,9 @@ It provides the numbers of the page and serves as the store: cases in it are not
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -17,6 +18,7 @@ from subspace_bench import projectors
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 from subspace_bench.common.hardware import last_level_cache
+from subspace_bench.common.locks import exclusive, sweep_lock
 from subspace_bench.common.schema import Name, Natural, Pattern, Range, Seconds
 from subspace_bench.common.source_digests import module_digest
 from subspace_bench.profiling.cases import TimingCase
@@ -26,6 +28,9 @@ from subspace_bench.records.table import KeyedTable
 
 KEY = ("projector", "native", "dim", "device", "dtype")
 MACHINE = ("cpu", "cpu_capability", "torch", "numba", "gpu", "threads")
+SHARED = (  # modules whose code decides what is measured, besides a projector's and its kernels'
+    "subspace_bench.common.large_pages", "subspace_bench.common.rng",
+)  # fmt: skip
 PARTS = ("ms", "q25", "q75", "n")  # of the time of a product
 MEASURED = (  # in every measured case
     "setup_s", "resident_bytes", "peak_bytes",
@@ -133,6 +138,7 @@ class TimingTable:
         self.device, self.threads = device, threads
         self.machine = {name: str(facts.get(name, "")) for name in MACHINE[:-1]}
         self.path, self.foreign = out / f"projectors-{device}.csv", None
+        sweep_lock(self._measuring)
         self._table = open_csv(self.path)
         if any(self._is_foreign(row) for row in self._table.rows.values()):
             self.foreign = self.path
@@ -164,6 +170,28 @@ class TimingTable:
             "sources": sources_digest(case.projector, self.device),
         })  # fmt: skip
 
+    @property
+    def _measuring(self) -> Path:
+        """Whose lock says that a process measures."""
+        return self.path.with_suffix(".measuring")
+
+    @contextlib.contextmanager
+    def only_measuring(self, seconds: float, on_wait: Callable[[], None]) -> Iterator[None]:
+        """Keeps other processes from measuring into this file, which would disturb the timings.
+
+        Arguments:
+            seconds: to wait at most.
+
+        Raises:
+            Locked: if another process still measures.
+        """
+        timeout = -1 if math.isinf(seconds) else max(0.0, seconds)
+        with contextlib.suppress(OSError):  # which the write reports
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(self._measuring, timeout, on_wait):
+            self._table.read_again()
+            yield
+
     def pending(self, cases: Sequence[TimingCase]) -> list[TimingCase]:
         """Cases to measure: new ones, those that failed or did not fit into memory, and those
         whose projector's code has changed.
@@ -176,8 +204,8 @@ class TimingTable:
         row = self.get(case)
         if row is None or not row["status"].startswith(("ok", "not measured")):
             return False
-        measured_with = row.get("sources")  # absent in rows older than this column: they stay
-        return not measured_with or measured_with == sources_digest(case.projector, self.device)
+        # Rows older than this column have been measured with other code.
+        return bool(row.get("sources", "") == sources_digest(case.projector, self.device))
 
 
 def open_csv(path: Path) -> KeyedTable:
@@ -223,7 +251,7 @@ def sources_digest(projector: str, device: str) -> str:
     except UserError:
         return ""
     kernels = "cpu" if device == "cpu" else "triton"
-    rooms = ["subspace_bench.projectors.", f"subspace_bench.kernels.{kernels}"]
+    rooms = ["subspace_bench.projectors.", f"subspace_bench.kernels.{kernels}", *SHARED]
     if not module.startswith("subspace_bench."):
         rooms.append(module.partition(".")[0])  # of a plug-in
     return module_digest(module, tuple(rooms))[:8]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +15,7 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.formatting import format_bytes
 from subspace_bench.common.hardware import available_memory
 from subspace_bench.common.interruption import raise_if_interrupted
+from subspace_bench.common.locks import Locked
 from subspace_bench.profiling.cases import TimingCase
 from subspace_bench.profiling.table import TimingTable
 from subspace_bench.profiling.timing import measure, release_memory
@@ -56,6 +59,8 @@ def measure_all(
 ) -> int:
     """Measures cases in order, adds each to the table, and returns the number finished.
 
+    One process at a time measures into a table. A case that another one has measured meanwhile
+    is not measured again.
     After a timeout, larger d of the same projector and D are skipped and recorded as too slow.
 
     Arguments:
@@ -69,22 +74,39 @@ def measure_all(
     def limit(case: TimingCase, *_: Any) -> float:
         return min(time_limit(case), end - time.monotonic())
 
+    before = {case: repr(table.get(case)) for case in cases}
+    announce = functools.cache(
+        lambda: print(f"another process measures into {table.path}: waiting", file=sys.stderr)
+    )
+
+    def measure_new(case: TimingCase) -> dict[str, Any] | None:
+        """The result of a case, or None if time is up."""
+        series = case.projector, case.native
+        if series in timeouts:
+            status = f"not measured: takes too long already at d = {timeouts[series]:,}"
+            return {"status": status}
+        result = measure_in_pool(case, table.threads, repeat, pool)
+        if result["status"].startswith("not measured"):
+            if time.monotonic() >= end:
+                return None
+            timeouts[series] = case.dim
+        return result
+
     with WorkerPool(1, time_limit=limit, stop_seconds=0) as pool:
         for done, case in enumerate(cases):
             raise_if_interrupted()
             if time.monotonic() >= end:
                 return done
-            series = case.projector, case.native
-            if series in timeouts:
-                status = f"not measured: takes too long already at d = {timeouts[series]:,}"
-                result: dict[str, Any] = {"status": status}
-            else:
-                result = measure_in_pool(case, table.threads, repeat, pool)
-                if result["status"].startswith("not measured"):
-                    if time.monotonic() >= end:
-                        return done
-                    timeouts[series] = case.dim
-            table.put(case, result)
+            try:
+                with table.only_measuring(end - time.monotonic(), announce):
+                    result = table.get(case)
+                    if repr(result) == before[case] or result is None:  # NaN differs from NaN
+                        result = measure_new(case)
+                        if result is None:
+                            return done
+                        table.put(case, result)
+            except Locked:
+                return done
             on_result(case, result)
     return len(cases)
 

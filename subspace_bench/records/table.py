@@ -14,6 +14,7 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import read_regular, write_atomically
 from subspace_bench.common.locks import Locked, exclusive, sweep_lock
 from subspace_bench.common.schema import keys, optional_keys, require
+from subspace_bench.records import row_digest
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]
@@ -27,7 +28,8 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 class KeyedTable:
     """The rows of a csv file by their key; every `put` merges with the file and rewrites it.
 
-    Several processes may write to one file: none loses the rows of another.
+    Several processes may write to one file: none loses the rows of another. Each row has a digest
+    (`row_digest`); files without digests are read too.
     Cells of text columns are strings, others int or float, and NaN where the cell is empty.
 
     Arguments:
@@ -60,6 +62,14 @@ class KeyedTable:
     def key_of(self, row: Row) -> Key:
         """The key of a row; "" stands for a column that it lacks."""
         return tuple(row.get(name, "") for name in self.key)
+
+    def read_again(self) -> None:
+        """Takes over what other processes have written.
+
+        Raises:
+            UserError: if the file was damaged meanwhile.
+        """
+        self._read()
 
     def get(self, key: Key) -> Row | None:
         """The row with this key, or None."""
@@ -103,9 +113,10 @@ class KeyedTable:
     def _text(self) -> str:
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(self.columns)
+        writer.writerow([*self.columns, row_digest.COLUMN])
         for row in self.sorted():
-            writer.writerow(_cell(row.get(name)) for name in self.columns)
+            cells = {name: _cell(row.get(name)) for name in self.columns}
+            writer.writerow([*cells.values(), row_digest.row_digest(cells)])
         return file.getvalue()
 
     def _read(self) -> None:
@@ -113,12 +124,16 @@ class KeyedTable:
         try:
             text = read_regular(self.path).decode("utf-8")
             columns, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-            self._require_columns(columns)
+            own = [name for name in columns if name != row_digest.COLUMN]
+            self._require_columns(own)
             rows: dict[Key, Row] = {}
             for number, line in enumerate(lines, 2):
                 if len(line) != len(columns):
                     raise ValueError(f"row {number} has {len(line)} cells")
-                row = self._parse(dict(zip(columns, line, strict=True)), f"row {number}: ")
+                cells = dict(zip(columns, line, strict=True))
+                row_digest.require_digest(cells, f"row {number}: ")
+                cells.pop(row_digest.COLUMN, None)
+                row = self._parse(cells, f"row {number}: ")
                 if rows.setdefault(self.key_of(row), row) is not row:
                     raise ValueError(f"row {number} repeats the key of another")
         except FileNotFoundError:
@@ -127,7 +142,7 @@ class KeyedTable:
             raise UserError(
                 f"{self.path} is damaged ({failure}): restore it, or move it away to start again"
             ) from failure
-        self.columns, self.rows = columns, rows
+        self.columns, self.rows = own, rows
 
     def _require_columns(self, columns: Sequence[str]) -> None:
         if unknown := [name for name in columns if name not in self.hints]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import os
+import resource
+import subprocess
+import sys
 
 import pytest
 
@@ -24,3 +28,18 @@ def test_a_start_that_fails_has_its_exit_code_and_no_traceback(
         program.main()
     assert ended.value.code == code
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gigabytes", [1, 3])
+def test_too_little_address_space_is_one_line(gigabytes: int) -> None:
+    limit = int(gigabytes * 1e9)
+    done = subprocess.run(
+        [sys.executable, "-m", "subspace_bench", "train", "--steps", "1"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert f"{gigabytes}.0 GB" in done.stderr

@@ -13,7 +13,7 @@ import pytest
 from subspace_bench.common import files
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import write_atomically
-from subspace_bench.common.locks import Locked, exclusive
+from subspace_bench.common.locks import Locked, exclusive, is_locked
 
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -81,6 +81,15 @@ def test_the_part_of_a_killed_writer_is_deleted_and_of_a_living_one_is_not(tmp_p
         assert files._lock(file)
         write_atomically(tmp_path / "a.json", "content")
         assert {p.name for p in tmp_path.iterdir()} == {"a.json", living.name, foreign.name}
+
+
+def test_a_pipe_in_the_place_of_a_part_or_a_lock_does_not_hang(tmp_path: Path) -> None:
+    part, lock = tmp_path / f".{'0' * 16}.part", tmp_path / ".a.json.lock"
+    for path in (part, lock):
+        os.mkfifo(path)
+    write_atomically(tmp_path / "a.json", "content")
+    assert (tmp_path / "a.json").read_text() == "content"
+    assert not is_locked(tmp_path / "a.json")
 
 
 def test_a_name_as_long_as_the_system_allows_can_be_written(tmp_path: Path) -> None:

@@ -185,3 +185,18 @@ def test_parallel_trainings(call: Call) -> None:
     finished = pd.read_csv("dimension/trainings/linear.csv")
     assert sorted(finished.query("model == 'subspace'")["seed"]) == list(range(6))
     assert json.loads(Path("dimension/dimension.json").read_text())[0]["native"] == 30
+
+
+def test_results_are_written_before_they_are_printed(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **options: object) -> None:
+        if "file" not in options:
+            raise KeyboardInterrupt
+
+    Path("linear.py").write_text(TASK)
+    command = sys.modules["subspace_bench.cli.dimension"]  # the package has a function of that name
+    monkeypatch.setattr(command, "print", broken, raising=False)
+    assert call("linear.py", *BUDGET)[0] == 130
+    assert Path("dimension/dimension.json").exists()
+    assert Path("dimension/dimension.md").exists()

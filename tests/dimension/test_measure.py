@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -266,3 +267,22 @@ def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
 def test_jobs_need_functions_that_can_be_imported() -> None:
     with pytest.raises(UserError):
         intrinsic_dimension(build, lambda net, seed: 1.0, jobs=2)
+
+
+def test_two_searches_in_one_folder_train_once(tmp_path: Path) -> None:
+    trained: list[int] = []
+
+    def counted(net: nn.Module, seed: int) -> float:
+        trained.append(seed)
+        return train(net, seed)
+
+    def search() -> None:
+        intrinsic_dimension(build, counted, trainings=5, out=tmp_path)
+
+    threads = [threading.Thread(target=search) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(trained) == 3 + 5
+    assert [path.name for path in (tmp_path / "trainings").iterdir()] == ["task.csv"]

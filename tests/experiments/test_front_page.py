@@ -11,6 +11,7 @@ import pytest
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.experiments import STUDIES, Evidence, Plan, front_page, projectors
+from subspace_bench.experiments.best_entries import best_entries
 from subspace_bench.experiments.findings import findings_of
 from subspace_bench.experiments.projector_accuracy import accuracies
 from subspace_bench.profiling.table import read_frame
@@ -78,17 +79,19 @@ def test_without_records_there_is_nothing_to_draw(tmp_path: Path) -> None:
 
 def test_the_best_entries_are_those_of_the_leaderboard(tmp_path: Path) -> None:
     points = {(row["series"], row["trained"]): row["text"]
-              for row in front_page.best_entries(RESULTS)}  # fmt: skip
+              for row in best_entries(RESULTS)}  # fmt: skip
     lines = (RESULTS / "leaderboard.md").read_text().split("\n## ")[0].splitlines()
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "(n = " in line]
     shown = {(f"best entry, {net}", int(dim.replace(",", ""))): accuracy
              for dataset, net, dim, accuracy, *_ in table if dataset == "mnist"}  # fmt: skip
     assert shown == points
-    assert not front_page.best_entries(tmp_path)
-    for text in ("", "net,d\n", "entry,net,dataset,d,accuracy\n" + "a,other,mnist,3,50\n" * 5):
+    assert not best_entries(tmp_path)
+    committed = (RESULTS / "leaderboard.csv").read_text()
+    damaged = committed.replace(",99.", ",98.", 1)
+    for text in ("", "net,d\n", damaged):
         (tmp_path / "leaderboard.csv").write_text(text)
         with pytest.raises(UserError, match=r"leaderboard\.csv"):
-            front_page.best_entries(tmp_path)
+            best_entries(tmp_path)
 
 
 def test_ten_thousand_records_stay_small(records: list[Record]) -> None:

@@ -11,6 +11,7 @@ from subspace_bench.common.errors import UserError
 from subspace_bench.profiling import table as table_module
 from subspace_bench.profiling.cases import TimingCase, grid
 from subspace_bench.profiling.table import TimingTable, read_frame, sources_digest
+from subspace_bench.records.row_digest import COLUMN
 
 OK = {
     "status": "ok", "setup_s": 0.1, "resident_bytes": 100, "peak_bytes": 200,
@@ -46,7 +47,7 @@ def test_rows_are_kept_in_order_and_read_again(tmp_path) -> None:
 def test_rows_of_another_machine_stay_in_their_file(column, value, tmp_path) -> None:
     TimingTable(tmp_path, "cpu", 2).put(CASES[0], OK)
     path = tmp_path / "projectors-cpu.csv"
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(path).drop(columns=COLUMN)
     frame[column] = value
     frame.to_csv(path, index=False)
     before = path.read_bytes()
@@ -83,14 +84,15 @@ def test_a_case_is_measured_again_when_its_projector_has_changed(tmp_path, monke
     assert again.pending(CASES) == [case for case in CASES if case.projector == "hashed"]
 
 
-def test_rows_older_than_the_digest_of_sources_stay(tmp_path) -> None:
+def test_rows_older_than_the_digest_of_sources_are_measured_again(tmp_path) -> None:
     TimingTable(tmp_path, "cpu", 2).put(CASES[0], OK)
     path = tmp_path / "projectors-cpu.csv"
-    pd.read_csv(path, keep_default_na=False).drop(columns="sources").to_csv(path, index=False)
+    frame = pd.read_csv(path, keep_default_na=False).drop(columns=["sources", COLUMN])
+    frame.to_csv(path, index=False)
     table = TimingTable(tmp_path, "cpu", 2)
-    assert table.pending(CASES) == CASES[1:]
+    assert table.pending(CASES) == CASES
     table.put(CASES[1], OK)
-    assert TimingTable(tmp_path, "cpu", 2).pending(CASES) == CASES[2:]
+    assert TimingTable(tmp_path, "cpu", 2).pending(CASES) == [CASES[0], *CASES[2:]]
 
 
 def test_digests_of_sources_follow_the_projector_and_the_device() -> None:
@@ -122,7 +124,7 @@ def test_every_damaged_cell_of_a_measured_case_is_found(column, cell, tmp_path) 
     table.put(CASES[0], OK | distortion)
     frame = pd.read_csv(table.path, dtype=str, keep_default_na=False)
     frame[column] = cell
-    frame.to_csv(table.path, index=False)
+    frame.drop(columns=COLUMN).to_csv(table.path, index=False)
     with pytest.raises(UserError, match=r"projectors-cpu\.csv"):
         read_frame(table.path)
 

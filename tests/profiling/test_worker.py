@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import Future
 from typing import Any
@@ -115,3 +116,32 @@ def test_a_case_that_the_budget_cuts_short_is_dropped(tmp_path, monkeypatch) -> 
 def test_large_projectors_have_more_time() -> None:
     assert worker.time_limit(TimingCase("hashed", 21_840, 10)) == pytest.approx(180, abs=1)
     assert worker.time_limit(TimingCase("gaussian", 200_000, 10_000)) == 660
+
+
+def test_what_another_process_has_measured_meanwhile_is_not_measured_again(
+    tmp_path, monkeypatch
+) -> None:
+    cases = grid(["hashed"], [900], [5, 6], "cpu", "float32")
+    table, other = (TimingTable(tmp_path, "cpu", 1) for _ in range(2))
+    measured = []
+
+    def measure(case, *_):
+        measured.append(case)
+        other.put(cases[1], {"status": "failed: by another process"})
+        return {"status": "failed: here"}
+
+    monkeypatch.setattr(worker, "measure_in_pool", measure)
+    statuses: list[str] = []
+    assert worker.measure_all(cases, table, 3, lambda _, r: statuses.append(r["status"])) == 2
+    assert measured == cases[:1]
+    assert statuses == ["failed: here", "failed: by another process"]
+    assert [path.name for path in tmp_path.iterdir()] == ["projectors-cpu.csv"]
+
+
+def test_two_processes_do_not_measure_at_once(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(worker, "measure_in_pool", lambda *_: {"status": "failed: here"})
+    table = TimingTable(tmp_path, "cpu", 1)
+    with TimingTable(tmp_path, "cpu", 1).only_measuring(math.inf, lambda: None):
+        assert worker.measure_all([CASE], table, 3, lambda *_: None, seconds=0.2) == 0
+    assert "waiting" in capsys.readouterr().err
+    assert worker.measure_all([CASE], table, 3, lambda *_: None, seconds=60) == 1
