@@ -53,9 +53,9 @@ SENTENCES = [
     ),
     (
         "results/claims.md",
-        "pruned weights reach {}%",
+        "weights pruned under an L1 penalty reach {}%",
         "sparsity.md",
-        r"\| pruned while it trains +\| [^|]+\| [^|]+\| (\S+) ±",
+        r"\| L1 penalty, pruned while it trains +\| [^|]+\| [^|]+\| (\S+) ±",
     ),
     (
         "results/claims.md",
