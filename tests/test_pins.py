@@ -24,7 +24,11 @@ def canonical(package: str) -> str:
 
 def test_ci_installs_the_versions_of_constraints_and_knows_their_hashes() -> None:
     constraints, names = pins("constraints.txt"), set()
-    for package, version, hashes in [*locked(LOCK), *locked(HERE / "requirements-nox.txt")]:
+    for package, version, hashes in [
+        *locked(LOCK),
+        *locked(HERE / "requirements-nox.txt"),
+        *locked(HERE / "requirements-release.txt"),
+    ]:
         assert hashes, package
         assert constraints.get(canonical(package), version) == version
         names.add(canonical(package))

@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
+NOT_TRIED = "not tried: this machine does not allow it"
+
 
 @dataclass
 class Row:

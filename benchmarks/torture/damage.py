@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gzip
 import hashlib
 import io
@@ -19,23 +18,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.torture import subjects, tiny
+from benchmarks.torture import damaged_tables, tiny
 from benchmarks.torture.campaigns import Row, Setting
+from benchmarks.torture.files import try_file
 from benchmarks.torture.nonsense import mutated, put_nonsense
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
 from subspace_bench.datasets import catalog
 from subspace_bench.datasets.embedded import embedded_digits
 from subspace_bench.datasets.idx import read_idx
-from subspace_bench.dimension.plan import Plan
-from subspace_bench.dimension.task import load
-from subspace_bench.dimension.trainings import TrainingRow, Trainings
-from subspace_bench.dimension.trial import Outcome, Trial
-from subspace_bench.profiling.table import open_csv
 from subspace_bench.records.store import Store, read_record
-from subspace_bench.records.table import KeyedTable
-from subspace_bench.regression import reference
-from subspace_bench.training.checkpoint import Checkpoint, DamagedCheckpoint, sealed, verified
+from subspace_bench.training.checkpoint import Checkpoint, sealed, verified
 from subspace_bench.training.loop import Interrupted, prepare, train
 from subspace_bench.training.optimizers import make_optimizer
 
@@ -48,31 +41,8 @@ def rows(setting: Setting) -> Iterator[Row]:
     draw = random.Random(setting.seed)
     yield from damage_records(setting, draw)
     yield from damage_checkpoints(setting, draw)
-    yield damage_references(setting, draw)
-    yield damage_tables(setting, draw)
+    yield from damaged_tables.rows(setting, draw)
     yield damage_images(setting, draw)
-
-
-def try_file(
-    row: Row, path: Path, what: str, data: bytes, read: Read, equal: Callable[[Any], bool]
-) -> bool:
-    """Counts a trial: right if the reader names the file, or returns what was written.
-
-    Returns:
-        Whether the damage was found.
-    """
-    path.write_bytes(data)
-    try:
-        value = read(path)
-    except (UserError, DamagedCheckpoint) as failure:
-        named = path.name in str(failure) and "\n" not in str(failure)
-        row.count(*([] if named else [f"{what}: the message does not name the file: {failure}"]))
-        return True
-    except Exception as failure:
-        row.count(f"{what}: {type(failure).__name__}: {failure}")
-        return True
-    row.count(*([] if equal(value) else [f"{what}: passed"]))
-    return False
 
 
 def damage_records(setting: Setting, draw: random.Random) -> Iterator[Row]:
@@ -184,58 +154,6 @@ def damage_checkpoints(setting: Setting, draw: random.Random) -> Iterator[Row]:
             if mark.exists():
                 row.report("code ran from a checkpoint")
     yield row
-
-
-def damage_references(setting: Setting, draw: random.Random) -> Row:
-    path = setting.work / "regression.toml"
-    subjects.make_reference(path)
-    data, original = path.read_bytes(), reference.load(path, "")
-
-    def read(path: Path) -> Any:
-        return reference.load(path, "make one")
-
-    row, found = Row("references: bytes damaged, or another file in its place"), 0
-    for _ in range(setting.times(300, 30)):
-        found += try_file(row, path, *mutated(data, draw), read, lambda new: new == original)
-    row.measured = f"{found} reported, {row.times - found} changed no value"
-    return row
-
-
-def damage_tables(setting: Setting, draw: random.Random) -> Row:
-    """What is read is what was written; only whole rows may be missing."""
-    timings = (RESULTS / "projectors-cpu.csv").read_bytes().splitlines(keepends=True)
-    trainings = write_trainings(setting.work).read_bytes()
-    row, found = Row("csv files: bytes damaged, or another file in its place"), 0
-
-    def read_timings(path: Path) -> dict[Any, Any]:
-        return open_csv(path).rows
-
-    def read_trainings(path: Path) -> dict[Any, Any]:
-        return KeyedTable(path, TrainingRow, ("model", "d", "seed")).rows
-
-    def written(rows: dict[Any, Any], all_rows: dict[Any, str]) -> bool:
-        return all(all_rows.get(key) == repr(row) for key, row in rows.items())  # NaN equals NaN
-
-    for _ in range(setting.times(300, 30)):
-        for name, data, read in (
-            ("projectors-cpu.csv", b"".join(timings[:20]), read_timings),
-            ("linear.csv", trainings, read_trainings),
-        ):
-            path = setting.work / name
-            path.write_bytes(data)
-            whole = {key: repr(row) for key, row in read(path).items()}
-            equal = functools.partial(written, all_rows=whole)
-            found += try_file(row, path, *mutated(data, draw), read, equal)
-    row.measured = f"{found} reported, {row.times - found} changed no cell"
-    return row
-
-
-def write_trainings(work: Path) -> Path:
-    """The csv of `dimension` with some trainings."""
-    trainings = Trainings(load(str(subjects.write_task(work))), Plan(), work)
-    for dim in range(10, 30):
-        trainings.add(Trial(dim, dim), Outcome(dim / 100, 84, 0.013, 1_000))
-    return work / "trainings" / "linear.csv"
 
 
 def damage_images(setting: Setting, draw: random.Random) -> Row:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -24,6 +25,16 @@ VARIABLES = {
     "TZ": ("Asia/Kathmandu",),
     "PYTHONOPTIMIZE": ("2",),
 }
+
+NONE: Mapping[str, str] = {}
+SHORT = ("--dataset", "mnist-5k", "--device", "cpu", "--steps", "300")
+NETS = (("--model", "conv", *SHORT), ("--model", "mlp-16", "--dim", "300", *SHORT))
+PROCESSORS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {  # options, variables
+    "two threads": (("--threads", "2"), {}),
+    "AVX2": ((), {"ATEN_CPU_CAPABILITY": "avx2"}),
+    "SSE": ((), {"ATEN_CPU_CAPABILITY": "default", "NUMBA_CPU_NAME": "nehalem",
+                 "NUMBA_CPU_FEATURES": "", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}),
+}  # fmt: skip
 
 
 def rows(setting: Setting) -> Iterator[Row]:
@@ -81,6 +92,45 @@ def rows(setting: Setting) -> Iterator[Row]:
             row.count(*([] if same else [f"{name}={value}: {command.describe()}"]))
     if row.times:
         yield row
+        yield processors(setting)
+
+
+def processors(setting: Setting) -> Row:
+    """Accuracies on another number of threads, or with the instructions of another processor.
+
+    Their sums are rounded in another order. Wrong if an accuracy differs by more than seeds do.
+    """
+    row = Row(f"`train` with {' or '.join(PROCESSORS)}: accuracies differ by less than over seeds")
+    other_bits, difference, spread = 0, 0.0, 0.0
+    for net in NETS:
+        seeds = [trained(row, setting, [*net, "--seed", str(seed)]) for seed in range(4)]
+        accuracies = [float(result["accuracy_end"]) for result in seeds]
+        range_ = max(accuracies) - min(accuracies)
+        for name, (options, variables) in PROCESSORS.items():
+            result = trained(row, setting, [*net, *options], variables)
+            off = abs(result["accuracy_end"] - accuracies[0])
+            row.count(*([f"{net}, {name}: {off:.2f} points"] if off > range_ else []))
+            other_bits += result["sha256"] != seeds[0]["sha256"]
+            difference, spread = max(difference, off), max(spread, range_)
+    row.measured = (
+        f"{other_bits} have other bits; differences up to {difference:.2f} points after 300 "
+        f"updates, over seeds up to {spread:.2f}"
+    )
+    return row
+
+
+def trained(
+    row: Row, setting: Setting, arguments: list[str], variables: Mapping[str, str] = NONE
+) -> dict[str, Any]:
+    """The result of `train`, in a process of its own."""
+    out = Path(tempfile.mkdtemp(dir=setting.work))
+    command = processes.run(
+        ["train", *arguments, "--out", str(out)], setting.work / "log",
+        real=True, variables=variables,
+    )  # fmt: skip
+    row.report(*([command.describe()] if command.code else []))
+    (result,) = subjects.records(out).values()
+    return dict(result)
 
 
 def resumed(run: RunConfig, draw: random.Random, checkpoint: Path) -> object:

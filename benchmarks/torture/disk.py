@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import functools
+import itertools
 import os
 import random
 import resource
@@ -12,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.torture import processes, subjects, tiny
-from benchmarks.torture.campaigns import Row, Setting
+from benchmarks.torture.campaigns import NOT_TRIED, Row, Setting
 from benchmarks.torture.killed import files
 from benchmarks.torture.processes import Command
 from benchmarks.torture.subjects import Subject
@@ -45,10 +48,13 @@ def rows(setting: Setting) -> Iterator[Row]:
     names = COMMANDS[:: setting.times(1, 3)]
     trials = Trials(work, {name: subjects.subjects(work)[name] for name in names})
     draw = random.Random(setting.seed)
+    yield every_write(trials, setting)
     yield from limited_files(trials, setting, draw)
     if mounted:
         yield from full_disk(trials, setting, disk, draw)
         yield read_only_disk(trials, disk)
+    else:
+        yield Row("a full disk, and a read-only one", measured=NOT_TRIED)
     yield removed_folder(trials, setting, draw)
     yield paths(trials, setting)
 
@@ -102,6 +108,38 @@ class Trials:
         wrong = [] if subject.result(out) == result else ["afterwards: another result"]
         strays = files(out) ^ names
         return [*wrong, *([f"afterwards: other files: {sorted(strays)[:5]}"] if strays else [])]
+
+
+def every_write(trials: Trials, setting: Setting) -> Row:
+    """The first write of a command fails, then the second one, and so on."""
+    row = Row("no space left at one write of a command, at each in turn")
+    for subject in trials.subjects.values():
+        for number in range(1, setting.times(1_000, 3)):
+            out, failed = trials.work / f"write-{row.times}", trials.work / "failed"
+            out.mkdir()
+            command = trials.start(
+                subject, out, set_up=functools.partial(fail_write, number, failed)
+            )
+            wrong = trials.fail(subject, out, command)
+            if not failed.exists():  # it made fewer writes
+                break
+            row.count(*wrong, *trials.go_on(subject, out))
+            failed.unlink()
+            shutil.rmtree(out)
+    return row
+
+
+def fail_write(number: int, failed: Path) -> None:
+    """Makes one write of this process fail, and none of its workers."""
+    sync, calls = os.fsync, itertools.count(1)
+
+    def counted(descriptor: int) -> None:
+        if next(calls) == number:
+            failed.touch()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    os.fsync = counted  # type: ignore[assignment]
 
 
 def limited_files(trials: Trials, setting: Setting, draw: random.Random) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.torture import processes, subjects
-from benchmarks.torture.campaigns import Row, Setting
+from benchmarks.torture.campaigns import NOT_TRIED, Row, Setting
 from subspace_bench.common import hardware
 
 HERE = Path(__file__).parents[2]
@@ -39,6 +40,12 @@ CGROUPS = {
 }  # fmt: skip
 
 
+READ_ONLY = {
+    "`train`": TRAIN,
+    "`compare`": ("compare", "--native", "300", "--dims", "10", "--repeat", "1"),
+    "`report`": REPORT,
+    "`list`": ("list",),
+}
 DRAWING = ("no home, no cache", "ASCII, C locale", "MPLBACKEND of a notebook")
 
 
@@ -60,6 +67,8 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield foreign_git(setting)
     yield pull_request(setting)
     yield control_groups(setting)
+    yield real_control_group(setting)
+    yield read_only_package(setting)
 
 
 def try_command(arguments: Sequence[str], name: str, log: Path) -> list[str]:
@@ -130,9 +139,54 @@ def pull_request(setting: Setting) -> Row:
     return row
 
 
+def real_control_group(setting: Setting) -> Row:
+    """Commands in a group with less memory than PyTorch takes: refused in one line."""
+    row = Row("`train` and `reproduce` in a control group of 600 MB, version 1")
+    group = Path("/sys/fs/cgroup/memory", f"torture-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(600_000_000))
+    except OSError:
+        return Row(row.tried, measured=NOT_TRIED)
+    enter = f'echo $$ > "{group}/cgroup.procs" && exec "$@"'
+    for arguments in (TRAIN, ("reproduce", "--device", "cpu")):
+        command = [*processes.PYTHON, *arguments, "--out", str(setting.work / "small")]
+        done = subprocess.run(
+            ["sh", "-c", enter, "sh", *command], capture_output=True, text=True, cwd=setting.work
+        )
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+        fine = done.returncode == 2 and len(lines) == 1 and "Traceback" not in done.stderr
+        row.count(*([] if fine else [f"{arguments[0]}: {done.returncode} {done.stderr[-300:]}"]))
+    with contextlib.suppress(OSError):
+        group.rmdir()
+    return row
+
+
+def read_only_package(setting: Setting) -> Row:
+    """A copy of the package that nobody has run, on a read-only disk, without a home or a cache."""
+    row = Row(f"a package on a read-only disk, without a home: {', '.join(READ_ONLY)}")
+    folder = setting.work / "installed"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(HERE / "subspace_bench", folder / "subspace_bench", ignore=ignored)
+    mounted = f'mount --bind "{folder}" "{folder}" && mount -o remount,ro,bind "{folder}"'
+    if subprocess.run(["unshare", "--mount", "sh", "-c", mounted], capture_output=True).returncode:
+        return Row(row.tried, measured=NOT_TRIED)
+    variables = {**os.environ, **VARIABLES["no home, no cache"], "PYTHONPATH": str(folder)}
+    for name, arguments in READ_ONLY.items():
+        out = ("--out", str(setting.work / "read-only")) if name != "`list`" else ()
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", f'{mounted} && exec "$@"', "sh",
+             *processes.PYTHON, *arguments, *out],
+            capture_output=True, text=True, env=variables, cwd=setting.work,
+        )  # fmt: skip
+        fine = done.returncode == 0 and "Traceback" not in done.stderr
+        row.count(*([] if fine else [f"{name}: {done.returncode} {done.stderr[-300:]}"]))
+    return row
+
+
 def control_groups(setting: Setting) -> Row:
     """Files as those of a container of 300 MB, in which 250 MB can be had."""
-    row = Row("limits of control groups, version 1 and 2")
+    row = Row("files of control groups, version 1 and 2, as read by the package")
     for version, files in CGROUPS.items():
         root = setting.work / version
         group = root / ("memory" if version == "v1" else "") / "job"

@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from benchmarks.torture.campaigns import Row, Setting
 from benchmarks.torture.processes import Command
 from benchmarks.torture.subjects import Subject
 from subspace_bench.common.errors import UserError
+from subspace_bench.records.row_digest import COLUMN
 from subspace_bench.training.checkpoint import verified
 
 MOST_KILLS = 12  # of one series; then the command may end
@@ -29,11 +31,21 @@ def rows(setting: Setting) -> Iterator[Row]:
         row = Row(f"kill -9 of `{subject.name}`")
         series.disturb(subject, row, setting.times(35, 2), kill, {-signal.SIGKILL})
         yield row
-    row = Row("kill -9 of `python -m subspace_bench train`, not forked")
-    real = Subject("train", train, subjects.records)
-    series.disturb(real, row, setting.times(10, 0), kill, {-signal.SIGKILL}, real=True)
-    if row.times:
-        yield row
+    for subject in real_subjects(setting.work):
+        row = Row(f"kill -9 of `python -m subspace_bench {subject.name}`, not forked")
+        series.disturb(subject, row, setting.times(10, 0), kill, {-signal.SIGKILL}, real=True)
+        if row.times:
+            yield row
+
+
+def real_subjects(work: Path) -> list[Subject]:
+    """Commands that are small without `tiny.shrink`."""
+    forked = subjects.subjects(work)
+    return [
+        Subject("train", train, subjects.records),
+        replace(forked["compare"], name="compare …"),
+        replace(forked["dimension"], name="dimension …"),
+    ]
 
 
 def train(out: Path) -> list[str]:
@@ -141,6 +153,7 @@ class Kept:
         self.subject = subject
         self.records: dict[Path, int] = {}
         self.updates: dict[Path, int] = {}
+        self.rows: dict[Path, set[str]] = {}
 
     def check(self, out: Path) -> list[str]:
         """What is wrong in the folder of a command that has just ended."""
@@ -160,6 +173,11 @@ class Kept:
             if path in checkpoints and checkpoints[path] < updates:
                 wrong.append(f"{path.name} fell from {updates} to {checkpoints[path]} updates")
         self.updates = checkpoints
+        rows = {path: digests_in(path) for path in out.rglob("*.csv")}
+        for path, earlier in self.rows.items():
+            if lost := earlier - rows.get(path, set()):
+                wrong.append(f"{path.name}: {len(lost)} rows were lost or measured again")
+        self.rows = rows
         return wrong
 
 
@@ -171,6 +189,12 @@ def updates_in(checkpoint: Path) -> int:
 
     content = torch.load(io.BytesIO(verified(checkpoint.read_bytes())), weights_only=True)
     return int(content["state"]["updates"])
+
+
+def digests_in(path: Path) -> set[str]:
+    """The digests of the rows of a csv file; none if it has no digests."""
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    return {line.rpartition(",")[2] for line in lines} if head.endswith(COLUMN) else set()
 
 
 def files(out: Path) -> set[str]:

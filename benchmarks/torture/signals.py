@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from benchmarks.torture import subjects
 from benchmarks.torture.campaigns import Row, Setting
-from benchmarks.torture.killed import Disturb, Series
+from benchmarks.torture.killed import Disturb, Series, real_subjects
 from benchmarks.torture.processes import Command
 
 INTERRUPTED, FAILED_RUNS = 130, 1
@@ -24,11 +24,21 @@ def rows(setting: Setting) -> Iterator[Row]:
         code = FAILED_RUNS if disturb is kill_a_worker else INTERRUPTED
         series.disturb(reproduce, row, setting.times(8, 1), disturb, {code})
         yield row
+    for subject in real_subjects(setting.work):
+        row = Row(f"SIGTERM to `python -m subspace_bench {subject.name}`, also while it starts")
+        codes = {INTERRUPTED, -signal.SIGTERM}  # in its first moments, it ends as any program
+        series.disturb(subject, row, setting.times(70, 0), terminate_at_once, codes, real=True)
+        if row.times:
+            yield row
 
 
 def terminate(command: Command, draw: random.Random) -> None:
     command.wait_for_handler(signal.SIGTERM)
     command.signal(signal.SIGTERM)
+
+
+def terminate_at_once(command: Command, draw: random.Random) -> None:
+    command.signal_group(signal.SIGTERM)
 
 
 def terminate_group(command: Command, draw: random.Random) -> None:
