@@ -37,21 +37,39 @@ WORDS = (
     "-", "--plan", "$(touch x)", "; touch x", "\x00", "\ud800", "x" * 5_000,
 )  # fmt: skip
 OPTIONS = {
-    "reproduce": ("--seeds", "--profile", "--device", "--jobs", "--data", "--plan", "--force"),
+    "reproduce": ("--seeds", "--profile", "--device", "--jobs", "--data", "--plan", "--force",
+                  "--executor", "--address", "--mirror", "--tensorboard", "--out"),
     "train": ("--model", "--dim", "--projector", "--origin", "--init", "--seed", "--steps", "--lr",
-              "--dataset", "--device", "--threads", "--data", "--force"),
-    "report": ("--profile", "--dataset", "--committed-only"),
+              "--dataset", "--device", "--threads", "--data", "--force", "--tensorboard", "--out"),
+    "report": ("--profile", "--dataset", "--committed-only", "--out"),
+    "watch": ("--help",),
+    "export": ("--out", "--curves", "--local"),
     "data": ("--data", "--dataset"),
     "compare": ("--projectors", "--native", "--dims", "--device", "--dtype", "--repeat", "--plan",
-                "--force", "--minutes", "--rebuild"),
+                "--force", "--minutes", "--rebuild", "--out"),
     "dimension": ("--target", "--threshold", "--within", "--trainings", "--minutes",
-                  "--interval-ratio", "--projector", "--jobs", "--rates"),
+                  "--interval-ratio", "--projector", "--jobs", "--rates", "--scaling", "--out"),
     "check": ("--reference", "--bitwise", "--seeds", "--alpha", "--jobs", "--first-seed",
               "--report", "--data"),
     "list": ("--out",),
     "": ("--version", "--help", "--nosuch"),
 }  # fmt: skip
-FLAGS = ("--plan", "--force", "--committed-only", "--bitwise", "--version", "--help", "--nosuch")
+WRITTEN = ("--out", "--report", "--tensorboard", "--mirror", "--data")  # paths that are written to
+PATHS = (
+    "results", "new/folder", "../beside", ".", "", "task.py", "/proc/nosuch", "/dev/null/x", "θ",
+    "a b", "~nouser/x", "\x00", "\ud800", "x" * 300, "-x",
+)  # fmt: skip
+FLAGS = (
+    "--curves",
+    "--local",
+    "--plan",
+    "--force",
+    "--committed-only",
+    "--bitwise",
+    "--version",
+    "--help",
+    "--nosuch",
+)
 NUMERIC = ("--seeds", "--jobs", "--dim", "--seed", "--steps", "--lr", "--threads", "--native",
            "--dims", "--repeat", "--minutes", "--target", "--threshold", "--within", "--trainings",
            "--interval-ratio", "--alpha", "--first-seed", "--rates")  # fmt: skip
@@ -102,7 +120,9 @@ def rows(setting: Setting) -> Iterator[Row]:
     home = work / "here"
     home.mkdir()
     os.chdir(home)
-    (work / "temporary").mkdir()
+    for name in ("temporary", "user"):
+        (work / name).mkdir()
+    os.environ |= {"HOME": str(work / "user"), "XDG_CACHE_HOME": str(work / "user" / "cache")}
     os.environ["TMPDIR"] = str(work / "temporary")
     yield command_lines(setting, draw, home)
     yield task_files(setting, draw, home)
@@ -132,14 +152,16 @@ def generate(draw: random.Random) -> list[str]:
         arguments.append(draw.choice((*WORDS, "task.py", ".", "os:path", "json")))
     if command == "reproduce" and draw.random() < 0.5:
         arguments.append(draw.choice(("tiny", *WORDS)))
+    if command in ("watch", "export"):
+        arguments.append(draw.choice(PATHS))
     for option in draw.sample(OPTIONS[command], draw.randint(0, min(4, len(OPTIONS[command])))):
         arguments.append(option)
         if option not in FLAGS or draw.random() < 0.05:
-            usual = NUMBERS if option in NUMERIC else WORDS
+            usual = NUMBERS if option in NUMERIC else PATHS if option in WRITTEN else WORDS
             arguments.append(draw.choice(usual if draw.random() < 0.9 else (*NUMBERS, *WORDS)))
     if draw.random() < 0.1:
         draw.shuffle(arguments)
-    return arguments
+    return [*arguments, "--once"] if command == "watch" else arguments
 
 
 def call(arguments: list[str]) -> tuple[int | None, str, str]:
@@ -157,7 +179,7 @@ def call(arguments: list[str]) -> tuple[int | None, str, str]:
             sys.argv = ["subspace-bench", *arguments]
             cli.main(arguments)
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     finally:
         signal.alarm(0)
     return (None if "TimeoutError" in err.getvalue() else code), out.getvalue(), err.getvalue()
@@ -165,6 +187,7 @@ def call(arguments: list[str]) -> tuple[int | None, str, str]:
 
 def judge(arguments: list[str], home: Path) -> list[str]:
     """Runs a command line; what is wrong with how it ended."""
+    before = paths_around(home)
     code, out, err = call(arguments)
     shown = " ".join(repr(a[:60]) for a in arguments)
     wrong = []
@@ -177,18 +200,30 @@ def judge(arguments: list[str], home: Path) -> list[str]:
         wrong.append(f"{len(err.splitlines())} lines: {shown}: {err[-300:]}")
     if "Traceback" in out + err:
         wrong.append(f"traceback: {shown}")
-    strays = {path.name for path in home.iterdir()} - {"results", "dimension", "task.py"}
-    if strays and "--report" not in arguments:
-        wrong.append(f"wrote {sorted(strays)[:3]}: {shown}")
+    asked = [
+        Path(os.path.normpath(home / value))
+        for option, value in itertools.pairwise(arguments)
+        if option in (*WRITTEN, "export") and "\x00" not in value
+    ]
+    asked += [home / name for name in ("results", "dimension", "__pycache__")]
+    for stray in paths_around(home) - before:
+        if not any(stray.is_relative_to(path) or path.is_relative_to(stray) for path in asked):
+            wrong.append(f"wrote {stray}: {shown}")
     return wrong
+
+
+def paths_around(home: Path) -> set[Path]:
+    """What is in a folder, in the folder around it and in the user's home; no temporary files."""
+    return {path for path in home.parent.rglob("*") if "temporary" not in path.parts}
 
 
 def command_lines(setting: Setting, draw: random.Random, home: Path) -> Row:
     row = Row("command lines")
     for _ in range(setting.times(1_500, 120)):
         row.count(*judge(generate(draw), home))
-        for path in home.iterdir():
-            processes.remove(path)
+        for path in [*home.iterdir(), home.parent / "beside"]:
+            if path.exists():
+                processes.remove(path)
     return row
 
 
@@ -203,7 +238,7 @@ def task_files(setting: Setting, draw: random.Random, home: Path) -> Row:
         text = TASK.format(header=header, build=build, score=score)
         Path(home, name).write_text(text, encoding="utf-8")
         wrong = judge(["dimension", name, "--trainings", "2", "--out", "results"], home)
-        row.count(*(f"{header!r}, {build}, {score}: {w}" for w in wrong if "wrote" not in w))
+        row.count(*(f"{header!r}, {build}, {score}: {w}" for w in wrong))
         for path in home.iterdir():
             processes.remove(path)
     return row

@@ -77,8 +77,8 @@ class Record:
         result: `curve`, rows of [updates, test accuracy in %, loss of that update's batch];
             `accuracy` at the last scheduled score and `accuracy_end` after the last update, in %;
             `native_dimension`, `free_parameters`; hashes of the trained vector, `sha256` at the end
-            and `sha256_at_200`; if training diverged, `diverged`, the update at which the loss or
-            what is trained was found not finite.
+            and `sha256_at_200`; if training diverged, `diverged`, the update at which the loss,
+            what is trained or an output for a test image was found not finite.
         provenance: seconds, memory, versions, hardware, revision, data hash.
     """
 

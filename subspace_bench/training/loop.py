@@ -121,6 +121,9 @@ def train(
                 state.extra["diverged"] = state.updates
                 break
             accuracy = evaluate(net.module, images, labels, run.protocol.scale)
+            if math.isnan(accuracy):
+                state.extra["diverged"] = state.updates
+                break
             state.curve.append([state.updates, accuracy, value])
             on_progress(Progress(state.updates, accuracy, now - began, value))
             reported = now
@@ -224,13 +227,20 @@ def has_diverged(failure: Exception) -> bool:
 
 @torch.no_grad()
 def evaluate(module: nn.Module, images: Tensor, labels: Tensor, scale: str) -> float:
-    """Accuracy in % over all images (N, 28, 28) uint8, without dropout."""
+    """Accuracy in % over all images (N, 28, 28) uint8, without dropout; NaN if an output overflows.
+
+    The data type may hold the loss and θ, and yet not the output for some image: float16 ends at
+    65,504.
+    """
     module.eval()
     dtype = next(module.parameters()).dtype
     correct = 0
     chunks = torch.split(images, EVALUATION_CHUNK), torch.split(labels, EVALUATION_CHUNK)
     for x, y in zip(*chunks, strict=True):
-        correct += int((module(scale_pixels(x, scale, dtype)).argmax(1) == y).sum())
+        outputs = module(scale_pixels(x, scale, dtype))
+        if not outputs.isfinite().all():
+            return math.nan
+        correct += int((outputs.argmax(1) == y).sum())
     return round(100 * correct / len(labels), 4)
 
 
