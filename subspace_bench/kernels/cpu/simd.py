@@ -205,8 +205,12 @@ def fma(builder, a, b, c):
 
 def compress(builder, vector, mask):
     """The lanes where the mask is true, moved to the front; zeros behind them."""
-    name = f"llvm.experimental.vector.compress.{_suffix(vector.type)}"
-    return call(builder, name, vector.type, vector, mask, ir.Constant(vector.type, None))
+    # As integers: without AVX-512, LLVM 22 has no code for floats and aborts the process.
+    kind = ir.VectorType(I32, vector.type.count)
+    name = f"llvm.experimental.vector.compress.{_suffix(kind)}"
+    bits = builder.bitcast(vector, kind)
+    packed = call(builder, name, kind, bits, mask, ir.Constant(kind, None))
+    return builder.bitcast(packed, vector.type)
 
 
 def prefetch(builder, pointer):
