@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
@@ -19,19 +20,20 @@ def page(measurements: Measurements) -> Page:
     """The page results/ablation.md."""
     rows = measurements.numbers
     final = rows[rows["stage"] == "final"]
-    known = [d for d in CHANGES if (final["d"] == d).any()]
-    tables = {str(d): pd.DataFrame(_lines(final[final["d"] == d], d)) for d in known}
+    there = [d for d in CHANGES if (final["d"] == d).any()]
+    tables = {str(d): pd.DataFrame(_lines(final[final["d"] == d], d)) for d in there}
     losses = {
         change: sample(final, SHOWN, BASE).mean - sample(final, SHOWN, change).mean
         for change in CHANGES[SHOWN]
     }
-    worst = sorted(losses, key=lambda change: -losses[change])[:3]
+    known = {change: loss for change, loss in losses.items() if not math.isnan(loss)}
+    worst = sorted(known, key=lambda change: -abs(known[change]))[:3]
     reached = sample(final, SHOWN, BASE).mean
     lost = "; ".join(f"“{change}”, {-losses[change]:+.1f} points" for change in worst)
     summary = (
         f"{SHOWN} numbers reach {reached:.1f}% on held-out images. What changes that most: {lost}"
     )
-    titles = {str(d): f"{d:,} numbers" for d in known}
+    titles = {str(d): f"{d:,} numbers" for d in there}
     return Page(
         NAME,
         "What makes d numbers good?",

@@ -110,6 +110,7 @@ def quantise(sparse: Sparse, bits: int) -> None:
     theta = unpack(sparse.packed, sum(parameter.numel() for parameter in sparse.net.parameters()))
     index = theta.nonzero()[:, 0]
     round_to(theta, bits)
+    sparse.packed.zero_()  # a weight may be 0 as float16, and then has no place
     sparse.packed[: len(index)] = pack(theta, index)
 
 

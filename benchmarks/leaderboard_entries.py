@@ -8,7 +8,8 @@
 Everything that training changes is counted: the numbers of each parameter or buffer that differs
 from a fresh `build(dim, seed)`, and its bytes as stored. A number has at most 32 bits, so a float64
 counts as two. Only these tensors are handed to another process, which builds the net anew and
-scores it: what training keeps anywhere else in its own process is lost.
+scores it: what training keeps elsewhere in its own process is lost. Tricks with files are left to
+reviewers.
 The digest of an entry covers `entry.py` and the modules `entries/*.py` that it imports.
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import multiprocessing
+import os
 import sys
 import time
 import tomllib
@@ -109,9 +111,11 @@ class Entry:
         """
         images, labels = pixels(dataset.train_images).to(device), dataset.train_labels.to(device)
         net = self.code.build(dim, seed).to(device)
-        start = time.perf_counter()
+        start, variables = time.perf_counter(), dict(os.environ)
         self.code.train(net, images, labels, seed)
         seconds = time.perf_counter() - start
+        os.environ.clear()  # the other process inherits them
+        os.environ.update(variables)
         stored = changed(self.code.build(dim, seed), net.cpu())
         seed_bits = math.log2(self.header["seeds_tried"])
         numbers = sum(count(tensor) for tensor in stored.values()) + math.ceil(seed_bits / 32)
@@ -120,25 +124,34 @@ class Entry:
         images, labels = dataset.test_images, dataset.test_labels
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as another:
             right = another.submit(
-                stored_accuracy, self.folder, dim, seed, stored, images, labels
+                stored_accuracy, self.folder, self.digest, dim, seed, stored, images, labels
             ).result()
         size = sum(tensor.nbytes for tensor in stored.values()) + math.ceil(seed_bits / 8)
         return Score(numbers, size, right, seconds)
 
 
 def stored_accuracy(
-    folder: Path, dim: int, seed: int, stored: dict[str, Tensor], images: Tensor, labels: Tensor
+    folder: Path,
+    code: str,
+    dim: int,
+    seed: int,
+    stored: dict[str, Tensor],
+    images: Tensor,
+    labels: Tensor,
 ) -> float:
     """Accuracy in % of an entry's net with the tensors that training changed.
 
     Arguments:
+        code: digest of the entry that trained.
         images: uint8, (n, 28, 28).
 
     Raises:
-        UserError: if the net is to be the post's and is not.
+        UserError: if the net is to be the post's and is not, or the entry has been edited.
     """
     torch.set_num_threads(1)
     entry = load(folder)
+    if entry.digest != code:
+        raise UserError(f"{folder} was edited while it trained: train it again")
     net = entry.code.build(dim, seed)
     net.load_state_dict({**net.state_dict(), **stored})
     if entry.header["net"] == POST:
@@ -184,7 +197,8 @@ def changed(fresh: nn.Module, trained: nn.Module) -> dict[str, Tensor]:
     old, new = fresh.state_dict(), trained.state_dict()
     if old.keys() != new.keys():
         raise UserError("build makes other tensors than the trained net has")
-    return {name: new[name] for name in new if not torch.equal(old[name], new[name])}
+    # Clones: a view would be sent with all of the storage behind it.
+    return {name: new[name].clone() for name in new if not torch.equal(old[name], new[name])}
 
 
 def count(tensor: Tensor) -> int:

@@ -92,6 +92,21 @@ def with_digests(rows: pd.DataFrame) -> str:
     return file.getvalue()
 
 
+def require_digests(text: str) -> None:
+    """Checks that every row of a csv has a digest, which fits.
+
+    Raises:
+        ValueError: if not.
+    """
+    columns, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    if columns[-1] != row_digest.COLUMN:
+        raise ValueError(f"its last column is not {row_digest.COLUMN}")
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(columns):
+            raise ValueError(f"row {number} has {len(line)} cells")
+        row_digest.require_digest(dict(zip(columns, line, strict=True)), f"row {number}: ")
+
+
 def load(name: str, out: Path) -> Measurements:
     """Reads `<name>.csv` and `<name>.json`.
 
@@ -101,16 +116,15 @@ def load(name: str, out: Path) -> Measurements:
     table, facts = out / f"{name}.csv", out / f"{name}.json"
     try:
         data = read_regular(table)
+        require_digests(data.decode("utf-8"))
         text = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
-        for number, cells in enumerate(text.to_dict("records"), 2):
-            row_digest.require_digest({str(k): v for k, v in cells.items()}, f"row {number}: ")
         numbers = pd.read_csv(io.BytesIO(data)).drop(columns=row_digest.COLUMN, errors="ignore")
         return Measurements(text, numbers, parse_json(read_regular(facts)))
     except FileNotFoundError as failure:
         raise UserError(
             f"{out} lacks {table.name} or {facts.name}: measure first, without --rebuild"
         ) from failure
-    except (OSError, ValueError, RecursionError) as failure:
+    except (OSError, ValueError, csv.Error, RecursionError) as failure:
         first = str(failure).splitlines()[0]
         raise UserError(
             f"{table} or {facts.name} is damaged ({first}): restore it, or measure again"

@@ -33,8 +33,8 @@ def page(measurements: Measurements) -> Page:
     rows = measurements.numbers
     figure = PageFigure(
         functools.partial(draw, rows),
-        "Test accuracy over stored numbers (left) and bytes (right), with 95% intervals cut at "
-        "100%; all nets on MNIST (axis: logarithm of the error)",
+        "Test accuracy over stored numbers (left) and bytes (right), with 95% intervals; "
+        "all nets on MNIST (axis: logarithm of the error)",
     )
     return Page(
         NAME,
@@ -68,8 +68,8 @@ def summary(rows: pd.DataFrame, threshold: float) -> str:
     ranked = sorted((name for name in means if means[name] > 0), key=lambda name: -means[name])
     shown = list(dict.fromkeys([*ranked[:1], SUBSPACE, NARROW]))  # the best, ours, the plain way
     return (
-        f"Of the penalties tried, those that cost at most {COST:g} point leave {left[L2]:,} (L2) "
-        f"or {left[L1]:,} (L1) of {NATIVE:,} weights above {threshold:g}, or more. "
+        f"Of the penalties tried, those that cost at most {COST:g} point leave at least "
+        f"{left[L2]:,} (L2) or {left[L1]:,} (L1) of {NATIVE:,} weights above {threshold:g}. "
         f"In {seeded_bytes(SHOWN):,} bytes, "
         "test accuracy is " + "; ".join(f"{means[name]:.2f}% ({name})" for name in shown)
     )

@@ -7,11 +7,13 @@ import sys
 from subspace_bench.common import address_space
 from subspace_bench.common.standard_streams import output_failure, protect_streams
 
+TRAINING = ("reproduce", "train", "compare", "dimension", "check")
+
 
 def main() -> None:
     """Runs the command line; never exits with 1 for a crash, which `check` means otherwise."""
     protect_streams()
-    if (lacking := address_space.too_little()) and "--help" not in sys.argv:
+    if sys.argv[1:2] and sys.argv[1] in TRAINING and (lacking := address_space.too_little()):
         print(f"error: {lacking}", file=sys.stderr)
         sys.exit(2)
     try:

@@ -7,6 +7,7 @@ import functools
 import io
 import math
 import random
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import tomli_w
 
+from benchmarks import measurements
 from benchmarks.torture import subjects
 from benchmarks.torture.campaigns import Row, Setting
 from benchmarks.torture.files import try_file
@@ -81,11 +83,18 @@ def tables(setting: Setting, draw: random.Random) -> Iterator[Row]:
     lines = (RESULTS / "projectors-cpu.csv").read_bytes().splitlines(keepends=True)
     timings, trainings = b"".join(lines[:20]), write_trainings(setting.work).read_bytes()
 
+    measured = (RESULTS / "leaderboard.csv").read_bytes()
+    shutil.copy(RESULTS / "leaderboard.json", setting.work)
+
     def read_timings(path: Path) -> dict[Any, Any]:
         return open_csv(path).rows
 
     def read_trainings(path: Path) -> dict[Any, Any]:
         return KeyedTable(path, TrainingRow, ("model", "d", "seed")).rows
+
+    def read_measurements(path: Path) -> dict[Any, Any]:
+        lines = measurements.load(path.stem, path.parent).text.to_dict("records")
+        return {line[COLUMN]: line for line in lines}
 
     def written(rows: dict[Any, Any], all_rows: dict[Any, str]) -> bool:
         return all(all_rows.get(key) == repr(row) for key, row in rows.items())  # NaN equals NaN
@@ -95,6 +104,7 @@ def tables(setting: Setting, draw: random.Random) -> Iterator[Row]:
         for name, data, read in (
             ("projectors-cpu.csv", timings, read_timings),
             ("linear.csv", trainings, read_trainings),
+            ("leaderboard.csv", measured, read_measurements),
         ):
             path = setting.work / name
             path.write_bytes(data)

@@ -122,6 +122,7 @@ def every_write(trials: Trials, setting: Setting) -> Row:
             )
             wrong = trials.fail(subject, out, command)
             if not failed.exists():  # it made fewer writes
+                shutil.rmtree(out)
                 break
             row.count(*wrong, *trials.go_on(subject, out))
             failed.unlink()

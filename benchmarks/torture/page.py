@@ -86,9 +86,9 @@ def page(measurements: Measurements) -> Page:
                 "revision": of["revision"],
             }
         )
-    wrong = int(rows["wrong"].sum())
+    wrong, tried = int(rows["wrong"].sum()), rows[rows["times"] > 0]
     summary = (
-        f"{len(rows)} kinds of disturbance in {rows['campaign'].nunique()} campaigns: {wrong:,} "
+        f"{len(tried)} kinds of disturbance in {tried['campaign'].nunique()} campaigns: {wrong:,} "
         "results lost or wrong."
     )
     values = {"facts": measurements.facts, "campaigns": CAMPAIGNS, "dates": _span(rows["date"])}

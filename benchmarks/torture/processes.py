@@ -202,6 +202,13 @@ def run(
     return command
 
 
+def allows(*command: str) -> bool:
+    """Whether this machine lets a command run, which may need rights or a tool."""
+    with contextlib.suppress(OSError):
+        return subprocess.run(command, capture_output=True).returncode == 0
+    return False
+
+
 def restore_signals() -> None:
     """Signals as at a terminal: a shell's background jobs ignore SIGINT, and under nohup SIGHUP."""
     for number in SIGNALS:

@@ -17,9 +17,10 @@ HERE = Path(__file__).parents[2]
 USES = re.compile(r"uses: *(\S+)")
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
 LOCK = HERE / "requirements-ci.txt"
-INSTALLS = re.compile(r"^.*\b(?:pip install|session\.install|pipx run)\b.*$", re.MULTILINE)
+INSTALLS = re.compile(r'^.*\b(?:pip"?,? "?install|session\.install|pipx run)\b.*$', re.MULTILINE)
 UNHASHED = (  # in a line of CI: versions that nobody knows in advance, our own, or a pinned tool
     "${{ matrix.install }}", "./accuracy-regression", "dist/*.whl", "pip-audit==", "MOTO",
+    'pip = (str(python)',  # the next lines have --require-hashes, or install this package
 )  # fmt: skip
 LOCKED = re.compile(r"^([\w.-]+)(?:==(\S+))?((?:.*\\\n)*.*)$", re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""The limit on a process's address space (`ulimit -v`), below which PyTorch cannot even start."""
+"""The limit on a process's address space (`ulimit -v`), below which nothing can be trained."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def too_little() -> str:
     if limit in (resource.RLIM_INFINITY, -1) or limit >= NEEDED:
         return ""
     return (
-        f"the limit on address space is {limit / 1e9:.1f} GB and PyTorch needs "
+        f"the limit on address space is {limit / 1e9:.1f} GB and training needs "
         f"{NEEDED / 1e9:.0f} GB: raise it, as with `ulimit -v unlimited`"
     )

@@ -55,7 +55,7 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def _without_blocking(path: str, flags: int) -> int:
-    """Opens a pipe at once, which waits for a writer otherwise."""
+    """Opens without waiting: a pipe would otherwise wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

@@ -44,14 +44,14 @@ def exclusive(
     name = path.with_name(f".{path.name}.lock")
     lock = FileLock(name, timeout=timeout, fallback_to_soft=False)
     try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if timeout:
-                on_wait()
-            lock.acquire()
+        lock.acquire(timeout=0)
     except Timeout:
-        raise Locked(f"another process holds {name}") from None
+        if timeout:
+            on_wait()
+        try:
+            lock.acquire()
+        except Timeout:
+            raise Locked(f"another process holds {name}") from None
     except OSError:  # no locks here, or a folder that a later write reports as read-only
         yield
         return

@@ -96,17 +96,18 @@ def measure(
         UserError: see `Plan`, `Trainings` and `trial.carry_out`, and if the plan has rates but
             `train` takes none; finished trainings are kept.
     """
+    deadline = time.monotonic() + (60 * plan.minutes if plan.minutes else math.inf)
     if plan.rates:
         task.require_rate()
-    with Trainings.only_search(task, out):
-        return search(task, plan, Trainings(task, plan, out), on_outcome)
+    Trainings(task, plan, out)  # what is to be refused is refused before it waits
+    with Trainings.only_search(task, out, deadline):
+        return search(task, plan, Trainings(task, plan, out), on_outcome, deadline)
 
 
 def search(
-    task: Task, plan: Plan, trainings: Trainings, on_outcome: Progress
+    task: Task, plan: Plan, trainings: Trainings, on_outcome: Progress, deadline: float
 ) -> IntrinsicDimension:
-    """Trains what is missing, within the budget."""
-    deadline = time.monotonic() + (60 * plan.minutes if plan.minutes else math.inf)
+    """Trains what is missing, until a moment of `time.monotonic`."""
     executor: Executor = InProcess() if plan.jobs == 1 else WorkerPool(plan.jobs, stop_seconds=0)
     threads = None if plan.jobs == 1 else max(1, core_count() // plan.jobs)
     pending: dict[Future[Outcome], Trial] = {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -13,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.common.locks import exclusive
+from subspace_bench.common.locks import Locked, exclusive
 from subspace_bench.common.schema import Count, Name, Natural, Pattern, Seconds
 from subspace_bench.dimension.plan import BASELINES, Plan
 from subspace_bench.dimension.rates import RateComparison, RateStudy, best_of, compare
@@ -84,8 +86,12 @@ class Trainings:
 
     @staticmethod
     @contextlib.contextmanager
-    def only_search(task: Task, folder: Path | None) -> Iterator[None]:
-        """Waits until no other process searches for a task in a folder: it would train the same."""
+    def only_search(task: Task, folder: Path | None, deadline: float) -> Iterator[None]:
+        """Waits until no other process searches for a task in a folder: it would train the same.
+
+        Raises:
+            UserError: if another one still does at the deadline.
+        """
         if folder is None:
             yield
             return
@@ -96,8 +102,15 @@ class Trainings:
         def announce() -> None:
             print(f"another process measures {task.name} in {folder}: waiting", file=sys.stderr)
 
-        with exclusive(path, on_wait=announce):
-            yield
+        left = max(0.0, deadline - time.monotonic())
+        try:
+            with exclusive(path, -1 if math.isinf(left) else left, announce):
+                yield
+        except Locked as failure:
+            raise UserError(f"time is up: {failure}; the same command continues") from failure
+        finally:
+            with contextlib.suppress(OSError):  # it is not empty, as usual
+                path.parent.rmdir()
 
     def _restore(self, table: KeyedTable) -> None:
         for row in table.rows.values():

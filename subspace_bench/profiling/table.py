@@ -137,15 +137,21 @@ class TimingTable:
         facts = provenance.machine(device)
         self.device, self.threads = device, threads
         self.machine = {name: str(facts.get(name, "")) for name in MACHINE[:-1]}
-        self.path, self.foreign = out / f"projectors-{device}.csv", None
+        # Whose lock says that a process of this machine measures.
+        self._measuring = out / f"projectors-{device}-{digest([*self.machine.values()])[:8]}"
         sweep_lock(self._measuring)
+        self._read_gbs: float | None = None  # measured once per session, at the first `put`
+        self._open(out)
+
+    def _open(self, out: Path) -> None:
+        """Reads this machine's file."""
+        self.path, self.foreign = out / f"projectors-{self.device}.csv", None
         self._table = open_csv(self.path)
         if any(self._is_foreign(row) for row in self._table.rows.values()):
             self.foreign = self.path
-            suffix = digest([*self.machine.values(), threads])[:8]
-            self.path = out / f"projectors-{device}-{suffix}.csv"
+            suffix = digest([*self.machine.values(), self.threads])[:8]
+            self.path = out / f"projectors-{self.device}-{suffix}.csv"
             self._table = open_csv(self.path)
-        self._read_gbs: float | None = None  # measured once per session, at the first `put`
 
     def _is_foreign(self, row: dict[str, Any]) -> bool:
         facts = {**self.machine, "threads": self.threads}
@@ -170,14 +176,11 @@ class TimingTable:
             "sources": sources_digest(case.projector, self.device),
         })  # fmt: skip
 
-    @property
-    def _measuring(self) -> Path:
-        """Whose lock says that a process measures."""
-        return self.path.with_suffix(".measuring")
-
     @contextlib.contextmanager
     def only_measuring(self, seconds: float, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Keeps other processes from measuring into this file, which would disturb the timings.
+        """Keeps other processes of this machine from measuring, which would disturb the timings.
+
+        Then it reads the file again: what they have measured is known.
 
         Arguments:
             seconds: to wait at most.
@@ -189,7 +192,7 @@ class TimingTable:
         with contextlib.suppress(OSError):  # which the write reports
             self.path.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(self._measuring, timeout, on_wait):
-            self._table.read_again()
+            self._open(self.path.parent)
             yield
 
     def pending(self, cases: Sequence[TimingCase]) -> list[TimingCase]:

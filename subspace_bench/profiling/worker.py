@@ -59,8 +59,8 @@ def measure_all(
 ) -> int:
     """Measures cases in order, adds each to the table, and returns the number finished.
 
-    One process at a time measures into a table. A case that another one has measured meanwhile
-    is not measured again.
+    One process of a machine measures at a time. A case that another one has measured meanwhile is
+    not measured again.
     After a timeout, larger d of the same projector and D are skipped and recorded as too slow.
 
     Arguments:
@@ -76,7 +76,7 @@ def measure_all(
 
     before = {case: repr(table.get(case)) for case in cases}
     announce = functools.cache(
-        lambda: print(f"another process measures into {table.path}: waiting", file=sys.stderr)
+        lambda: print("another process measures on this machine: waiting", file=sys.stderr)
     )
 
     def measure_new(case: TimingCase) -> dict[str, Any] | None:
@@ -100,11 +100,14 @@ def measure_all(
             try:
                 with table.only_measuring(end - time.monotonic(), announce):
                     result = table.get(case)
-                    if repr(result) == before[case] or result is None:  # NaN differs from NaN
+                    is_new = repr(result) != before[case]  # NaN differs from NaN
+                    if result is None or not is_new or table.pending([case]):
                         result = measure_new(case)
                         if result is None:
                             return done
                         table.put(case, result)
+                    elif result["status"].startswith("not measured"):
+                        timeouts.setdefault((case.projector, case.native), case.dim)
             except Locked:
                 return done
             on_result(case, result)

@@ -63,14 +63,6 @@ class KeyedTable:
         """The key of a row; "" stands for a column that it lacks."""
         return tuple(row.get(name, "") for name in self.key)
 
-    def read_again(self) -> None:
-        """Takes over what other processes have written.
-
-        Raises:
-            UserError: if the file was damaged meanwhile.
-        """
-        self._read()
-
     def get(self, key: Key) -> Row | None:
         """The row with this key, or None."""
         return self.rows.get(key)

@@ -7,6 +7,7 @@ products of many nets add in another order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -193,13 +194,20 @@ class BatchedTraining:
 
     @torch.no_grad()
     def accuracies(self, images: Tensor, labels: Tensor, chunk: int = 500) -> list[float]:
-        """Accuracy in % of each run on scaled images (M, 1, 28, 28), without dropout."""
+        """Accuracy in % of each run on scaled images (M, 1, 28, 28), without dropout.
+
+        NaN for a run with an output that is not finite.
+        """
         self.module.eval()
         correct = torch.zeros(len(self.runs), dtype=torch.int64, device=self.theta.device)
+        finite = torch.ones_like(correct, dtype=torch.bool)
         pairs = zip(torch.split(images, chunk), torch.split(labels, chunk), strict=True)
         for x, y in pairs:
-            correct += (self.logits(self.theta, x, {}, None).argmax(2) == y).sum(1)
-        return [round(100 * n / len(labels), 4) for n in correct.tolist()]
+            outputs = self.logits(self.theta, x, {}, None)
+            correct += (outputs.argmax(2) == y).sum(1)
+            finite &= outputs.isfinite().flatten(1).all(1)
+        counted = zip(correct.tolist(), finite.tolist(), strict=True)
+        return [round(100 * n / len(labels), 4) if fine else math.nan for n, fine in counted]
 
 
 class Recorded:

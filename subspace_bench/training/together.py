@@ -73,10 +73,10 @@ def train_together(
 
 
 def add_score(state: TrainingState, updates: int, accuracy: float, loss: float) -> None:
-    """Adds a score to a run's curve, which ends where the loss is not finite, as alone."""
+    """Adds a score to a run's curve, which ends where it or the loss is not finite."""
     if "diverged" in state.extra:
         return
-    if math.isfinite(loss):
+    if math.isfinite(loss) and not math.isnan(accuracy):
         state.curve.append([updates, accuracy, loss])
     else:
         state.extra["diverged"] = updates

@@ -77,9 +77,10 @@ def test_a_narrower_net_has_fewer_weights_and_rounding_keeps_their_places() -> N
     assert 2 * parameter_count(half) < parameter_count(whole)
     net = build_weights(Weights(), 3, 0)
     count = parameter_count(net.net)
-    net.packed.copy_(pack(torch.tensor([0.4, -1.0, 0.9]), torch.arange(3)))
-    quantise_weights(net, 2)
-    assert unpack(net.packed, count)[:3].tolist() == [0, -1, 1]
+    for values, rounded in (([0.4, -1.0, 0.9], [0, -1, 1]), ([-1.0, 0.0, 0.9], [-1, 0, 1])):
+        net.packed.copy_(pack(torch.tensor(values), torch.arange(3)))
+        quantise_weights(net, 2)
+        assert unpack(net.packed, count)[:3].tolist() == rounded
 
 
 def test_oriented_gradients_help(data: Data) -> None:

@@ -76,6 +76,23 @@ def test_a_page_needs_measurements(tmp_path: Path) -> None:
         measurements.load("speed", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("1.5", "1.6"), ("row_sha256", "row_sha255"), (",row_sha256", ";row_sha256"), ("b\n", "b")],
+)
+def test_damaged_measurements_are_refused(old: str, new: str, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"number": [1.5, 2.5], "text": ["a", "b"]})
+    measurements.save("some", tmp_path, rows, {"fact": 1})
+    found = measurements.load("some", tmp_path)
+    assert found.numbers.equals(rows)
+    assert found.facts == {"fact": 1}
+    path = tmp_path / "some.csv"
+    text = path.read_text()
+    path.write_text(text.replace(old, new) if old in text else text[:-1] + ",")
+    with pytest.raises(UserError, match=r"some\.csv"):
+        measurements.load("some", tmp_path)
+
+
 def test_the_page_of_peers_renders_without_any_installed(monkeypatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)

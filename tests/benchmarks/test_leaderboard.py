@@ -166,3 +166,11 @@ def test_rows_are_ranked_and_only_five_seeds_are_verified(tmp_path: Path) -> Non
     made = page(Measurements(rows.astype(str), rows, {}), entries)
     assert made.tables["best"].iloc[0]["entry"] == "b"
     assert made.figures["leaderboard"].draw().axes
+
+
+def test_an_entry_that_was_edited_while_it_trained_is_refused(
+    tmp_path: Path, digits: Dataset
+) -> None:
+    after = "open(__file__, 'a').write('x = 1')"
+    with pytest.raises(UserError, match="edited"):
+        entry(tmp_path / "edited", after=after, steps=1).score(20, 0, digits)

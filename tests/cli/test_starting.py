@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import os
-import resource
 import subprocess
 import sys
 
@@ -31,7 +30,10 @@ def test_a_start_that_fails_has_its_exit_code_and_no_traceback(
 
 
 @pytest.mark.parametrize("gigabytes", [1, 3])
+@pytest.mark.skipif(sys.platform != "linux", reason="others may have no such limit")
 def test_too_little_address_space_is_one_line(gigabytes: int) -> None:
+    import resource
+
     limit = int(gigabytes * 1e9)
     done = subprocess.run(
         [sys.executable, "-m", "subspace_bench", "train", "--steps", "1"],

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from subspace_bench import Subspace, intrinsic_dimension
 from subspace_bench.common.errors import UserError
-from subspace_bench.dimension.measure import next_trial
+from subspace_bench.dimension.measure import measure, next_trial
 from subspace_bench.dimension.plan import Plan
 from subspace_bench.dimension.task import Task
 from subspace_bench.dimension.trainings import Trainings
@@ -286,3 +286,10 @@ def test_two_searches_in_one_folder_train_once(tmp_path: Path) -> None:
         thread.join()
     assert len(trained) == 3 + 5
     assert [path.name for path in (tmp_path / "trainings").iterdir()] == ["task.csv"]
+
+
+def test_waiting_for_another_search_counts_as_time(tmp_path: Path) -> None:
+    task, plan = Task("task", build, train), Plan(minutes=0.002)
+    with Trainings.only_search(task, tmp_path, math.inf), pytest.raises(UserError, match="time"):
+        measure(task, plan, tmp_path)
+    assert list(tmp_path.iterdir()) == []

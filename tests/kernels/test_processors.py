@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -50,7 +51,7 @@ def digests(**variables: str) -> dict[str, str]:
 
 
 @pytest.mark.slow  # compiles every kernel
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="names processors of x86-64")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of x86-64")
 def test_kernels_compile_for_a_processor_without_avx512_and_have_the_same_bits() -> None:
     here = digests()
     assert len(here) > 10

@@ -127,14 +127,14 @@ def test_what_another_process_has_measured_meanwhile_is_not_measured_again(
 
     def measure(case, *_):
         measured.append(case)
-        other.put(cases[1], {"status": "failed: by another process"})
+        other.put(cases[1], {"status": "not measured: by another process"})
         return {"status": "failed: here"}
 
     monkeypatch.setattr(worker, "measure_in_pool", measure)
     statuses: list[str] = []
     assert worker.measure_all(cases, table, 3, lambda _, r: statuses.append(r["status"])) == 2
     assert measured == cases[:1]
-    assert statuses == ["failed: here", "failed: by another process"]
+    assert statuses == ["failed: here", "not measured: by another process"]
     assert [path.name for path in tmp_path.iterdir()] == ["projectors-cpu.csv"]
 
 

@@ -115,3 +115,6 @@ def test_a_diverged_run_of_a_batch_ends_its_curve() -> None:
     for updates, loss in ((1, 2.0), (2, float("nan")), (3, 1.0)):
         add_score(state, updates, 50.0, loss)
     assert (state.curve, state.extra) == ([[1, 50.0, 2.0]], {"diverged": 2})
+    state = TrainingState()
+    add_score(state, 1, float("nan"), 2.0)  # an output overflowed
+    assert (state.curve, state.extra) == ([], {"diverged": 1})
