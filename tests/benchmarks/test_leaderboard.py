@@ -171,6 +171,6 @@ def test_rows_are_ranked_and_only_five_seeds_are_verified(tmp_path: Path) -> Non
 def test_an_entry_that_was_edited_while_it_trained_is_refused(
     tmp_path: Path, digits: Dataset
 ) -> None:
-    after = "open(__file__, 'a').write('x = 1')"
+    after = "with open(__file__, 'a') as file: file.write('x = 1')"
     with pytest.raises(UserError, match="edited"):
         entry(tmp_path / "edited", after=after, steps=1).score(20, 0, digits)
