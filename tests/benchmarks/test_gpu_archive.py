@@ -17,6 +17,7 @@ from benchmarks.gpu import archive, importing, models, page
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.log import Log
 from subspace_bench.experiments import projectors as projectors_page
+from subspace_bench.records.row_digest import COLUMN
 from subspace_bench.records.store import Record, Store
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -106,6 +107,7 @@ def make_archive(tmp_path: Path, gpu: str) -> Path:
             Log(work / f"{stage}.jsonl").write({"seconds": 1.0, "sources": sources, **row})
     table = pd.read_csv(RESULTS / "projectors-cpu.csv", keep_default_na=False, dtype=str)
     table = table.assign(device="cuda", gpu=gpu, revision="")[table["native"] == "21840"]
+    table = table.drop(columns=COLUMN)
     table.to_csv(work / "projectors-cuda.csv", index=False, lineterminator="\n")
     record = Record(replace(RUN, batched=True), RESULT, {**FACTS, "batched_seeds": [0, 1]})
     Store(work / "records").put(record)

@@ -11,6 +11,7 @@ import torch
 from subspace_bench.cli import main
 from subspace_bench.cli.compare import exit_code
 from subspace_bench.profiling import timing
+from subspace_bench.records.row_digest import COLUMN
 
 SIZES = ["--native", "900,700", "--dims", "40"]
 GRID = ["compare", "--projectors", "gaussian,orthonormal", *SIZES]
@@ -90,7 +91,7 @@ def test_another_machine_keeps_its_page_and_too_large_cases_are_recorded(
     measured, tmp_path
 ) -> None:
     theirs = pd.read_csv(measured / "projectors-cpu.csv").assign(cpu="Another CPU")
-    theirs.to_csv(tmp_path / "projectors-cpu.csv", index=False)
+    theirs.drop(columns=COLUMN).to_csv(tmp_path / "projectors-cpu.csv", index=False)
     before = (tmp_path / "projectors-cpu.csv").read_bytes()
     too_large = ["compare", "--projectors", "gaussian", "--native", "1000000000"]
     assert run(*too_large, "--dims", "100000", "--out", str(tmp_path)) == 0
