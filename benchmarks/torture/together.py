@@ -59,7 +59,8 @@ def rows(setting: Setting) -> Iterator[Row]:
         yield row
 
     yield compare_together(setting, [(name,) for name in MEASURERS], "with different projectors")
-    yield compare_together(setting, [MEASURERS] * len(MEASURERS), "with the same projectors")
+    if not setting.short:
+        yield compare_together(setting, [MEASURERS] * len(MEASURERS), "with the same projectors")
     yield search_together(setting)
     yield process_namespaces(setting)
 
