@@ -18,6 +18,9 @@ PROMISED = 0.95
 def rows(setting: Setting) -> Iterator[Row]:
     references = load(trials.REFERENCE, suite.REMEDY)
     pool = pool_of(references, trials.accuracies())
+    if any(len(values) == 0 for values in pool.values()):  # the reference is of the real MNIST
+        yield Row("the minimum detectable drop and rise", measured="not tried: MNIST is not here")
+        return
     resampling.CHECKS = setting.times(20_000, 1_000)
     power = resampling.power(references, pool, np.random.default_rng(setting.seed))
     for name, sign in (("drop", -1.0), ("rise", 1.0)):
