@@ -69,5 +69,12 @@ def _lines(final: pd.DataFrame, d: int) -> Iterator[dict[str, str]]:
 
 def _signed(found: Sample, base: Sample) -> str:
     interval: Interval | None = difference(found, base)
-    mean = f"{found.mean - base.mean:+.2f}"
-    return mean if interval is None else f"{mean} ({interval.low:+.2f} to {interval.high:+.2f})"
+    mean = _points(found.mean - base.mean)
+    if interval is None:
+        return mean
+    return f"{mean} ({_points(interval.low)} to {_points(interval.high)})"
+
+
+def _points(difference: float) -> str:
+    """With a sign, and without a negative zero."""
+    return f"{round(difference, 2) + 0.0:+.2f}"
