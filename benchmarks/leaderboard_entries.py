@@ -26,7 +26,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ from benchmarks.held_out import accuracy, trained_on
 from subspace_bench import models
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.files import digest
-from subspace_bench.common.schema import Range, require
+from subspace_bench.common.schema import Name, Range, require
 from subspace_bench.common.source_digests import code_of, imports_of, module_digest
 from subspace_bench.models.registry import build as build_model
 
@@ -56,6 +56,7 @@ class Header(TypedDict):
         dataset: "mnist" or "fashion-mnist".
         chosen: how its settings were chosen, in a few words.
         claimed: number of trained numbers → mean test accuracy in %. 0 claims nothing.
+        code: name of the entry whose `entry.py` it takes; its own by default.
         seeds_tried: how many seeds were tried to find the best one; 1 if none was chosen. Which one
             it is counts: log₂ of it in bits.
     """
@@ -67,6 +68,7 @@ class Header(TypedDict):
     chosen: str
     claimed: dict[str, Annotated[float, Range(0, 100)]]
     seeds_tried: Annotated[int, Range(1, 2**63)]
+    code: NotRequired[Name]
 
 
 @dataclass(frozen=True)
@@ -165,12 +167,13 @@ def load(folder: Path) -> Entry:
     Raises:
         UserError: for a missing or wrong `entry.toml`, or an `entry.py` that cannot be imported.
     """
-    header, code = folder / "entry.toml", folder / "entry.py"
+    header = folder / "entry.toml"
     try:
         content: Any = tomllib.loads(header.read_text(encoding="utf-8"))
         require(content, Header, header.name)
         if content["net"] not in (POST, ANY) or not all(map(str.isdecimal, content["claimed"])):
             raise ValueError(f'net is "{POST}" or "{ANY}", and claimed = {{ "100" = 95.0 }}')
+        code = folder.parent / content.get("code", folder.name) / "entry.py"
         shared = [name for name in imports_of(code) if name.startswith(f"{ENTRIES.name}.")]
         source = [code_of(code), *(module_digest(name, (ENTRIES.name,)) for name in shared)]
         module = _import(f"entry_{folder.name}".replace("-", "_"), code)

@@ -6,11 +6,13 @@ arXiv 1804.08838).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import pickle
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from torch import nn
 
 from subspace_bench.common.errors import UserError
 from subspace_bench.common.hardware import core_count
+from subspace_bench.common.locks import Locked, exclusive
 from subspace_bench.dimension.plan import BASELINES, PROJECTOR, RATE_BLOCKS, Plan
 from subspace_bench.dimension.result import IntrinsicDimension
 from subspace_bench.dimension.search import Estimate, Search
@@ -100,8 +103,36 @@ def measure(
     if plan.rates:
         task.require_rate()
     Trainings(task, plan, out)  # what is to be refused is refused before it waits
-    with Trainings.only_search(task, out, deadline):
+    with only_search(task, out, deadline):
         return search(task, plan, Trainings(task, plan, out), on_outcome, deadline)
+
+
+@contextlib.contextmanager
+def only_search(task: Task, folder: Path | None, deadline: float) -> Iterator[None]:
+    """Waits until no other process searches for a task in a folder: it would train the same.
+
+    Raises:
+        UserError: if another one still does at the deadline.
+    """
+    if folder is None:
+        yield
+        return
+    path = folder / "trainings" / f"{task.name}.search"
+    with contextlib.suppress(OSError):  # which the first write reports
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def announce() -> None:
+        print(f"another process measures {task.name} in {folder}: waiting", file=sys.stderr)
+
+    left = max(0.0, deadline - time.monotonic())
+    try:
+        with exclusive(path, -1 if math.isinf(left) else left, announce):
+            yield
+    except Locked as failure:
+        raise UserError(f"time is up: {failure}; the same command continues") from failure
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty, as usual
+            path.parent.rmdir()
 
 
 def search(

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -15,7 +10,6 @@ import pandas as pd
 from scipy import stats
 
 from subspace_bench.common.errors import UserError
-from subspace_bench.common.locks import Locked, exclusive
 from subspace_bench.common.schema import Count, Name, Natural, Pattern, Seconds
 from subspace_bench.dimension.plan import BASELINES, Plan
 from subspace_bench.dimension.rates import RateComparison, RateStudy, best_of, compare
@@ -83,34 +77,6 @@ class Trainings:
             key = ("model", "d", "seed", "rate", "target")
             self.table = KeyedTable(path, TrainingRow, key, check=require_consistent)
             self._restore(self.table)
-
-    @staticmethod
-    @contextlib.contextmanager
-    def only_search(task: Task, folder: Path | None, deadline: float) -> Iterator[None]:
-        """Waits until no other process searches for a task in a folder: it would train the same.
-
-        Raises:
-            UserError: if another one still does at the deadline.
-        """
-        if folder is None:
-            yield
-            return
-        path = folder / "trainings" / f"{task.name}.search"
-        with contextlib.suppress(OSError):  # which the first write reports
-            path.parent.mkdir(parents=True, exist_ok=True)
-
-        def announce() -> None:
-            print(f"another process measures {task.name} in {folder}: waiting", file=sys.stderr)
-
-        left = max(0.0, deadline - time.monotonic())
-        try:
-            with exclusive(path, -1 if math.isinf(left) else left, announce):
-                yield
-        except Locked as failure:
-            raise UserError(f"time is up: {failure}; the same command continues") from failure
-        finally:
-            with contextlib.suppress(OSError):  # it is not empty, as usual
-                path.parent.rmdir()
 
     def _restore(self, table: KeyedTable) -> None:
         for row in table.rows.values():

@@ -174,3 +174,15 @@ def test_an_entry_that_was_edited_while_it_trained_is_refused(
     after = "with open(__file__, 'a') as file: file.write('x = 1')"
     with pytest.raises(UserError, match="edited"):
         entry(tmp_path / "edited", after=after, steps=1).score(20, 0, digits)
+
+
+def test_an_entry_for_another_dataset_takes_the_code_of_one(tmp_path: Path) -> None:
+    first, taken = load(ENTRIES / "post-sparse"), load(ENTRIES / "fashion-post-sparse")
+    assert taken.code.__file__ == first.code.__file__
+    assert taken.digest != first.digest
+    other = tmp_path / "other"
+    other.mkdir()
+    toml = HEADER.format(net="any", claimed="{ 5 = 0 }", tried=1)
+    (other / "entry.toml").write_text(f'code = "nosuch"\n{toml}')
+    with pytest.raises(UserError, match="nosuch"):
+        load(other)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from subspace_bench import Subspace, intrinsic_dimension
 from subspace_bench.common.errors import UserError
-from subspace_bench.dimension.measure import measure, next_trial
+from subspace_bench.dimension.measure import measure, next_trial, only_search
 from subspace_bench.dimension.plan import Plan
 from subspace_bench.dimension.task import Task
 from subspace_bench.dimension.trainings import Trainings
@@ -290,6 +290,6 @@ def test_two_searches_in_one_folder_train_once(tmp_path: Path) -> None:
 
 def test_waiting_for_another_search_counts_as_time(tmp_path: Path) -> None:
     task, plan = Task("task", build, train), Plan(minutes=0.002)
-    with Trainings.only_search(task, tmp_path, math.inf), pytest.raises(UserError, match="time"):
+    with only_search(task, tmp_path, math.inf), pytest.raises(UserError, match="time"):
         measure(task, plan, tmp_path)
     assert list(tmp_path.iterdir()) == []
