@@ -77,7 +77,7 @@ SENTENCES = [
     ),
     (
         "README.md",
-        "100 reach {}%",
+        "100 numbers reach {}%",
         "leaderboard.md",
         HUNDRED,
     ),

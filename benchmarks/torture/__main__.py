@@ -1,6 +1,6 @@
 """Runs campaigns and writes results/reliability.md, .csv and .json.
 
-    python -m benchmarks.torture                  # all campaigns, in about an hour
+    python -m benchmarks.torture                  # all campaigns, in some hours
     python -m benchmarks.torture --only killed    # one; the others' rows stay
     python -m benchmarks.torture --short          # the short form, for CI; writes no page
     python -m benchmarks.torture --rebuild        # the page from its csv
