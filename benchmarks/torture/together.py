@@ -113,7 +113,7 @@ def search_together(setting: Setting) -> Row:
     train_trial = searching.carry_out
 
     def logged(task: Task, trial: Trial, *arguments: Any) -> Outcome:
-        append(log, trial.label.replace(" ", "_"))
+        append(log, trial.label)
         outcome: Outcome = train_trial(task, trial, *arguments)
         return outcome
 
