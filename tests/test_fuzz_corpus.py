@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from subspace_bench.common.errors import UserError
+from subspace_bench.datasets.catalog import FILES as IMAGES
+from subspace_bench.datasets.idx import read_idx
 from subspace_bench.dimension.trainings import TrainingRow
 from subspace_bench.profiling.table import read_frame
 from subspace_bench.records.config import RunConfig, TrainingConfig
@@ -22,7 +25,8 @@ from subspace_bench.regression import reference
 from subspace_bench.training.checkpoint import verified
 
 FILES = sorted((Path(__file__).parent / "data" / "fuzz").iterdir())
-READERS = {
+READERS: dict[str, Callable[[Path], object]] = {
+    "images": lambda path: read_idx("mnist", path.parent),
     "checkpoint": lambda path: verified(path.read_bytes()),
     "record": read_record,
     "reference": lambda path: reference.load(path, "make one"),
@@ -41,7 +45,8 @@ def test_there_are_files_for_every_reader() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_damaged_file_is_named_in_one_line(path: Path, tmp_path: Path) -> None:
     reader = path.name.partition("-")[0]
-    copy = tmp_path / (f"{RECORD}.json" if reader == "record" else path.name)
+    names = {"record": f"{RECORD}.json", "images": f"{IMAGES[0]}{path.suffix}"}
+    copy = tmp_path / names.get(reader, path.name)
     shutil.copy(path, copy)
     expected = ValueError if reader == "checkpoint" else UserError  # `Checkpoint` adds the name
     with pytest.raises(expected) as refused:

@@ -10,9 +10,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from benchmarks.torture import processes, subjects
 from benchmarks.torture.campaigns import NOT_TRIED, Row, Setting
 from subspace_bench.common import hardware
+from subspace_bench.records.store import read_record
 
 HERE = Path(__file__).parents[2]
 TRAIN = ("train", "--model", "mlp-16", "--dim", "9", "--dataset", "mnist-5k", "--steps", "5",
@@ -40,9 +43,10 @@ CGROUPS = {
 }  # fmt: skip
 
 
+COMPARE = ("compare", "--native", "300", "--dims", "10", "--repeat", "1")
 READ_ONLY = {
     "`train`": TRAIN,
-    "`compare`": ("compare", "--native", "300", "--dims", "10", "--repeat", "1"),
+    "`compare`": COMPARE,
     "`report`": REPORT,
     "`list`": ("list",),
 }
@@ -80,29 +84,37 @@ def try_command(arguments: Sequence[str], name: str, log: Path) -> list[str]:
 
 def foreign_git(setting: Setting) -> Row:
     """A copy of the package without history, and one in the `.venv` of another project."""
-    row = Row("a package in another project's virtual environment, and a tree without history")
+    row = Row(
+        "a package in another project's virtual environment, and a tree without history: what "
+        "`train` and `compare` write names no commit"
+    )
     project = setting.work / "project"
     package = project / ".venv" / "subspace_bench"
     shutil.copytree(HERE / "subspace_bench", package)
-    program = (
-        "from subspace_bench.records import provenance as p; f = p.revision();"
-        "assert f['revision'] is None and f['dirty'] is None and len(f['sources_sha256']) == 64, f"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
+    variables = {**os.environ, "PYTHONPATH": str(package.parent)}
     for git in (False, True):
         if git:
             identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
             for arguments in (["init", "-q"], [*identity, "commit", "-qm", "x", "--allow-empty"]):
                 subprocess.run(["git", *arguments], cwd=project, check=True)
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=project,  # Python looks for modules there first
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        row.count(*([] if done.returncode == 0 else [done.stderr.strip().splitlines()[-1]]))
+        out = project / f"out-{git}"
+        for command in (TRAIN, COMPARE):
+            done = subprocess.run(
+                [*processes.PYTHON, *command, "--out", str(out)],
+                cwd=project, env=variables, capture_output=True, text=True,
+            )  # fmt: skip
+            row.count(*([] if done.returncode == 0 else [f"{command[0]}: {done.stderr[-300:]}"]))
+        row.report(*named_revisions(out))
     return row
+
+
+def named_revisions(out: Path) -> list[str]:
+    """What is wrong: a file that names a revision, or has no digest of the package's sources."""
+    [record], table = out.glob("runs/*.json"), pd.read_csv(out / "projectors-cpu.csv")
+    facts = read_record(record).provenance
+    fine = facts["revision"] is None and facts["dirty"] is None
+    wrong = [] if fine and len(facts["sources_sha256"]) == 64 else [f"{record.name}: {facts}"]
+    return wrong if table["revision"].isna().all() else [*wrong, "projectors-cpu.csv"]
 
 
 def pull_request(setting: Setting) -> Row:

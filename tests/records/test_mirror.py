@@ -92,6 +92,16 @@ def test_a_url_that_cannot_be_used(url: str, tmp_path: Path) -> None:
         Mirror(url).merge(tmp_path)
 
 
+def test_a_folder_that_was_replaced(tmp_path: Path) -> None:
+    folder, file = tmp_path / "mirror", tmp_path / "x.json"
+    file.write_text("{}")
+    mirror = Mirror(folder.as_uri())
+    folder.rmdir()
+    folder.write_text("")
+    with pytest.raises(Unwritable, match=r"^[^\n]*$"):
+        mirror.send(file)
+
+
 def test_a_bucket_that_does_not_exist(s3: str, tmp_path: Path, monkeypatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
