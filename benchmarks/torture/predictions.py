@@ -102,7 +102,7 @@ def training_times(setting: Setting) -> Row:
     )
     errors = []
     for run in timed_runs()[:: setting.times(1, 6)]:
-        short, long = (run.with_steps(setting.times(n, n // 4)) for n in (200, 800))
+        short, long = (run.with_steps(setting.times(n, n // 4)) for n in (100, 400))
         train(short, embedded_digits())  # compiles kernels
         pairs = []
         for _ in range(repeats):
@@ -118,7 +118,7 @@ def training_times(setting: Setting) -> Row:
 
 def timed_runs() -> list[RunConfig]:
     """The small runs, and one with each projector in a subspace of the larger dense net."""
-    net = replace(tiny.runs()[0], model="mlp", dim=100)
+    net = replace(tiny.runs()[3], model="fc", dim=20)
     names = [name for name in projectors.names() if name in projectors.registry.BUILT_IN]
     return tiny.runs() + [replace(net, projector=name) for name in names]
 

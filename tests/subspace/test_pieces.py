@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import pytest
 import torch
 from torch import Tensor, nn
 from wrapped_modules import MODULES, inputs, wrapped
@@ -99,3 +100,14 @@ def test_parameters_without_a_gradient_count_as_zeros() -> None:
     gradient[:18] = inputs().detach().sum(0).repeat(3)
     gradient[18:21] = 5
     torch.testing.assert_close(net.omega.grad, net.projector.transpose(gradient))
+
+
+def test_an_error_in_p_is_not_taken_for_a_missing_attribute(monkeypatch) -> None:
+    def fail(*_: object) -> Tensor:
+        raise AttributeError("no such name")
+
+    net = wrapped(MODULES["mlp"])
+    monkeypatch.setattr(type(net.projector), "displace", fail)
+    move(net)
+    with pytest.raises(RuntimeError, match="no such name"):
+        _ = net.module[0].weight
