@@ -24,10 +24,12 @@ SIGNALS = [
 ]
 OWN = "subspace_bench"  # modules whose frames handle exceptions rightly
 AGAIN_SECONDS = 0.05  # until a signal is sent again
+PATIENCE_SECONDS = 5.0  # after which it interrupts any code: an import may take for ever
 
 _handling = False
 _received: signal.Signals | None = None
 _deferred = False
+_since: float | None = None  # when the first signal came that has not interrupted yet
 
 
 def raise_if_interrupted() -> None:
@@ -41,13 +43,13 @@ def handled_signals() -> Iterator[None]:
     """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, except those that `nohup` and the like
     have set to be ignored. Does nothing outside the main thread.
     """
-    global _handling, _received
+    global _handling, _received, _since
     if not _in_main_thread():
         yield
         return
     nested, hook = _handling, sys.unraisablehook
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    _handling, _received = True, None
+    _handling, _received, _since = True, None, None
     try:
         sys.unraisablehook = functools.partial(_raise_again, hook)
         for number, handler in before.items():
@@ -99,13 +101,15 @@ def ignore_signals() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    global _received
-    _received = signal.Signals(number)
+    global _received, _since
+    _received, now = signal.Signals(number), time.monotonic()
     if _deferred:
         return
-    if _is_fragile(frame):
+    _since = _since or now
+    if _is_fragile(frame) and now < _since + PATIENCE_SECONDS:
         _send_again(_received)
     else:
+        _since = None
         raise KeyboardInterrupt
 
 
@@ -124,15 +128,16 @@ def _in_main_thread() -> bool:
 def _is_fragile(frame: FrameType | None) -> bool:
     """Whether Python may lose an exception raised in this frame, which called none of ours.
 
-    True in the import system, in the initialisation of an extension module, and in code executed
-    from a string: CPython ends by SIGINT if KeyboardInterrupt leaves `exec`, even if it is caught.
+    True while another package is imported: what runs then may replace the exception (`__set_name__`
+    by RuntimeError) or end the process (C++ without handlers). True in code executed from a string:
+    CPython ends by SIGINT if KeyboardInterrupt leaves `exec`, even if it is caught. `dataclass`
+    executes such code under the name of the module it is used in, which may be ours.
     """
-    if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
-        return True
-    while frame is not None and not frame.f_globals.get("__name__", "").startswith(OWN):
-        code = frame.f_code
-        if code.co_filename == "<string>" or code.co_qualname.startswith("ExtensionFileLoader."):
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(("<frozen importlib", "<string>")):
             return True
+        if frame.f_globals.get("__name__", "").startswith(OWN):
+            return False
         frame = frame.f_back
     return False
 
