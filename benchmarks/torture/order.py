@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import subprocess
@@ -24,27 +25,34 @@ def rows(setting: Setting) -> Iterator[Row]:
 
     row = Row("the fast tests in random order")
     seeds = range(setting.seed, setting.seed + int(os.environ.get("ORDERS", "20")))
+    tree = setting.work / "tree"  # of the last commit: campaigns write into this one's results/
+    subprocess.run(["git", "clone", "-q", str(HERE), str(tree)], check=True)
     with ThreadPoolExecutor(core_count()) as pool:
-        for wrong in pool.map(run_tests, seeds):
+        for wrong in pool.map(functools.partial(run_tests, tree), seeds):
             row.count(*wrong)
     yield row
 
 
-def run_tests(seed: int) -> list[str]:
-    """Runs the tests in the order of a seed; those that failed."""
+def run_tests(tree: Path, seed: int) -> list[str]:
+    """Runs the tests of a tree in the order of a seed; those that failed."""
     options = ["-q", "-x", "-m", "not slow", "-p", "benchmarks.torture.order"]
     options += ["-p", "no:cacheprovider"]  # two at a time would write the same files
-    tests = [str(path.relative_to(HERE)) for path in sorted(HERE.glob("tests/**/test_*.py"))]
+    tests = [str(path.relative_to(tree)) for path in sorted(tree.glob("tests/**/test_*.py"))]
     tests = [path for path in tests if not path.startswith("tests/web")]  # they need a browser
     random.Random(seed).shuffle(tests)
     # This process has one thread of everything, which tests do not expect.
     variables = {name: v for name, v in os.environ.items() if name not in ONE_THREAD}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],
-        cwd=HERE,
+        cwd=tree,
         capture_output=True,
         text=True,
-        env={**variables, "OPENBLAS_NUM_THREADS": "1", "TORTURE_ORDER": str(seed)},
+        env={
+            **variables,
+            "PYTHONPATH": str(tree),
+            "OPENBLAS_NUM_THREADS": "1",
+            "TORTURE_ORDER": str(seed),
+        },
     )
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return (failed or [f"seed {seed}: {done.stdout[-300:]}"]) if done.returncode else []

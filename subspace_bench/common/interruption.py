@@ -126,17 +126,18 @@ def _in_main_thread() -> bool:
 
 
 def _is_fragile(frame: FrameType | None) -> bool:
-    """Whether Python may lose an exception raised in this frame, which called none of ours.
+    """Whether Python may lose an exception raised in this frame, which called no function of ours.
 
-    True while another package is imported: what runs then may replace the exception (`__set_name__`
-    by RuntimeError) or end the process (C++ without handlers). True in code executed from a string:
+    True while a module is imported: what runs then may replace the exception (`__set_name__` by
+    RuntimeError) or end the process (C++ without handlers). True in code executed from a string:
     CPython ends by SIGINT if KeyboardInterrupt leaves `exec`, even if it is caught. `dataclass`
     executes such code under the name of the module it is used in, which may be ours.
     """
     while frame is not None:
-        if frame.f_code.co_filename.startswith(("<frozen importlib", "<string>")):
+        code, module = frame.f_code, frame.f_globals.get("__name__", "")
+        if code.co_filename.startswith(("<frozen importlib", "<string>")):
             return True
-        if frame.f_globals.get("__name__", "").startswith(OWN):
+        if module.startswith(OWN) and code.co_name != "<module>":
             return False
         frame = frame.f_back
     return False

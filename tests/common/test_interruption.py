@@ -20,6 +20,10 @@ def interrupt():
     for _ in range(9):
         pass
 
+class Descriptor:
+    def __set_name__(self, owner, name):
+        interrupt()
+
 def wait():
     for _ in range(600):
         time.sleep(0.1)
@@ -34,11 +38,7 @@ with interruption.handled_signals():
 
 
 IMPORTED = """
-from __main__ import interrupt, wait
-
-class Descriptor:
-    def __set_name__(self, owner, name):
-        interrupt()
+from __main__ import Descriptor, wait
 
 class Owner:
     attribute = Descriptor()  # Python replaces an exception in __set_name__ by RuntimeError
@@ -56,11 +56,13 @@ wait()
         # As a dataclass of ours does. CPython would end by SIGINT after the exception was caught.
         "exec('interrupt()', {'interrupt': interrupt, '__name__': 'subspace_bench.records'})",
         "import imported",  # which never ends
+        "import subspace_bench_imported",  # taken for ours
     ],
 )
 def test_a_signal_is_caught_in_any_code(do: str, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM.format(do=do))
-    (tmp_path / "imported.py").write_text(IMPORTED)
+    for name in ("imported", "subspace_bench_imported"):
+        (tmp_path / f"{name}.py").write_text(IMPORTED)
     path = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run([sys.executable, "-m", "program"], env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 7
