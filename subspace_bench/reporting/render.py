@@ -108,4 +108,5 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters["dataset"] = lambda name: name.replace("mnist", "MNIST")
     return environment
