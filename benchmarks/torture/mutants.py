@@ -1,26 +1,23 @@
 """Mutation testing: faults planted into the sources one at a time, each of which tests must find.
 
-A mutant is a source file with one node of its syntax tree changed. The tests that import the
-module's room run on it in a fork of this process, which has imported everything but this package.
+A mutant is a source file with one node of its syntax tree changed. It is written into a clone,
+where the tests of its room run, in a fork of this process, which has imported torch.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib.abc
-import importlib.util
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from benchmarks.torture.campaigns import Row, Setting
 from subspace_bench.common.hardware import core_count
@@ -32,6 +29,7 @@ TESTS = {  # room → the test files that must find its mutants
     "projectors": ("tests/projectors",),
     "subspace": ("tests/subspace",),
 }
+WITH_SLOW_TESTS = ("subspace",)  # they alone try sharded modules, on four processes
 LEFT_OUT = ("validation", "__init__.py")  # what measures the check itself has tests of its own
 ABOUT = "mutants of `projectors`, `records`, `regression` and `subspace` that tests must find"
 SECONDS = 1200.0  # of the tests without a mutant
@@ -47,7 +45,12 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one file."""
+    """One change of one file.
+
+    Attributes:
+        path: of the file, in its tree.
+        source: the whole file, changed.
+    """
 
     path: Path
     line: int
@@ -55,23 +58,24 @@ class Mutant:
     source: str
 
     def __str__(self) -> str:
-        return f"{self.path.relative_to(HERE)}:{self.line}: {self.change}"
+        return f"{self.path}:{self.line}: {self.change}"
 
 
 def rows(setting: Setting) -> Iterator[Row]:
     draw, row, by_room, survivors = random.Random(setting.seed), Row(ABOUT), [], []
-    for room, tests in TESTS.items():
-        files = [p for p in sorted((HERE / "subspace_bench" / room).rglob("*.py"))
-                 if not any(part in LEFT_OUT for part in p.parts)]  # fmt: skip
-        every = [mutant for path in files for mutant in mutants(path)]
-        unchanged = Mutant(files[0], 0, "", files[0].read_text(encoding="utf-8"))
+    trees = [setting.work / f"tree-{number}" for number in range(core_count())]
+    for tree in trees:  # of the last commit
+        subprocess.run(["git", "clone", "-q", str(HERE), str(tree)], check=True)
+    for room in TESTS:
+        every = [mutant for path in sources(room, trees[0]) for mutant in mutants(path, trees[0])]
+        unchanged = replace(every[0], source=(trees[0] / every[0].path).read_text(encoding="utf-8"))
         begin = time.monotonic()
-        if any(is_found for _, is_found in try_all([unchanged], tests, SECONDS)):
+        if any(is_found for _, is_found in try_all([unchanged], room, SECONDS, trees)):
             row.report(f"tests of `{room}` fail without a mutant")
             continue
         chosen = draw.sample(every, min(len(every), int(os.environ.get("MUTANTS", "12"))))
         found, limit = 0, 60 + 3 * (time.monotonic() - begin)  # a mutant that hangs is found
-        for mutant, is_found in try_all(chosen, tests, limit):
+        for mutant, is_found in try_all(chosen, room, limit, trees):
             print(f"{'found' if is_found else 'SURVIVES'}: {mutant}", flush=True)
             row.count()
             found += is_found
@@ -85,23 +89,29 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield row
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
-    """All mutants of a file."""
+def sources(room: str, tree: Path) -> list[Path]:
+    """The files of a room that have mutants."""
+    files = sorted((tree / "subspace_bench" / room).rglob("*.py"))
+    return [path for path in files if not any(part in LEFT_OUT for part in path.parts)]
+
+
+def mutants(path: Path, tree: Path) -> Iterator[Mutant]:
+    """All mutants of a file in a tree."""
     source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source)
+    parsed = ast.parse(source)
     left_out = {
         part
-        for node in ast.walk(tree)
+        for node in ast.walk(parsed)
         for root in [*getattr(node, "decorator_list", []), *([node] if is_prediction(node) else [])]
         for part in ast.walk(root)
     }
-    for index, node in enumerate(ast.walk(tree)):
+    for index, node in enumerate(ast.walk(parsed)):
         for name, change in changes(node) if node not in left_out else ():
-            mutated = deepcopy(tree)
+            mutated = deepcopy(parsed)
             target = next(n for i, n in enumerate(ast.walk(mutated)) if i == index)
             change(target)
             text = ast.unparse(mutated)
-            yield Mutant(path, getattr(node, "lineno", 0), name, text)
+            yield Mutant(path.relative_to(tree), getattr(node, "lineno", 0), name, text)
 
 
 def changes(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], None]]]:
@@ -169,80 +179,63 @@ def is_type_checking(test: ast.expr) -> bool:
 
 
 def try_all(
-    chosen: Sequence[Mutant], tests: Sequence[str], limit: float
+    chosen: Sequence[Mutant], room: str, limit: float, trees: Sequence[Path]
 ) -> Iterator[tuple[Mutant, bool]]:
-    """Each mutant, and whether tests fail, crash or hang on it; as many at a time as cores.
+    """Each mutant, and whether the room's tests fail, crash or hang on it.
 
     Arguments:
         limit: seconds after which tests hang.
+        trees: clones; as many mutants are tried at a time.
     """
-    waiting, running = list(chosen), dict[int, tuple[Mutant, float]]()
+    waiting, free = list(chosen), list(trees)
+    running = dict[int, tuple[Mutant, float, Path]]()
     while waiting or running:
-        if waiting and len(running) < core_count():
-            mutant = waiting.pop(0)
-            running[start(mutant, tests)] = mutant, time.monotonic() + limit
+        if waiting and free:
+            mutant, tree = waiting.pop(0), free.pop()
+            (tree / mutant.path).write_text(mutant.source, encoding="utf-8")
+            running[start(mutant, room, tree)] = mutant, time.monotonic() + limit, tree
             continue
-        for pid, (mutant, end) in list(running.items()):
+        for pid, (mutant, end, tree) in list(running.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
             if not done and time.monotonic() > end:
                 os.killpg(pid, signal.SIGKILL)
                 done, status = os.waitpid(pid, 0)
             if done:
                 del running[pid]
+                subprocess.run(["git", "restore", "."], cwd=tree, check=True)
+                free.append(tree)
                 yield mutant, os.waitstatus_to_exitcode(status) != 0
         time.sleep(0.05)
 
 
-def start(mutant: Mutant, tests: Sequence[str]) -> int:
-    """Runs the tests on a mutant in a fork of this process; returns its process id."""
+def start(mutant: Mutant, room: str, tree: Path) -> int:
+    """Runs the room's tests in a fork of this process; returns its process id."""
     pid = os.fork()
     if pid == 0:
         os.setpgid(0, 0)
         with open(os.devnull, "w") as null:
             os.dup2(null.fileno(), 1)
             os.dup2(null.fileno(), 2)
-        os._exit(run_tests(mutant, tests))
+        os._exit(run_tests(mutant, room, tree))
     return pid
 
 
-def run_tests(mutant: Mutant, tests: Sequence[str]) -> int:
-    """In the fork: the exit code of pytest, with the mutant in place of its module."""
+def run_tests(mutant: Mutant, room: str, tree: Path) -> int:
+    """In the fork: the exit code of pytest in the tree, whose sources are the mutant's."""
     import pytest
 
-    class Plant:
-        """Acts once pytest has its own importer, which rewrites the asserts of our package."""
-
-        @pytest.hookimpl(tryfirst=True)
-        def pytest_load_initial_conftests(self) -> None:
-            packages = "subspace_bench", "conftest"
-            for name in [n for n in sys.modules if n.partition(".")[0] in packages]:
-                del sys.modules[name]
-            sys.meta_path.insert(0, Importer(mutant))
-
-    os.chdir(HERE)
-    options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    files = [path for test in tests for path in [HERE / test, *sorted((HERE / test).rglob("*.py"))]]
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("subspace_bench", "benchmarks")]:
+        del sys.modules[name]
+    sys.path[:] = [str(tree), *(path for path in sys.path if path not in ("", str(HERE)))]
+    os.environ["PYTHONPATH"] = str(tree)
+    # Python takes a compiled file for one of a source of the same second and size.
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    sys.dont_write_bytecode = True
+    os.chdir(tree)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "default"]
+    options += [] if room in WITH_SLOW_TESTS else ["-m", "not slow"]
+    roots = [tree / test for test in TESTS[room]]
+    files = [path for root in roots for path in [root, *sorted(root.rglob("*.py"))]]
     files = [path for path in files if path.name.startswith("test_")]
     files.sort(key=lambda path: mutant.path.stem not in path.stem)  # the likeliest come first
-    return int(pytest.main([*options, "-W", "default", *map(str, files)], plugins=[Plant()]))
-
-
-class Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports a mutant in place of its module."""
-
-    def __init__(self, mutant: Mutant) -> None:
-        self.mutant = mutant
-        parts = mutant.path.relative_to(HERE).with_suffix("").parts
-        self.name = ".".join(parts)
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        if name != self.name:
-            return None
-        return importlib.util.spec_from_file_location(name, self.mutant.path, loader=self)
-
-    def create_module(self, spec: object) -> None:
-        """None: the module is made as usual."""
-
-    def exec_module(self, module: ModuleType) -> None:
-        code = compile(self.mutant.source, str(self.mutant.path), "exec")
-        exec(code, module.__dict__)  # noqa: S102 (our own source, changed)
+    return int(pytest.main([*options, *map(str, files)]))

@@ -81,7 +81,7 @@ def test_every_damage_changes_the_bytes_or_is_another_file() -> None:
 def test_mutants_compile_and_differ(source: str, count: int, tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_text(source)
-    made = list(mutants.mutants(path))
+    made = list(mutants.mutants(path, tmp_path))
     assert len(made) == count
     plain = ast.unparse(ast.parse(source))
     assert all(mutant.source != plain and ast.parse(mutant.source) for mutant in made)
@@ -90,7 +90,7 @@ def test_mutants_compile_and_differ(source: str, count: int, tmp_path: Path) -> 
 def test_a_dropped_raise_and_a_lost_result_are_mutants(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_text("def f(x):\n    if x:\n        raise ValueError\n    return x\n")
-    assert {mutant.change for mutant in mutants.mutants(path)} == {
+    assert {mutant.change for mutant in mutants.mutants(path, tmp_path)} == {
         "condition negated",
         "raise dropped",
         "returns None",
@@ -98,15 +98,19 @@ def test_a_dropped_raise_and_a_lost_result_are_mutants(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_tests_run_on_a_mutant_and_find_it() -> None:
-    path = mutants.HERE / "subspace_bench" / "common" / "schema.py"
-    plain = mutants.Mutant(path, 0, "", path.read_text(encoding="utf-8"))
-    wrong = next(m for m in mutants.mutants(path) if m.change == "condition negated")
+def test_tests_run_on_a_mutant_and_find_it(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    subprocess.run(["git", "clone", "-q", str(mutants.HERE), str(tree)], check=True)
+    path = tree / "subspace_bench" / "records" / "table.py"
+    wrong = next(m for m in mutants.mutants(path, tree) if m.change == "condition negated")
     program = (
         "import sys; from pathlib import Path; from benchmarks.torture.mutants import *\n"
-        "sys.exit(run_tests(Mutant(Path(sys.argv[1]), 0, '', sys.argv[2]), sys.argv[3:]))"
+        "TESTS['records'] = ('tests/records/test_table.py',)\n"
+        "mutant = Mutant(Path(sys.argv[1]), 0, '', sys.argv[2])\n"
+        "(_, found), = try_all([mutant], 'records', 600.0, [Path(sys.argv[3])])\n"
+        "sys.exit(found)"
     )
-    for mutant, code in ((plain, 0), (wrong, 1)):
-        command = [sys.executable, "-c", program, str(path), mutant.source, "tests/common"]
+    for source, code in ((path.read_text(encoding="utf-8"), 0), (wrong.source, 1)):
+        command = [sys.executable, "-c", program, str(wrong.path), source, str(tree)]
         done = subprocess.run(command, cwd=mutants.HERE, capture_output=True)
-        assert done.returncode == code
+        assert done.returncode == code, done.stderr
