@@ -35,7 +35,7 @@ def rows(setting: Setting) -> Iterator[Row]:
 
 def run_tests(tree: Path, seed: int) -> list[str]:
     """Runs the tests of a tree in the order of a seed; those that failed."""
-    options = ["-q", "-x", "-m", "not slow", "-p", "benchmarks.torture.order"]
+    options = ["-q", "-m", "not slow", "-p", "benchmarks.torture.order"]
     options += ["-p", "no:cacheprovider"]  # two at a time would write the same files
     tests = [str(path.relative_to(tree)) for path in sorted(tree.glob("tests/**/test_*.py"))]
     tests = [path for path in tests if not path.startswith("tests/web")]  # they need a browser

@@ -33,7 +33,7 @@ _since: float | None = None  # when the first signal came that has not interrupt
 
 
 def raise_if_interrupted() -> None:
-    """Raises KeyboardInterrupt if a signal arrived since `handled_signals` began."""
+    """Raises KeyboardInterrupt if a signal arrived since the outermost `handled_signals` began."""
     if _received is not None:
         raise KeyboardInterrupt
 
@@ -49,7 +49,7 @@ def handled_signals() -> Iterator[None]:
         return
     nested, hook = _handling, sys.unraisablehook
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    _handling, _received, _since = True, None, None
+    _handling, _since = True, None
     try:
         sys.unraisablehook = functools.partial(_raise_again, hook)
         for number, handler in before.items():
@@ -61,6 +61,8 @@ def handled_signals() -> Iterator[None]:
             if handler not in (signal.SIG_IGN, None):
                 signal.signal(number, handler)
         sys.unraisablehook, _handling = hook, nested
+        if not nested:  # what runs later in this process was not interrupted
+            _received = None
 
 
 @contextlib.contextmanager
@@ -144,11 +146,12 @@ def _is_fragile(frame: FrameType | None) -> bool:
 
 
 def _send_again(number: signal.Signals) -> None:
-    """Makes this process handle a signal a moment later."""
+    """Makes this process handle a signal a moment later, unless `handled_signals` ended."""
 
     def send() -> None:
         time.sleep(AGAIN_SECONDS)
-        _thread.interrupt_main(number)  # does nothing if the signal is ignored or not handled
+        if _received is not None:
+            _thread.interrupt_main(number)  # does nothing if the signal is ignored or not handled
 
     # Not `threading`: its locks may be held by the code that the signal interrupted.
     _thread.start_new_thread(send, ())

@@ -105,10 +105,9 @@ def restore_tied(module: nn.Module, saved: dict[str, Any], prefix: str) -> None:
 
 
 def _origin_names(net: StatefulSubspace) -> list[str]:
-    """All names of θ₀'s parameters within the module, including every name of tied ones."""
+    """The first name of each of θ₀'s parameters within the module."""
     origins = {id(p) for p in net._origins()}
-    named = net.module.named_parameters(remove_duplicate=False)
-    return [name for name, p in named if id(p) in origins]
+    return [name for name, p in net.module.named_parameters() if id(p) in origins]
 
 
 def tied_names(module: nn.Module) -> list[list[str]]:

@@ -7,6 +7,8 @@ import os
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's own 15 starves workers on a busy machine)
 
+import contextlib
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,14 +22,30 @@ from subspace_bench.training.loop import train
 STORE_BYTES = 80 * 2**20  # of each node's object store
 
 
+@contextlib.contextmanager
+def keep_sigterm() -> Iterator[None]:
+    """Undoes that a node makes SIGTERM end this process, which other tests send to it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(autouse=True)
+def sigterm() -> Iterator[None]:
+    """Tests add nodes, too."""
+    with keep_sigterm():
+        yield
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
     """A head without CPUs, and two nodes of one CPU, each with processes of its own."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
-    made = cluster_utils.Cluster()
-    made.add_node(num_cpus=0, object_store_memory=STORE_BYTES, include_dashboard=False)
-    for _ in range(2):
-        made.add_node(num_cpus=1, memory=4e9, object_store_memory=STORE_BYTES)
+    with keep_sigterm():
+        made = cluster_utils.Cluster()
+        made.add_node(num_cpus=0, object_store_memory=STORE_BYTES, include_dashboard=False)
+        for _ in range(2):
+            made.add_node(num_cpus=1, memory=4e9, object_store_memory=STORE_BYTES)
     yield made
     made.shutdown()
 

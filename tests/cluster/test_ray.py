@@ -45,9 +45,9 @@ def results(store: Store) -> dict[RunConfig, Any]:
 
 
 def workers() -> list[psutil.Process]:
-    """The processes that carry out tasks now."""
-    return [p for p in psutil.process_iter(["cmdline"])
-            if (p.info["cmdline"] or [""])[0].startswith("ray::call")]  # fmt: skip
+    """The processes of this cluster that carry out tasks now."""
+    ours = psutil.Process().children(recursive=True)
+    return [p for p in ours if p.is_running() and p.name().startswith("ray::call")]
 
 
 def wait_for(condition: Any, seconds: float = 300) -> None:

@@ -1,13 +1,22 @@
-"""Where a signal raises KeyboardInterrupt, in processes of their own: Python's own exit counts."""
+"""Where a signal raises KeyboardInterrupt, and how long it counts."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from subspace_bench.common.interruption import (
+    AGAIN_SECONDS,
+    handled_signals,
+    raise_if_interrupted,
+)
 
 PROGRAM = """
 import os, signal, sys, time
@@ -60,9 +69,53 @@ wait()
     ],
 )
 def test_a_signal_is_caught_in_any_code(do: str, tmp_path: Path) -> None:
+    """In a process of its own: Python's own exit counts."""
     (tmp_path / "program.py").write_text(PROGRAM.format(do=do))
     for name in ("imported", "subspace_bench_imported"):
         (tmp_path / f"{name}.py").write_text(IMPORTED)
     path = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run([sys.executable, "-m", "program"], env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 7
+
+
+def receive() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(5)  # ends at the signal
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_what_runs_after_an_interrupted_command_is_not_interrupted() -> None:
+    with pytest.raises(KeyboardInterrupt), handled_signals():
+        receive()
+    raise_if_interrupted()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_signal_that_was_answered_is_not_sent_again_to_the_caller(monkeypatch) -> None:
+    class Loses:
+        def __del__(self) -> None:
+            receive()
+
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: None)  # else pytest fails
+    try:
+        with handled_signals():
+            Loses()
+            with pytest.raises(KeyboardInterrupt):
+                raise_if_interrupted()
+        time.sleep(3 * AGAIN_SECONDS)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_signal_counts_until_the_outermost_command_ends() -> None:
+    with handled_signals():
+        with suppress(KeyboardInterrupt), handled_signals():
+            receive()
+        with handled_signals(), pytest.raises(KeyboardInterrupt):
+            raise_if_interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            raise_if_interrupted()
