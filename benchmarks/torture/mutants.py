@@ -185,7 +185,7 @@ def try_all(
 
     Arguments:
         limit: seconds after which tests hang.
-        trees: clones; as many mutants are tried at a time.
+        trees: clones, one for each mutant that is tried at a time.
     """
     waiting, free = list(chosen), list(trees)
     running = dict[int, tuple[Mutant, float, Path]]()
@@ -228,7 +228,7 @@ def run_tests(mutant: Mutant, room: str, tree: Path) -> int:
         del sys.modules[name]
     sys.path[:] = [str(tree), *(path for path in sys.path if path not in ("", str(HERE)))]
     os.environ["PYTHONPATH"] = str(tree)
-    # Python takes a compiled file for one of a source of the same second and size.
+    # A .pyc counts as current if its source has the same size and second of writing.
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.dont_write_bytecode = True
     os.chdir(tree)
